@@ -1,0 +1,75 @@
+"""The Dapr Components that follow from a model or a store, as plain manifests.
+
+Both the operator and the local runner need them, and they must agree: an Agent tried on a laptop has to behave the same in a cluster.
+API keys are never in a Component. They reach daprd as environment variables (`envRef`), because a Secret that is missing is then the
+kubelet's own clear error in the pod's status and heals by itself; with `secretKeyRef` daprd would end with a log line only.
+"""
+
+from typing import Any
+
+from holdfast_api import names
+from holdfast_api.v1alpha1 import Model, SecretKeyRef, State
+
+_TYPES = {
+    "openai": "conversation.openai",
+    "azure": "conversation.openai",
+    "anthropic": "conversation.anthropic",
+    "googleai": "conversation.googleai",
+    "mistral": "conversation.mistral",
+    "deepseek": "conversation.deepseek",
+    "huggingface": "conversation.huggingface",
+    "ollama": "conversation.ollama",
+    "bedrock": "conversation.aws.bedrock",
+    "echo": "conversation.echo",
+}
+_KEYLESS = {"ollama", "bedrock", "echo"}
+_PLACEHOLDER_KEY = "none"  # the OpenAI component refuses to start without a key; a local server ignores it
+_DEFAULT_VERSIONS = {"state.postgresql": "v2"}
+
+Manifest = dict[str, Any]
+
+
+def secret_refs(model: Model | None, state: State | None) -> list[SecretKeyRef]:
+    """Secret keys that daprd needs in its environment for these two."""
+    found = [model.api_key_secret_ref] if model and model.api_key_secret_ref else []
+    found += [entry.secret_key_ref for entry in (state.metadata or []) if entry.secret_key_ref] if state else []
+    return found
+
+
+def llm_spec(model: Model) -> Manifest:
+    """`spec` of the conversation Component for a model with a provider.
+
+    `ignoreErrors`: a model that cannot be initialised must not keep the workflow engine, and so every run, from starting.
+    """
+    assert model.provider is not None
+    metadata: list[Manifest] = []
+    if model.api_key_secret_ref:
+        metadata.append({"name": "key", "envRef": names.secret_env(model.api_key_secret_ref.name, model.api_key_secret_ref.key)})
+    elif model.provider not in _KEYLESS:
+        metadata.append({"name": "key", "value": _PLACEHOLDER_KEY})
+    if model.name:
+        metadata.append({"name": "model", "value": model.name})
+    if model.endpoint:
+        metadata.append({"name": "endpoint", "value": model.endpoint})
+    if model.provider == "azure":
+        metadata.append({"name": "apiType", "value": "azure"})
+    metadata += [{"name": name, "value": value} for name, value in sorted((model.options or {}).items())]
+    return {"type": _TYPES[model.provider], "version": "v1", "ignoreErrors": True, "metadata": metadata}
+
+
+def state_spec(state: State) -> Manifest:
+    """`spec` of the state Component for a store with a type; workflows need `actorStateStore`."""
+    assert state.type is not None
+    metadata: list[Manifest] = []
+    for entry in state.metadata or []:
+        if entry.secret_key_ref:
+            metadata.append({"name": entry.name, "envRef": names.secret_env(entry.secret_key_ref.name, entry.secret_key_ref.key)})
+        elif entry.name != "actorStateStore":
+            metadata.append({"name": entry.name, "value": entry.value or ""})
+    metadata.append({"name": "actorStateStore", "value": "true"})
+    return {"type": state.type, "version": state.version or _DEFAULT_VERSIONS.get(state.type, "v1"), "metadata": metadata}
+
+
+def component(name: str, spec: Manifest, *, app_id: str) -> Manifest:
+    """A Component scoped to one app id. Scopes matter twice: who sees it, and whose sidecar restarts when it changes."""
+    return {"apiVersion": "dapr.io/v1alpha1", "kind": "Component", "metadata": {"name": name}, "spec": spec, "scopes": [app_id]}

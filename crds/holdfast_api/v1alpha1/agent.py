@@ -1,0 +1,147 @@
+"""The Agent: one durable LLM agent. Ten lines must do; every default is what a careful person would choose."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.alias_generators import to_camel
+
+from holdfast_api.names import GROUP_VERSION, KIND
+from holdfast_api.v1alpha1.model import Model
+from holdfast_api.v1alpha1.pod import PodFields
+from holdfast_api.v1alpha1.store import Memory, State
+from holdfast_api.v1alpha1.tools import InstructionList, ToolList
+from holdfast_api.v1alpha1.types import ApiModel, ConfigMapKeyRef, Duration, Line, Text, rule, rules
+
+NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
+MAX_NAME = 58  # the sidecar's Service is <name>-dapr and a label has 63 characters
+
+_AGENT_RULES = rules(
+    rule(
+        f"self.metadata.name.matches('{NAME_PATTERN}')",
+        "metadata.name must start with a letter and hold lower-case letters, digits and dashes only: it is also a Service and a Dapr app id",
+    ),
+    rule(f"self.metadata.name.size() <= {MAX_NAME}", f"metadata.name must have at most {MAX_NAME} characters: Dapr adds -dapr to it"),
+    rule(
+        "!self.metadata.name.endsWith('-dapr')",
+        "metadata.name must not end with -dapr: Dapr gives that name to the sidecar's Service of another agent",
+    ),
+)
+_SPEC_RULES = rules(
+    rule("!(has(self.systemPrompt) && has(self.systemPromptFrom))", "give systemPrompt or systemPromptFrom, not both"),
+    rule(
+        "has(self.state) == has(oldSelf.state) && (!has(self.state) || self.state == oldSelf.state)",
+        "state cannot be changed: runs live there. Make a new Agent for another store",
+    ),
+    rule(
+        "has(self.memory) == has(oldSelf.memory) && (!has(self.memory) || self.memory == oldSelf.memory)",
+        "memory cannot be changed: documents of runs live there. Make a new Agent for another store",
+    ),
+)
+
+
+class SystemPromptSource(ApiModel):
+    """Where the prompt's text comes from."""
+
+    config_map_key_ref: ConfigMapKeyRef = Field(description="The ConfigMap's key that holds the text.")
+
+
+class Limits(ApiModel):
+    """What one run may use at most."""
+
+    max_iterations: Annotated[int, Field(ge=1, le=10000)] = Field(
+        default=25, description="Calls of the model in one run, tools between them."
+    )
+    run_timeout: Duration = Field(default="24h", description="How long one run may take, waiting included.")
+
+
+class Access(ApiModel):
+    """Who may call the agent's HTTP API."""
+
+    auth: Literal["token", "none"] = Field(
+        default="token",
+        description="token: callers send `Authorization: Bearer` with the token of Secret NAME-app-token. none: whoever reaches the Service.",
+    )
+
+
+class AgentSpec(PodFields):
+    """What the user wants."""
+
+    model_config = ConfigDict(json_schema_extra=_SPEC_RULES)
+
+    description: Line | None = Field(default=None, description="One line for people and other agents.")
+    role: Line | None = Field(default=None, description="Who the agent is. Composed into the prompt with goal and instructions.")
+    goal: Line | None = Field(default=None, description="What it is to reach.")
+    instructions: InstructionList = Field(default_factory=list, description="What it is to mind, one sentence each.")
+    system_prompt: Text | None = Field(default=None, description="Free text, after role, goal and instructions.")
+    system_prompt_from: SystemPromptSource | None = Field(default=None, description="The same, from a ConfigMap; read once per revision.")
+    model: Model | None = Field(default=None, description="The LLM. Left out: the default that the operator is configured with.")
+    tools: ToolList = Field(default_factory=list, description="What the model may call.")
+    state: State | None = Field(default=None, description="Store of workflows. Left out: the operator's default. Cannot be changed later.")
+    memory: Memory | None = Field(default=None, description="Store of documents. Left out: the same as state. Cannot be changed later.")
+    limits: Limits = Field(default_factory=Limits, description="What one run may use at most.")
+    access: Access = Field(default_factory=Access, description="Who may call the agent.")
+    suspend: bool = Field(default=False, description="true: no pods; runs wait in the store until it is false again.")
+    replicas: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=1, description="Number of pods. An autoscaler targets the Agent's /scale."
+    )
+
+
+class Condition(BaseModel):
+    """A condition as in the Kubernetes API conventions."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
+
+    type: Annotated[str, StringConstraints(min_length=1, max_length=316)] = Field(description="What it is about.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it is so.")
+    observed_generation: Annotated[int, Field(ge=0)] | None = Field(default=None, description="metadata.generation it was found at.")
+    last_transition_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})] = Field(description="When status last changed.")
+    reason: Annotated[str, StringConstraints(max_length=1024)] = Field(description="One word for programs.")
+    message: Annotated[str, StringConstraints(max_length=32768)] = Field(
+        description="A sentence for people: what is the matter and what mends it."
+    )
+
+
+class AgentStatus(BaseModel):
+    """What the operator found."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+
+    observed_generation: int | None = Field(
+        default=None, description="metadata.generation that this status is about; -1 before the first visit."
+    )
+    conditions: Annotated[list[Condition], Field(max_length=16, json_schema_extra={"x-list-map-keys": ["type"]})] = Field(
+        default_factory=list, description="Ready sums up Accepted, ReferencesResolved, DaprConfigured and Available."
+    )
+    revision: str | None = Field(default=None, description="Hash of the resolved configuration.")
+    endpoint: str | None = Field(default=None, description="URL of the agent's HTTP API inside the cluster.")
+    replicas: int | None = Field(default=None, description="Pods that exist.")
+    ready_replicas: int | None = Field(default=None, description="Pods that are ready.")
+    selector: str | None = Field(default=None, description="Label selector of the pods, for autoscalers.")
+    model: str | None = Field(default=None, description="provider/name of the model, for people.")
+
+
+class ObjectMeta(BaseModel):
+    """The part of metadata that Holdfast reads."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
+
+    name: str
+    namespace: str = "default"
+    uid: str = ""
+    generation: int = 0
+    resource_version: str = ""
+    deletion_timestamp: str | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+
+
+class Agent(BaseModel):
+    """An Agent as the API server holds it."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", json_schema_extra=_AGENT_RULES)
+
+    api_version: Literal[GROUP_VERSION] = Field(default=GROUP_VERSION)  # type: ignore[valid-type]
+    kind: Literal[KIND] = Field(default=KIND)  # type: ignore[valid-type]
+    metadata: ObjectMeta
+    spec: AgentSpec = Field(default_factory=AgentSpec)
+    status: dict[str, Any] = Field(default_factory=dict)

@@ -1,0 +1,52 @@
+"""`spec.model`: which LLM answers, reached through one Dapr conversation Component."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from holdfast_api.v1alpha1.types import ApiModel, Duration, Line, ObjectName, SecretKeyRef, rule, rules
+
+Provider = Literal["openai", "anthropic", "googleai", "mistral", "deepseek", "huggingface", "ollama", "bedrock", "azure", "echo"]
+OptionName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
+
+_RULES = rules(
+    rule(
+        "has(self.component) != has(self.provider)",
+        "give exactly one of provider (Holdfast makes the Dapr Component) and component (the name of one that exists)",
+    ),
+    rule(
+        "!has(self.provider) || self.provider == 'echo' || has(self.name)",
+        "name is missing: say which model of this provider to use, for example gpt-5-mini",
+    ),
+    rule(
+        "!has(self.component) || !(has(self.endpoint) || has(self.apiKeySecretRef) || has(self.options))",
+        "endpoint, apiKeySecretRef and options belong to the Component: set them there, or use provider instead of component",
+    ),
+    rule(
+        "!has(self.provider) || self.provider != 'azure' || has(self.endpoint)",
+        "endpoint is missing: azure needs the URL of the resource, https://NAME.openai.azure.com",
+    ),
+)
+
+
+class Model(ApiModel):
+    """The LLM. One Dapr conversation Component is made for it, named after its content, or an existing one is used."""
+
+    model_config = {"json_schema_extra": _RULES}
+
+    provider: Provider | None = Field(
+        default=None, description="Who serves the model. `echo` repeats its input and is for trying things out."
+    )
+    name: Line | None = Field(default=None, description="Name of the model at the provider, for example gpt-5-mini.")
+    endpoint: Annotated[str, StringConstraints(min_length=1, max_length=2048, pattern=r"^https?://\S+$")] | None = Field(
+        default=None, description="Base URL of an API that speaks the provider's protocol, for example a gateway or vLLM."
+    )
+    api_key_secret_ref: SecretKeyRef | None = Field(default=None, description="The Secret's key that holds the API key.")
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
+        default=None, description="Sampling temperature. Left out: the provider's default."
+    )
+    timeout: Duration = Field(default="120s", description="How long one call of the model may take.")
+    component: ObjectName | None = Field(default=None, description="Name of an existing conversation Component, instead of provider.")
+    options: Annotated[dict[OptionName, Annotated[str, StringConstraints(max_length=1024)]], Field(max_length=32)] | None = Field(
+        default=None, description="Further metadata of the Component, for example `apiVersion` for azure or `region` for bedrock."
+    )

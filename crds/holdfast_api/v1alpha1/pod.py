@@ -1,0 +1,104 @@
+"""The pod fields of an Agent, in the shapes of core/v1.
+
+They are passed through to the Deployment, so their schema is not written here: the generator takes it from the models of the pinned
+`kubernetes` client (see `holdfast_api.core_v1`), and the API server checks it. In Python they are plain data.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+
+from holdfast_api.v1alpha1.types import ApiModel, ObjectName, rule, rules
+
+LabelKey = Annotated[str, StringConstraints(max_length=317)]
+LabelValue = Annotated[str, StringConstraints(max_length=63)]
+AnnotationValue = Annotated[str, StringConstraints(max_length=4096)]
+
+_OWN_KEYS = rule(
+    "self.all(key, !key.startsWith('dapr.io/') && !key.startsWith('holdfast.dev/') && !key.startsWith('app.kubernetes.io/'))",
+    "keys under dapr.io/, holdfast.dev/ and app.kubernetes.io/ are Holdfast's: they come from the other fields",
+)
+_OWN_ENV = rule(
+    "self.all(e, !e.name.startsWith('DAPR_') && !e.name.startsWith('HOLDFAST_') && e.name != 'APP_API_TOKEN')",
+    "names that start with DAPR_ or HOLDFAST_, and APP_API_TOKEN, are set by Holdfast: choose another name",
+)
+_OWN_MOUNTS = rule(
+    "self.all(m, !m.mountPath.startsWith('/etc/holdfast') && m.name != 'holdfast-config' && m.name != 'holdfast-tmp')",
+    "/etc/holdfast and the volumes holdfast-config and holdfast-tmp are Holdfast's: mount elsewhere, under another name",
+)
+_OWN_VOLUMES = rule(
+    "self.all(v, v.name != 'holdfast-config' && v.name != 'holdfast-tmp')",
+    "the volumes holdfast-config and holdfast-tmp are Holdfast's: choose another name",
+)
+
+
+def core(kind: str, *, keys: tuple[str, ...] = (), own: dict[str, str] | None = None) -> dict[str, Any]:
+    """Ask the generator for core/v1 `kind` here; `keys` make a list a map, `own` is a CEL rule."""
+    extra: dict[str, Any] = {"x-core-v1": kind}
+    if keys:
+        extra["x-list-map-keys"] = list(keys)
+    return extra | (rules(own) if own else {})
+
+
+Objects = list[dict[str, Any]]
+
+
+class DaprSidecar(ApiModel):
+    """What can be said about the sidecar."""
+
+    sidecar_resources: dict[str, Any] | None = Field(
+        default=None, description="Requests and limits of daprd.", json_schema_extra=core("ResourceRequirements")
+    )
+
+
+class PodFields(ApiModel):
+    """Fields that go into the Agent's pods."""
+
+    image: Annotated[str, StringConstraints(min_length=1, max_length=512)] | None = Field(
+        default=None, description="Image of the agent. Left out: the one that the operator is configured with."
+    )
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(default=None, description="As in core/v1.")
+    image_pull_secrets: Annotated[list[dict[str, Any]], Field(max_length=16)] | None = Field(
+        default=None, description="Secrets to pull the image with.", json_schema_extra=core("LocalObjectReference", keys=("name",))
+    )
+    env: Annotated[Objects, Field(max_length=128)] | None = Field(
+        default=None, description="Environment of the agent's container.", json_schema_extra=core("EnvVar", keys=("name",), own=_OWN_ENV)
+    )
+    env_from: Annotated[Objects, Field(max_length=32)] | None = Field(
+        default=None, description="Environment from ConfigMaps and Secrets.", json_schema_extra=core("EnvFromSource")
+    )
+    resources: dict[str, Any] | None = Field(
+        default=None, description="Requests and limits of the agent's container.", json_schema_extra=core("ResourceRequirements")
+    )
+    node_selector: Annotated[dict[LabelKey, LabelValue], Field(max_length=32)] | None = Field(default=None, description="As in core/v1.")
+    tolerations: Annotated[Objects, Field(max_length=32)] | None = Field(
+        default=None, description="As in core/v1.", json_schema_extra=core("Toleration")
+    )
+    affinity: dict[str, Any] | None = Field(default=None, description="As in core/v1.", json_schema_extra=core("Affinity"))
+    topology_spread_constraints: Annotated[Objects, Field(max_length=8)] | None = Field(
+        default=None, description="As in core/v1.", json_schema_extra=core("TopologySpreadConstraint")
+    )
+    priority_class_name: ObjectName | None = Field(default=None, description="As in core/v1.")
+    service_account_name: ObjectName | None = Field(
+        default=None, description="An existing ServiceAccount. Left out: one without any right is made."
+    )
+    termination_grace_period_seconds: Annotated[int, Field(ge=1, le=86400)] | None = Field(
+        default=None, description="How long a pod may finish what is running. Left out: the model's and the tools' timeouts decide."
+    )
+    pod_labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=32)] | None = Field(
+        default=None, description="Further labels of the pods.", json_schema_extra=rules(_OWN_KEYS)
+    )
+    pod_annotations: Annotated[dict[LabelKey, AnnotationValue], Field(max_length=32)] | None = Field(
+        default=None, description="Further annotations of the pods.", json_schema_extra=rules(_OWN_KEYS)
+    )
+    volumes: Annotated[Objects, Field(max_length=32)] | None = Field(
+        default=None,
+        description="Volumes: configMap, secret, emptyDir and persistentVolumeClaim.",
+        json_schema_extra=core("Volume", keys=("name",), own=_OWN_VOLUMES),
+    )
+    volume_mounts: Annotated[Objects, Field(max_length=32)] | None = Field(
+        default=None,
+        description="Where the volumes are mounted in the agent's container.",
+        json_schema_extra=core("VolumeMount", keys=("mountPath",), own=_OWN_MOUNTS),
+    )
+    dapr: DaprSidecar | None = Field(default=None, description="The sidecar.")

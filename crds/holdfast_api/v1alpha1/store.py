@@ -1,0 +1,51 @@
+"""`spec.state` and `spec.memory`: where runs and documents are kept."""
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from holdfast_api.v1alpha1.types import ApiModel, Line, ObjectName, SecretKeyRef, rule, rules
+
+_ONE_OF_VALUE = rules(rule("has(self.value) != has(self.secretKeyRef)", "give exactly one of value and secretKeyRef"))
+_ONE_OF_STORE = rules(
+    rule(
+        "has(self.component) != has(self.type)",
+        "give exactly one of component (the name of one that exists) and type (Holdfast makes the Dapr Component)",
+    ),
+    rule(
+        "!has(self.component) || !(has(self.metadata) || has(self.version))", "metadata and version belong to the Component: set them there"
+    ),
+)
+
+
+class ComponentMetadata(ApiModel):
+    """One metadata entry of a Dapr Component."""
+
+    model_config = {"json_schema_extra": _ONE_OF_VALUE}
+
+    name: Line = Field(description="Name of the entry, as the Component's reference calls it.")
+    value: Annotated[str, StringConstraints(max_length=4096)] | None = Field(default=None, description="The value, in clear.")
+    secret_key_ref: SecretKeyRef | None = Field(default=None, description="The Secret's key that holds the value.")
+
+
+class State(ApiModel):
+    """The Dapr state store that workflows live in. It must be transactional and support ETags."""
+
+    model_config = {"json_schema_extra": _ONE_OF_STORE}
+
+    component: ObjectName | None = Field(default=None, description="Name of an existing state Component with actorStateStore true.")
+    type: Annotated[str, StringConstraints(max_length=63, pattern=r"^state\.[a-z0-9.-]+$")] | None = Field(
+        default=None, description="Type of the Component to make, for example state.redis or state.postgresql."
+    )
+    version: Annotated[str, StringConstraints(max_length=8, pattern=r"^v[0-9]+$")] | None = Field(
+        default=None, description="Version of the Component's type. Left out: v1, and v2 for state.postgresql."
+    )
+    metadata: Annotated[list[ComponentMetadata], Field(max_length=32, json_schema_extra={"x-list-map-keys": ["name"]})] | None = Field(
+        default=None, description="Metadata of the Component. actorStateStore is added."
+    )
+
+
+class Memory(ApiModel):
+    """The state store for documents: heads of runs, messages, stored results."""
+
+    component: ObjectName = Field(description="Name of an existing state Component. Left out: the same store as the workflows'.")
