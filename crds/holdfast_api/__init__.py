@@ -9,5 +9,6 @@ It depends on pydantic and YAML alone, so the agent's image carries no Kubernete
     dapr        the Dapr objects that follow from a model or a store, as plain dicts
     names       names, labels, ports and environment variables
     conditions  condition types and reasons
-    schema      models -> CRD YAML and JSON Schema (`python -m holdfast_api.schema`)
+    defaults    what an administrator gives to every Agent
+    schema      models -> structural schema; `crds/generate.py` writes the files
 """

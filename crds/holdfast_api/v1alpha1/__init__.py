@@ -7,12 +7,11 @@ from holdfast_api.v1alpha1.agent import (
     AgentStatus,
     Condition,
     Limits,
-    Memory,
     ObjectMeta,
     SystemPromptSource,
 )
 from holdfast_api.v1alpha1.model import Model
-from holdfast_api.v1alpha1.store import ComponentMetadata, State
+from holdfast_api.v1alpha1.store import ComponentMetadata, Memory, State
 from holdfast_api.v1alpha1.tools import HeaderSource, HttpTool, PythonTool, Tool
 from holdfast_api.v1alpha1.types import ConfigMapKeyRef, SecretKeyRef
 

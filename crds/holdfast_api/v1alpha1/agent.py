@@ -15,7 +15,7 @@ from holdfast_api.v1alpha1.types import ApiModel, ConfigMapKeyRef, Duration, Lin
 NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
 MAX_NAME = 58  # the sidecar's Service is <name>-dapr and a label has 63 characters
 
-_AGENT_RULES = rules(
+AGENT_RULES = rules(
     rule(
         f"self.metadata.name.matches('{NAME_PATTERN}')",
         "metadata.name must start with a letter and hold lower-case letters, digits and dashes only: it is also a Service and a Dapr app id",
@@ -138,7 +138,7 @@ class ObjectMeta(BaseModel):
 class Agent(BaseModel):
     """An Agent as the API server holds it."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", json_schema_extra=_AGENT_RULES)
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", json_schema_extra=AGENT_RULES)
 
     api_version: Literal[GROUP_VERSION] = Field(default=GROUP_VERSION)  # type: ignore[valid-type]
     kind: Literal[KIND] = Field(default=KIND)  # type: ignore[valid-type]

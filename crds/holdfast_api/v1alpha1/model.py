@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 
 from holdfast_api.v1alpha1.types import ApiModel, Duration, Line, ObjectName, SecretKeyRef, rule, rules
 
@@ -32,7 +32,7 @@ _RULES = rules(
 class Model(ApiModel):
     """The LLM. One Dapr conversation Component is made for it, named after its content, or an existing one is used."""
 
-    model_config = {"json_schema_extra": _RULES}
+    model_config = ConfigDict(json_schema_extra=_RULES)
 
     provider: Provider | None = Field(
         default=None, description="Who serves the model. `echo` repeats its input and is for trying things out."

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 
 from holdfast_api.v1alpha1.types import ApiModel, Line, ObjectName, SecretKeyRef, rule, rules
 
@@ -21,7 +21,7 @@ _ONE_OF_STORE = rules(
 class ComponentMetadata(ApiModel):
     """One metadata entry of a Dapr Component."""
 
-    model_config = {"json_schema_extra": _ONE_OF_VALUE}
+    model_config = ConfigDict(json_schema_extra=_ONE_OF_VALUE)
 
     name: Line = Field(description="Name of the entry, as the Component's reference calls it.")
     value: Annotated[str, StringConstraints(max_length=4096)] | None = Field(default=None, description="The value, in clear.")
@@ -31,7 +31,7 @@ class ComponentMetadata(ApiModel):
 class State(ApiModel):
     """The Dapr state store that workflows live in. It must be transactional and support ETags."""
 
-    model_config = {"json_schema_extra": _ONE_OF_STORE}
+    model_config = ConfigDict(json_schema_extra=_ONE_OF_STORE)
 
     component: ObjectName | None = Field(default=None, description="Name of an existing state Component with actorStateStore true.")
     type: Annotated[str, StringConstraints(max_length=63, pattern=r"^state\.[a-z0-9.-]+$")] | None = Field(

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 
 from holdfast_api.v1alpha1.types import ApiModel, ConfigMapKeyRef, Duration, Line, SecretKeyRef, rule, rules
 
@@ -55,7 +55,7 @@ class PythonTool(ApiModel):
 class Tool(ApiModel):
     """One tool."""
 
-    model_config = {"json_schema_extra": _ONE_OF}
+    model_config = ConfigDict(json_schema_extra=_ONE_OF)
 
     name: ToolName = Field(description="What the model calls it.")
     description: Annotated[str, StringConstraints(max_length=4096)] | None = Field(
