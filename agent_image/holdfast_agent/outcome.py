@@ -1,0 +1,26 @@
+"""How an effect on the outside world can fail, as data.
+
+Activities return a failure instead of raising it: the durable loop decides about retries on durable timers, and a raised exception
+would put a stack trace into the workflow's history for every attempt.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+FailureKind = Literal["transient", "permanent", "fatal"]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What went wrong, and what to do about it.
+
+    Attributes:
+        kind: `transient`: the same call may succeed later; `permanent`: this call cannot succeed, and the model is told why;
+            `fatal`: nothing that this run does can succeed, so it ends.
+        message: one sentence for the model or a person. Never a secret, never a traceback.
+        retry_after: seconds that the other side asked to wait before the next attempt.
+    """
+
+    kind: FailureKind
+    message: str
+    retry_after: float | None = None

@@ -1,0 +1,136 @@
+"""A tool that is an HTTP request.
+
+Every call carries its key as `Idempotency-Key`: the loop repeats a call whose answer it never saw, and a server that knows the key
+then does the work once. Nothing of an answer is trusted: its length, its end and where it redirects to are all bounded.
+"""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
+
+from holdfast_agent.outcome import Failure
+from holdfast_agent.tools import reply
+from holdfast_agent.tools.arguments import problem, validator
+from holdfast_agent.tools.spec import MAX_RESULT_BYTES, ToolboxError, ToolResult, ToolSpec
+from holdfast_agent.tools.url import UnusableArgument, UrlTemplate
+from holdfast_api.config import HttpToolConfig, ToolConfig
+
+IDEMPOTENCY_KEY = "Idempotency-Key"
+MAX_REDIRECTS = 5
+_BODYLESS = frozenset({"GET", "DELETE"})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_KEEPS_METHOD = frozenset({307, 308})
+_CREDENTIALS = frozenset({"authorization", "cookie", "proxy-authorization"})
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+class HttpTool:
+    """One HTTP tool; see `open`."""
+
+    def __init__(self, tool: ToolConfig, config: HttpToolConfig, headers: dict[str, str], session: aiohttp.ClientSession) -> None:
+        """Check the configuration.
+
+        Args:
+            tool: the tool.
+            config: its `http` part.
+            headers: from `headers`, with the secret ones filled in.
+            session: shared by all tools; closed by its owner.
+
+        Raises:
+            ToolboxError: the URL or the schema cannot be used.
+        """
+        schema = config.input_schema
+        known = set(schema.get("properties", {}))
+        try:
+            self._template = UrlTemplate.parse(config.url, known)
+            # The model must see that the URL cannot be built without these.
+            required = sorted({*schema.get("required", ()), *self._template.names})
+            schema = {"type": "object", "properties": {}} | schema | ({"required": required} if required else {})
+            self._check = validator(schema)
+        except ValueError as error:
+            raise ToolboxError(f"tool {tool.name!r}: http.{error}") from None
+        self.spec = ToolSpec(tool.name, tool.description or "", schema)
+        self._method, self._headers, self._session = config.method, headers, session
+        self._timeout = tool.timeout_seconds
+        self._guarded = bool(config.headers_from) or any(name.lower() in _CREDENTIALS for name in headers)
+
+    async def call(self, arguments: Mapping[str, Any], *, key: str) -> ToolResult | Failure:
+        """Make the request; see `Tool.call`."""
+        if wrong := problem(self._check, arguments):
+            return Failure("permanent", f"invalid arguments: {wrong}")
+        bodyless = self._method in _BODYLESS
+        try:
+            url = self._template.fill(arguments, rest_in_query=bodyless)
+        except UnusableArgument as error:
+            return Failure("permanent", f"invalid arguments: {error}")
+        body = None if bodyless else {name: value for name, value in arguments.items() if name not in self._template.names}
+        headers = self._headers | {IDEMPOTENCY_KEY: quote(key, safe="/-_.:~")}
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._follow(self._method, URL(url, encoded=True), headers, body)
+        except TimeoutError:
+            return Failure("transient", f"no complete answer within {self._timeout:g} s")
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return Failure("transient", f"cannot reach {URL(url, encoded=True).host}: {_reason(error)}")
+
+    async def _follow(self, method: str, url: URL, headers: dict[str, str], body: dict[str, Any] | None) -> ToolResult | Failure:
+        for _ in range(MAX_REDIRECTS + 1):
+            async with self._session.request(method, url, headers=headers, json=body, allow_redirects=False) as response:
+                target = response.headers.get("Location")
+                if response.status not in _REDIRECTS or not target:
+                    return await _read(response)
+            following = url.join(URL(target))
+            if following.scheme not in {"http", "https"}:
+                return Failure("permanent", f"redirected to {following.scheme or 'nothing'}://, which is not followed")
+            if self._guarded and following.origin() != url.origin():
+                return Failure(
+                    "permanent", f"redirected to {following.origin()}, which must not see the credentials: set url to where it leads"
+                )
+            if response.status not in _KEEPS_METHOD and method not in _BODYLESS:
+                method, body = "GET", None
+            url = following
+        return Failure("permanent", f"more than {MAX_REDIRECTS} redirects")
+
+
+async def _read(response: aiohttp.ClientResponse) -> ToolResult | Failure:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > MAX_RESULT_BYTES:
+            # The rest is not wanted, and a connection with a rest in it must not be used again.
+            response.close()
+            return Failure("permanent", f"HTTP {response.status} with more than {MAX_RESULT_BYTES // 1024} KiB; ask for less")
+    return reply.meaning(response.status, response.headers, bytes(body), charset=response.charset, now=datetime.now(UTC))
+
+
+def secret_headers(tool: ToolConfig, config: HttpToolConfig, environ: Mapping[str, str]) -> dict[str, str]:
+    """All headers of the tool but the key.
+
+    Raises:
+        ToolboxError: a variable is missing, or a value cannot be sent.
+    """
+    headers = dict(config.headers)
+    for source in config.headers_from:
+        value = environ.get(source.env, "").strip()
+        if not value:
+            raise ToolboxError(
+                f"tool {tool.name!r}: header {source.name} needs the environment variable {source.env}, which is not set: "
+                "check the Secret and its key that headersFrom names"
+            )
+        headers[source.name] = source.prefix + value
+    for name, value in headers.items():
+        if name.lower() == IDEMPOTENCY_KEY.lower():
+            raise ToolboxError(f"tool {tool.name!r}: header {name} is sent with every call by itself: remove it")
+        if _CONTROL.search(value):
+            raise ToolboxError(f"tool {tool.name!r}: header {name} has a line break or control character in it: remove it from the value")
+    return headers
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,67 @@
+"""What an HTTP answer means: a result, a fault that passes, or one that does not. Pure."""
+
+import email.utils
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from holdfast_agent.outcome import Failure
+from holdfast_agent.tools.spec import ToolResult
+
+TRANSIENT_STATUS = frozenset({408, 425, 429})
+SERVER_ERROR = 500
+SUCCESS = range(200, 300)
+MAX_EXCERPT = 300
+
+
+def meaning(status: int, headers: Mapping[str, str], body: bytes, *, charset: str | None, now: datetime) -> ToolResult | Failure:
+    """Judge one complete answer.
+
+    Args:
+        status: HTTP status.
+        headers: headers, looked up without regard to case.
+        body: the whole body.
+        charset: as Content-Type names it.
+        now: for a Retry-After that is a date.
+    """
+    content = decode(body, charset)
+    if status in SUCCESS:
+        if content is None:
+            kind = headers.get("Content-Type", "no content type")
+            return Failure("permanent", f"the answer is binary ({kind}, {len(body)} bytes); only text can be used")
+        return ToolResult(content or f"(HTTP {status} without content)")
+    message = f"HTTP {status}{_excerpt(content)}"
+    if status in TRANSIENT_STATUS or status >= SERVER_ERROR:
+        return Failure("transient", message, retry_after(headers.get("Retry-After"), now=now))
+    return Failure("permanent", message)
+
+
+def decode(body: bytes, charset: str | None) -> str | None:
+    """The body as text, or None when it is no text."""
+    try:
+        decoded = body.decode(charset or "utf-8")
+    except (UnicodeDecodeError, LookupError):
+        return None
+    return None if "\0" in decoded else decoded
+
+
+def retry_after(value: str | None, *, now: datetime) -> float | None:
+    """Seconds to wait, from either form of the header; None when it is missing or makes no sense."""
+    if value is None:
+        return None
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    try:
+        when = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=UTC)
+    return max(0.0, (when - now).total_seconds())
+
+
+def _excerpt(content: str | None) -> str:
+    if not content or not content.strip():
+        return ""
+    flat = " ".join(content.split())
+    return ": " + (flat if len(flat) <= MAX_EXCERPT else flat[: MAX_EXCERPT - 1] + "…")

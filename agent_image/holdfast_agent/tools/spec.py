@@ -1,0 +1,49 @@
+"""What a tool is to the rest of the agent: a name, a schema, and a call that ends in a result or a failure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from holdfast_agent.outcome import Failure
+
+MAX_RESULT_BYTES = 1024 * 1024
+"""Longest result of one call. A model cannot use more, and every turn carries the results of all turns before it."""
+
+
+@dataclass(frozen=True)
+class ToolSpec:
+    """What the model sees of a tool.
+
+    Attributes:
+        name: what the model calls it.
+        description: what it is for, in words.
+        input_schema: JSON Schema of the arguments, an object.
+    """
+
+    name: str
+    description: str
+    input_schema: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """What a call returned: text, or JSON text, for the model."""
+
+    content: str
+
+
+class ToolboxError(Exception):
+    """A tool cannot be offered at all: the message names the tool, the problem and the fix."""
+
+
+class Tool(Protocol):
+    """One tool, ready to be called."""
+
+    @property
+    def spec(self) -> ToolSpec:
+        """What the model sees."""
+        ...
+
+    async def call(self, arguments: Mapping[str, Any], *, key: str) -> ToolResult | Failure:
+        """Call it once. Bounded in time and size; never raises but on cancellation."""
+        ...

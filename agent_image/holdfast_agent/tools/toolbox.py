@@ -1,0 +1,83 @@
+"""All tools of one AgentConfig behind one `call`."""
+
+import logging
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+import aiohttp
+
+from holdfast_agent.outcome import Failure
+from holdfast_agent.tools.http import HttpTool, secret_headers
+from holdfast_agent.tools.spec import Tool, ToolboxError, ToolResult, ToolSpec
+from holdfast_api.config import AgentConfig
+
+log = logging.getLogger(__name__)
+
+
+class Toolbox:
+    """The tools of one revision. Open it once, call it from many tasks, close it."""
+
+    def __init__(self, tools: Mapping[str, Tool], resources: AsyncExitStack) -> None:
+        """Keep what `open` made."""
+        self._tools, self._resources = tools, resources
+        self.specs: tuple[ToolSpec, ...] = tuple(tool.spec for tool in tools.values())
+
+    @classmethod
+    async def open(cls, config: AgentConfig, *, environ: Mapping[str, str]) -> "Toolbox":
+        """Make every tool ready.
+
+        Args:
+            config: what the tools are.
+            environ: variables that secret headers come from.
+
+        Raises:
+            ToolboxError: a tool cannot be offered; the message names the tool, the problem and the fix.
+        """
+        async with AsyncExitStack() as stack:
+            tools: dict[str, Tool] = {}
+            session = await stack.enter_async_context(_session())
+            for tool in config.tools:
+                if tool.name in tools:
+                    raise ToolboxError(f"tool {tool.name!r} is there twice: rename one of them")
+                if tool.http:
+                    tools[tool.name] = HttpTool(tool, tool.http, secret_headers(tool, tool.http, environ), session)
+                else:
+                    raise ToolboxError(
+                        f"tool {tool.name!r} is of a kind that this image does not know: use an image that fits the operator"
+                    )
+            return cls(tools, stack.pop_all())
+
+    async def call(self, name: str, arguments: Mapping[str, Any], *, key: str) -> ToolResult | Failure:
+        """Call a tool once, bounded by its time limit.
+
+        Args:
+            name: as in `specs`.
+            arguments: what the model gave, unchecked.
+            key: the call's idempotency key: equal for every attempt of the same call.
+        """
+        tool = self._tools.get(name)
+        if tool is None:
+            have = ", ".join(self._tools) or "none"
+            return Failure("permanent", f"there is no tool {name!r}; there are: {have}")
+        try:
+            return await tool.call(arguments, key=key)
+        except Exception:
+            # A defect of ours must end as an answer too: a raised error would be retried without end.
+            log.exception("tool %s failed in an unforeseen way, key %s", name, key)
+            return Failure("permanent", f"the tool {name!r} failed inside the agent; its log has the details")
+
+    async def close(self) -> None:
+        """End connections and processes. Calls still running end with a failure."""
+        await self._resources.aclose()
+
+
+def _session() -> aiohttp.ClientSession:
+    """One session for all tools: no cookies from one call to the next, proxies as the environment says."""
+    return aiohttp.ClientSession(
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=True,
+        timeout=aiohttp.ClientTimeout(total=None),
+        headers={"User-Agent": "holdfast-agent"},
+        connector=aiohttp.TCPConnector(limit=0, limit_per_host=64),
+    )
