@@ -12,7 +12,6 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parent))
 from core_v1 import core_v1
-
 from holdfast_api import schema
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -17,12 +17,23 @@ from typing import Any
 from holdfast_api import names
 from holdfast_api.v1alpha1 import AgentSpec, AgentStatus
 from holdfast_api.v1alpha1.agent import AGENT_RULES
+from holdfast_api.v1alpha1.types import keyword
 
 Schema = dict[str, Any]
 CoreV1 = Callable[[str], Schema]
 """Kind of core/v1 -> its structural schema."""
 
-_DROPPED = {"title", "additionalProperties", "propertyNames", "default", "x-core-v1", "x-list-map-keys", "x-free-object", "const"}
+_DROPPED = {
+    "title",
+    "additionalProperties",
+    "propertyNames",
+    "patternProperties",
+    "default",
+    "x-core-v1",
+    "x-list-map-keys",
+    "x-free-object",
+    "const",
+}
 
 
 def structural(model_schema: Schema, core_v1: CoreV1) -> Schema:
@@ -41,8 +52,9 @@ def _node(node: Schema, defs: Mapping[str, Schema], core_v1: CoreV1) -> Schema:
         return _core(node, out, core_v1)
     if "properties" in node:
         out["properties"] = {name: _node(child, defs, core_v1) for name, child in node["properties"].items()}
-    if isinstance(node.get("additionalProperties"), dict):
-        out["additionalProperties"] = _node(node["additionalProperties"], defs, core_v1)
+    values = node.get("additionalProperties") or next(iter(node.get("patternProperties", {}).values()), None)
+    if isinstance(values, dict):
+        out["additionalProperties"] = _node(values, defs, core_v1)
     if "items" in node:
         out["items"] = _node(node["items"], defs, core_v1)
     if node.get("x-free-object"):
@@ -108,7 +120,7 @@ def crd(core_v1: CoreV1) -> Schema:
             "spec": spec_schema(core_v1),
             "status": status_schema(core_v1),
         },
-        "x-kubernetes-validations": AGENT_RULES["x-kubernetes-validations"],
+        **keyword(*AGENT_RULES),
     }
     version = {
         "name": names.VERSION,

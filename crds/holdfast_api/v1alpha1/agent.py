@@ -1,5 +1,6 @@
 """The Agent: one durable LLM agent. Ten lines must do; every default is what a careful person would choose."""
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -10,29 +11,39 @@ from holdfast_api.v1alpha1.model import Model
 from holdfast_api.v1alpha1.pod import PodFields
 from holdfast_api.v1alpha1.store import Memory, State
 from holdfast_api.v1alpha1.tools import InstructionList, ToolList
-from holdfast_api.v1alpha1.types import ApiModel, ConfigMapKeyRef, Duration, Line, Text, rule, rules
+from holdfast_api.v1alpha1.types import ApiModel, ConfigMapKeyRef, Duration, Line, Rule, Ruled, Text
 
 NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
 MAX_NAME = 58  # the sidecar's Service is <name>-dapr and a label has 63 characters
 
-AGENT_RULES = rules(
-    rule(
+AGENT_RULES = (
+    Rule(
         f"self.metadata.name.matches('{NAME_PATTERN}')",
-        "metadata.name must start with a letter and hold lower-case letters, digits and dashes only: it is also a Service and a Dapr app id",
+        "metadata.name must start with a letter and hold only lower-case letters, digits and dashes: it is a Service and a Dapr app id",
+        lambda agent: bool(re.fullmatch(NAME_PATTERN, agent.metadata.name)),
     ),
-    rule(f"self.metadata.name.size() <= {MAX_NAME}", f"metadata.name must have at most {MAX_NAME} characters: Dapr adds -dapr to it"),
-    rule(
+    Rule(
+        f"self.metadata.name.size() <= {MAX_NAME}",
+        f"metadata.name must have at most {MAX_NAME} characters: Dapr adds -dapr to it",
+        lambda agent: len(agent.metadata.name) <= MAX_NAME,
+    ),
+    Rule(
         "!self.metadata.name.endsWith('-dapr')",
         "metadata.name must not end with -dapr: Dapr gives that name to the sidecar's Service of another agent",
+        lambda agent: not agent.metadata.name.endswith("-dapr"),
     ),
 )
-_SPEC_RULES = rules(
-    rule("!(has(self.systemPrompt) && has(self.systemPromptFrom))", "give systemPrompt or systemPromptFrom, not both"),
-    rule(
+_SPEC_RULES = (
+    Rule(
+        "!(has(self.systemPrompt) && has(self.systemPromptFrom))",
+        "give systemPrompt or systemPromptFrom, not both",
+        lambda spec: not (spec.system_prompt and spec.system_prompt_from),
+    ),
+    Rule(
         "has(self.state) == has(oldSelf.state) && (!has(self.state) || self.state == oldSelf.state)",
         "state cannot be changed: runs live there. Make a new Agent for another store",
     ),
-    rule(
+    Rule(
         "has(self.memory) == has(oldSelf.memory) && (!has(self.memory) || self.memory == oldSelf.memory)",
         "memory cannot be changed: documents of runs live there. Make a new Agent for another store",
     ),
@@ -59,14 +70,14 @@ class Access(ApiModel):
 
     auth: Literal["token", "none"] = Field(
         default="token",
-        description="token: callers send `Authorization: Bearer` with the token of Secret NAME-app-token. none: whoever reaches the Service.",
+        description="token: callers send `Authorization: Bearer` and the token of Secret NAME-app-token. none: anybody who reaches it.",
     )
 
 
 class AgentSpec(PodFields):
     """What the user wants."""
 
-    model_config = ConfigDict(json_schema_extra=_SPEC_RULES)
+    RULES = _SPEC_RULES
 
     description: Line | None = Field(default=None, description="One line for people and other agents.")
     role: Line | None = Field(default=None, description="Who the agent is. Composed into the prompt with goal and instructions.")
@@ -135,10 +146,11 @@ class ObjectMeta(BaseModel):
     annotations: dict[str, str] = Field(default_factory=dict)
 
 
-class Agent(BaseModel):
+class Agent(Ruled):
     """An Agent as the API server holds it."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", json_schema_extra=AGENT_RULES)
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore")
+    RULES = AGENT_RULES
 
     api_version: Literal[GROUP_VERSION] = Field(default=GROUP_VERSION)  # type: ignore[valid-type]
     kind: Literal[KIND] = Field(default=KIND)  # type: ignore[valid-type]

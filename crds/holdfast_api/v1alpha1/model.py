@@ -2,29 +2,33 @@
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
-from holdfast_api.v1alpha1.types import ApiModel, Duration, Line, ObjectName, SecretKeyRef, rule, rules
+from holdfast_api.v1alpha1.types import ApiModel, Duration, Line, ObjectName, Rule, SecretKeyRef
 
 Provider = Literal["openai", "anthropic", "googleai", "mistral", "deepseek", "huggingface", "ollama", "bedrock", "azure", "echo"]
 OptionName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
 
-_RULES = rules(
-    rule(
+_RULES = (
+    Rule(
         "has(self.component) != has(self.provider)",
         "give exactly one of provider (Holdfast makes the Dapr Component) and component (the name of one that exists)",
+        lambda model: bool(model.component) != bool(model.provider),
     ),
-    rule(
+    Rule(
         "!has(self.provider) || self.provider == 'echo' || has(self.name)",
         "name is missing: say which model of this provider to use, for example gpt-5-mini",
+        lambda model: model.provider in (None, "echo") or model.name,
     ),
-    rule(
+    Rule(
         "!has(self.component) || !(has(self.endpoint) || has(self.apiKeySecretRef) || has(self.options))",
         "endpoint, apiKeySecretRef and options belong to the Component: set them there, or use provider instead of component",
+        lambda model: not model.component or not (model.endpoint or model.api_key_secret_ref or model.options is not None),
     ),
-    rule(
+    Rule(
         "!has(self.provider) || self.provider != 'azure' || has(self.endpoint)",
         "endpoint is missing: azure needs the URL of the resource, https://NAME.openai.azure.com",
+        lambda model: model.provider != "azure" or model.endpoint,
     ),
 )
 
@@ -32,7 +36,7 @@ _RULES = rules(
 class Model(ApiModel):
     """The LLM. One Dapr conversation Component is made for it, named after its content, or an existing one is used."""
 
-    model_config = ConfigDict(json_schema_extra=_RULES)
+    RULES = _RULES
 
     provider: Provider | None = Field(
         default=None, description="Who serves the model. `echo` repeats its input and is for trying things out."

@@ -6,38 +6,45 @@ They are passed through to the Deployment, so their schema is not written here: 
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
-from holdfast_api.v1alpha1.types import ApiModel, ObjectName, rule, rules
+from holdfast_api.v1alpha1.types import ApiModel, ObjectName, Rule, keyword
 
 LabelKey = Annotated[str, StringConstraints(max_length=317)]
 LabelValue = Annotated[str, StringConstraints(max_length=63)]
 AnnotationValue = Annotated[str, StringConstraints(max_length=4096)]
 
-_OWN_KEYS = rule(
+_OWN_PREFIXES = ("dapr.io/", "holdfast.dev/", "app.kubernetes.io/")
+_OWN_VOLUMES = ("holdfast-config", "holdfast-tmp")
+
+_KEYS = Rule(
     "self.all(key, !key.startsWith('dapr.io/') && !key.startsWith('holdfast.dev/') && !key.startsWith('app.kubernetes.io/'))",
     "keys under dapr.io/, holdfast.dev/ and app.kubernetes.io/ are Holdfast's: they come from the other fields",
+    lambda keys: not any(key.startswith(_OWN_PREFIXES) for key in keys),
 )
-_OWN_ENV = rule(
+_ENV = Rule(
     "self.all(e, !e.name.startsWith('DAPR_') && !e.name.startsWith('HOLDFAST_') && e.name != 'APP_API_TOKEN')",
     "names that start with DAPR_ or HOLDFAST_, and APP_API_TOKEN, are set by Holdfast: choose another name",
+    lambda env: not any(str(e.get("name")).startswith(("DAPR_", "HOLDFAST_")) or e.get("name") == "APP_API_TOKEN" for e in env),
 )
-_OWN_MOUNTS = rule(
+_MOUNTS = Rule(
     "self.all(m, !m.mountPath.startsWith('/etc/holdfast') && m.name != 'holdfast-config' && m.name != 'holdfast-tmp')",
     "/etc/holdfast and the volumes holdfast-config and holdfast-tmp are Holdfast's: mount elsewhere, under another name",
+    lambda mounts: not any(str(m.get("mountPath")).startswith("/etc/holdfast") or m.get("name") in _OWN_VOLUMES for m in mounts),
 )
-_OWN_VOLUMES = rule(
+_VOLUMES = Rule(
     "self.all(v, v.name != 'holdfast-config' && v.name != 'holdfast-tmp')",
     "the volumes holdfast-config and holdfast-tmp are Holdfast's: choose another name",
+    lambda volumes: not any(v.get("name") in _OWN_VOLUMES for v in volumes),
 )
 
 
-def core(kind: str, *, keys: tuple[str, ...] = (), own: dict[str, str] | None = None) -> dict[str, Any]:
-    """Ask the generator for core/v1 `kind` here; `keys` make a list a map, `own` is a CEL rule."""
+def core(kind: str, *, keys: tuple[str, ...] = (), rule: Rule | None = None) -> dict[str, Any]:
+    """Ask the generator for core/v1 `kind` here; `keys` make a list a map, `rule` is checked on the whole."""
     extra: dict[str, Any] = {"x-core-v1": kind}
     if keys:
         extra["x-list-map-keys"] = list(keys)
-    return extra | (rules(own) if own else {})
+    return extra | (keyword(rule) if rule else {})
 
 
 Objects = list[dict[str, Any]]
@@ -61,8 +68,8 @@ class PodFields(ApiModel):
     image_pull_secrets: Annotated[list[dict[str, Any]], Field(max_length=16)] | None = Field(
         default=None, description="Secrets to pull the image with.", json_schema_extra=core("LocalObjectReference", keys=("name",))
     )
-    env: Annotated[Objects, Field(max_length=128)] | None = Field(
-        default=None, description="Environment of the agent's container.", json_schema_extra=core("EnvVar", keys=("name",), own=_OWN_ENV)
+    env: Annotated[Objects, Field(max_length=128), AfterValidator(_ENV.check)] | None = Field(
+        default=None, description="Environment of the agent's container.", json_schema_extra=core("EnvVar", keys=("name",), rule=_ENV)
     )
     env_from: Annotated[Objects, Field(max_length=32)] | None = Field(
         default=None, description="Environment from ConfigMaps and Secrets.", json_schema_extra=core("EnvFromSource")
@@ -85,20 +92,20 @@ class PodFields(ApiModel):
     termination_grace_period_seconds: Annotated[int, Field(ge=1, le=86400)] | None = Field(
         default=None, description="How long a pod may finish what is running. Left out: the model's and the tools' timeouts decide."
     )
-    pod_labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=32)] | None = Field(
-        default=None, description="Further labels of the pods.", json_schema_extra=rules(_OWN_KEYS)
+    pod_labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=32), AfterValidator(_KEYS.check)] | None = Field(
+        default=None, description="Further labels of the pods.", json_schema_extra=keyword(_KEYS)
     )
-    pod_annotations: Annotated[dict[LabelKey, AnnotationValue], Field(max_length=32)] | None = Field(
-        default=None, description="Further annotations of the pods.", json_schema_extra=rules(_OWN_KEYS)
+    pod_annotations: Annotated[dict[LabelKey, AnnotationValue], Field(max_length=32), AfterValidator(_KEYS.check)] | None = Field(
+        default=None, description="Further annotations of the pods.", json_schema_extra=keyword(_KEYS)
     )
-    volumes: Annotated[Objects, Field(max_length=32)] | None = Field(
+    volumes: Annotated[Objects, Field(max_length=32), AfterValidator(_VOLUMES.check)] | None = Field(
         default=None,
         description="Volumes: configMap, secret, emptyDir and persistentVolumeClaim.",
-        json_schema_extra=core("Volume", keys=("name",), own=_OWN_VOLUMES),
+        json_schema_extra=core("Volume", keys=("name",), rule=_VOLUMES),
     )
-    volume_mounts: Annotated[Objects, Field(max_length=32)] | None = Field(
+    volume_mounts: Annotated[Objects, Field(max_length=32), AfterValidator(_MOUNTS.check)] | None = Field(
         default=None,
         description="Where the volumes are mounted in the agent's container.",
-        json_schema_extra=core("VolumeMount", keys=("mountPath",), own=_OWN_MOUNTS),
+        json_schema_extra=core("VolumeMount", keys=("mountPath",), rule=_MOUNTS),
     )
     dapr: DaprSidecar | None = Field(default=None, description="The sidecar.")

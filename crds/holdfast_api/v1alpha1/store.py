@@ -2,18 +2,25 @@
 
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
-from holdfast_api.v1alpha1.types import ApiModel, Line, ObjectName, SecretKeyRef, rule, rules
+from holdfast_api.v1alpha1.types import ApiModel, Line, ObjectName, Rule, SecretKeyRef, list_map, unique
 
-_ONE_OF_VALUE = rules(rule("has(self.value) != has(self.secretKeyRef)", "give exactly one of value and secretKeyRef"))
-_ONE_OF_STORE = rules(
-    rule(
+_ONE_OF_VALUE = Rule(
+    "has(self.value) != has(self.secretKeyRef)",
+    "give exactly one of value and secretKeyRef",
+    lambda entry: (entry.value is None) != (entry.secret_key_ref is None),
+)
+_ONE_OF_STORE = (
+    Rule(
         "has(self.component) != has(self.type)",
         "give exactly one of component (the name of one that exists) and type (Holdfast makes the Dapr Component)",
+        lambda store: bool(store.component) != bool(store.type),
     ),
-    rule(
-        "!has(self.component) || !(has(self.metadata) || has(self.version))", "metadata and version belong to the Component: set them there"
+    Rule(
+        "!has(self.component) || !(has(self.metadata) || has(self.version))",
+        "metadata and version belong to the Component: set them there",
+        lambda store: not store.component or (store.metadata is None and store.version is None),
     ),
 )
 
@@ -21,7 +28,7 @@ _ONE_OF_STORE = rules(
 class ComponentMetadata(ApiModel):
     """One metadata entry of a Dapr Component."""
 
-    model_config = ConfigDict(json_schema_extra=_ONE_OF_VALUE)
+    RULES = (_ONE_OF_VALUE,)
 
     name: Line = Field(description="Name of the entry, as the Component's reference calls it.")
     value: Annotated[str, StringConstraints(max_length=4096)] | None = Field(default=None, description="The value, in clear.")
@@ -31,7 +38,7 @@ class ComponentMetadata(ApiModel):
 class State(ApiModel):
     """The Dapr state store that workflows live in. It must be transactional and support ETags."""
 
-    model_config = ConfigDict(json_schema_extra=_ONE_OF_STORE)
+    RULES = _ONE_OF_STORE
 
     component: ObjectName | None = Field(default=None, description="Name of an existing state Component with actorStateStore true.")
     type: Annotated[str, StringConstraints(max_length=63, pattern=r"^state\.[a-z0-9.-]+$")] | None = Field(
@@ -40,7 +47,7 @@ class State(ApiModel):
     version: Annotated[str, StringConstraints(max_length=8, pattern=r"^v[0-9]+$")] | None = Field(
         default=None, description="Version of the Component's type. Left out: v1, and v2 for state.postgresql."
     )
-    metadata: Annotated[list[ComponentMetadata], Field(max_length=32, json_schema_extra={"x-list-map-keys": ["name"]})] | None = Field(
+    metadata: Annotated[list[ComponentMetadata], list_map("name", max_length=32), unique("name")] | None = Field(
         default=None, description="Metadata of the Component. actorStateStore is added."
     )
 

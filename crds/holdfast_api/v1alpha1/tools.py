@@ -2,19 +2,31 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
-from holdfast_api.v1alpha1.types import ApiModel, ConfigMapKeyRef, Duration, Line, SecretKeyRef, rule, rules
+from holdfast_api.v1alpha1.types import ApiModel, ConfigMapKeyRef, Duration, Line, Rule, SecretKeyRef, list_map, unique
 
 ToolName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[a-zA-Z_][a-zA-Z0-9_-]*$")]
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
 HeaderName = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
+_ONE_OF = Rule(
+    "has(self.http) != has(self.python)",
+    "give exactly one of http and python",
+    lambda tool: (tool.http is None) != (tool.python is None),
+)
+
+
+def _describes_object(schema: dict[str, Any]) -> dict[str, Any]:
+    if schema.get("type", "object") != "object":
+        raise ValueError(f"type is {schema['type']!r}, it must be 'object': a model passes arguments by name")
+    return schema
+
+
 JsonSchema = Annotated[
     dict[str, Any],
+    AfterValidator(_describes_object),
     Field(json_schema_extra={"x-free-object": True, "properties": {"type": {"type": "string", "enum": ["object"]}}}),
 ]
-
-_ONE_OF = rules(rule("has(self.http) != has(self.python)", "give exactly one of http and python"))
 
 
 class HeaderSource(ApiModel):
@@ -39,7 +51,7 @@ class HttpTool(ApiModel):
     headers: Annotated[dict[HeaderName, Annotated[str, StringConstraints(max_length=2048)]], Field(max_length=32)] = Field(
         default_factory=dict, description="Headers that are no secret."
     )
-    headers_from: Annotated[list[HeaderSource], Field(max_length=16, json_schema_extra={"x-list-map-keys": ["name"]})] = Field(
+    headers_from: Annotated[list[HeaderSource], list_map("name", max_length=16), unique("name")] = Field(
         default_factory=list, description="Headers from Secrets."
     )
     input_schema: JsonSchema | None = Field(default=None, description="JSON Schema of the arguments. Left out: no arguments.")
@@ -55,7 +67,7 @@ class PythonTool(ApiModel):
 class Tool(ApiModel):
     """One tool."""
 
-    model_config = ConfigDict(json_schema_extra=_ONE_OF)
+    RULES = (_ONE_OF,)
 
     name: ToolName = Field(description="What the model calls it.")
     description: Annotated[str, StringConstraints(max_length=4096)] | None = Field(
@@ -66,5 +78,5 @@ class Tool(ApiModel):
     python: PythonTool | None = Field(default=None, description="A Python function.")
 
 
-ToolList = Annotated[list[Tool], Field(max_length=64, json_schema_extra={"x-list-map-keys": ["name"]})]
+ToolList = Annotated[list[Tool], list_map("name", max_length=64), unique("name")]
 InstructionList = Annotated[list[Line], Field(max_length=64)]

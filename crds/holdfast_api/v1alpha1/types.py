@@ -5,24 +5,67 @@ rule over an unbounded list is refused when the CRD is applied.
 """
 
 import re
-from typing import Annotated, Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 _DURATION = re.compile(r"([0-9]+)(ms|s|m|h)")
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 DURATION_PATTERN = r"^([0-9]{1,9}(ms|s|m|h)){1,4}$"
 
 
-def rule(expression: str, message: str, **more: str) -> dict[str, str]:
-    """One `x-kubernetes-validations` entry: a CEL expression and what the user reads when it is false."""
-    return {"rule": expression, "message": message, **more}
+@dataclass(frozen=True)
+class Rule:
+    """A rule between fields, said twice: once for the API server and once for Python, with one message.
+
+    The API server is the gate in a cluster. Without one (the local runner, a CI job that checks manifests) the same rule must hold, so each
+    carries a predicate as well; a test asks both about the same manifests.
+
+    Attributes:
+        cel: CEL expression over `self`, what the API server evaluates.
+        message: what is wrong and what mends it.
+        holds: the same over the model or plain value; None for rules about a change (`oldSelf`), which only a server can judge.
+    """
+
+    cel: str
+    message: str
+    holds: Callable[[Any], bool] | None = None
+
+    def check(self, value: Any) -> Any:  # noqa: ANN401 - whatever field it stands on
+        """The value itself, when the rule holds. Raises ValueError with the message when not."""
+        if self.holds and not self.holds(value):
+            raise ValueError(self.message)
+        return value
 
 
-def rules(*entries: dict[str, str]) -> dict[str, Any]:
-    """CEL rules in the shape that pydantic's `json_schema_extra` takes."""
-    return {"x-kubernetes-validations": list(entries)}
+def keyword(*rules: Rule) -> dict[str, Any]:
+    """Rules as the schema keyword that the API server evaluates."""
+    return {"x-kubernetes-validations": [{"rule": rule.cel, "message": rule.message} for rule in rules]}
+
+
+def list_map(*keys: str, **more: Any) -> Any:  # noqa: ANN401 - a pydantic field
+    """Field of a list whose items are told apart by `keys`: merged item by item by server-side apply, and none twice."""
+    return Field(json_schema_extra={"x-list-map-keys": list(keys)}, **more)
+
+
+def unique(attribute: str) -> AfterValidator:
+    """Refuse a list in which two items have the same `attribute`, as the API server does for a list map."""
+
+    def check(items: list[Any]) -> list[Any]:
+        seen: set[Any] = set()
+        for item in items:
+            value = getattr(item, attribute)
+            if value in seen:
+                raise ValueError(f"{value!r} is there twice: give each item its own {attribute}")
+            seen.add(value)
+        return items
+
+    return AfterValidator(check)
 
 
 def seconds(duration: str) -> float:
@@ -48,7 +91,7 @@ Duration = Annotated[
     str,
     StringConstraints(max_length=32, pattern=DURATION_PATTERN),
     AfterValidator(_checked_duration),
-    Field(json_schema_extra=rules(rule("duration(self) > duration('0s')", "must be longer than zero"))),
+    Field(json_schema_extra=keyword(Rule("duration(self) > duration('0s')", "must be longer than zero"))),
 ]
 ObjectName = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 DataKey = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
@@ -56,7 +99,27 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=131072)]
 Line = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 
 
-class ApiModel(BaseModel):
+class Ruled(BaseModel):
+    """A model whose `RULES` hold, here and on the API server."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = ()
+
+    @model_validator(mode="after")
+    def _obey(self) -> Self:
+        for rule in self.RULES:
+            rule.check(self)
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The rules go into the schema as well."""
+        schema = handler(core_schema)
+        if cls.RULES:
+            handler.resolve_ref_schema(schema).update(keyword(*cls.RULES))
+        return schema
+
+
+class ApiModel(Ruled):
     """Base of everything in the resource: camelCase outside, snake_case inside, unknown fields refused, immutable."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
