@@ -1,0 +1,59 @@
+# The few verbs people type; CI calls the same ones. `make` alone lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CLUSTER ?= kind
+export CLUSTER
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-unit test-apiserver test-dapr test-cluster cluster cluster-down format lint types generate lock bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: setup ## from nothing to the proof: an agent answers although its pod was deleted in the middle
+	@$(BIN)/python -m e2e.demo
+
+test: setup ## every test: checks, unit, API server, Dapr, cluster; one summary
+	@$(BIN)/python -m e2e.suite
+
+test-unit test-apiserver test-dapr test-cluster: test-%: setup ## one stage of the tests
+	@$(BIN)/python -m e2e.suite $*
+
+cluster: ## a kind cluster with Dapr, also where no image registry can be reached
+	@$(PYTHON) -m e2e.cluster up
+
+cluster-down: ## end the cluster and everything that was started for it
+	@$(PYTHON) -m e2e.cluster down
+
+setup: $(VENV)/ready ## the Python environment in .venv, from versions with hashes
+
+$(VENV)/ready: pyproject.toml requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Holdfast needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V). Name another: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is missing; on Debian: apt-get install python3-venv. Then run the same command again."; exit 1; }
+	@echo "setting up .venv (about a minute the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+format: setup ## write the code as the formatter wants it
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+lint: setup ## ruff, import-linter, generated files
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/lint-imports && $(BIN)/python crds/generate.py --check
+
+types: setup ## mypy, strict
+	@$(BIN)/mypy
+
+generate: setup ## CRD, its copy in the chart, the editors' schema
+	@$(BIN)/python crds/generate.py
+
+lock: setup ## requirements/*.txt anew from pyproject.toml
+	@PYTHON=$(BIN)/python requirements/lock.sh
+
+bench: setup ## the measurements of docs/benchmarks.md
+	@$(BIN)/python -m bench
+
+clean: ## remove .venv and what tools left behind (not the cluster, not the cache)
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
