@@ -1,4 +1,4 @@
-"""Write what is generated from the models: the CRD, its copy in the chart, and the JSON Schema for editors.
+"""Write what is generated from the models: the CRD, its copy in the chart, the JSON Schema for editors and docs/reference.md.
 
 python crds/generate.py            write the files
 python crds/generate.py --check    write nothing; fail and name the files that differ
@@ -13,6 +13,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parent))
 from core_v1 import core_v1
 from holdfast_api import schema
+from reference import reference
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADER = "# Generated from crds/holdfast_api by `make generate`. Do not edit.\n"
@@ -31,6 +32,7 @@ def files() -> dict[Path, str]:
     return {
         ROOT / "crds/agents.holdfast.dev.yaml": manifest,
         ROOT / "charts/holdfast/files/crds/agents.holdfast.dev.yaml": manifest,
+        ROOT / "docs/reference.md": reference(core_v1),
         ROOT / "crds/agent.schema.json": json.dumps(schema.editor_schema(core_v1), indent=1) + "\n",
     }
 
