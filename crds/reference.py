@@ -10,10 +10,8 @@ Generated from the models by `make generate`; `kubectl explain agent.spec` says 
 only: they are described in the Kubernetes documentation of Pods.
 
 """
-_CORE_FIELDS = {
-    "affinity", "dapr.sidecarResources", "env[]", "envFrom[]", "imagePullSecrets[]", "resources", "tolerations[]", "topologySpreadConstraints[]",
-    "volumeMounts[]", "volumes[]",
-}  # fmt: skip
+_CORE_LISTS = {"env[]", "envFrom[]", "imagePullSecrets[]", "tolerations[]", "topologySpreadConstraints[]", "volumeMounts[]", "volumes[]"}
+_CORE_FIELDS = {"affinity", "dapr.sidecarResources", "resources", *_CORE_LISTS}
 
 
 def reference(core_v1: CoreV1) -> str:
