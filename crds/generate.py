@@ -1,4 +1,6 @@
-"""Write what is generated from the models: the CRD, its copy in the chart, the JSON Schema for editors and docs/reference.md.
+"""Write what is generated from the models.
+
+That is the CRD, its copy in the chart, the chart's schema of `agents`, the JSON Schema for editors and docs/reference.md.
 
 python crds/generate.py            write the files
 python crds/generate.py --check    write nothing; fail and name the files that differ
@@ -16,6 +18,7 @@ from holdfast_api import schema
 from reference import reference
 
 ROOT = Path(__file__).resolve().parent.parent
+VALUES = ROOT / "charts/holdfast/values.schema.json"
 HEADER = "# Generated from crds/holdfast_api by `make generate`. Do not edit.\n"
 
 
@@ -33,8 +36,16 @@ def files() -> dict[Path, str]:
         ROOT / "crds/agents.holdfast.dev.yaml": manifest,
         ROOT / "charts/holdfast/files/crds/agents.holdfast.dev.yaml": manifest,
         ROOT / "docs/reference.md": reference(core_v1),
+        VALUES: _values_schema(),
         ROOT / "crds/agent.schema.json": json.dumps(schema.editor_schema(core_v1), indent=1) + "\n",
     }
+
+
+def _values_schema() -> str:
+    """The chart's schema: written by hand, but for `agents`, which the operator reads with a model."""
+    values = json.loads(VALUES.read_text())
+    values["properties"]["agents"] = schema.defaults_schema(core_v1)
+    return json.dumps(values, indent=1) + "\n"
 
 
 def main(arguments: list[str]) -> int:

@@ -58,7 +58,11 @@ def llm_spec(model: Model) -> Manifest:
 
 
 def state_spec(state: State) -> Manifest:
-    """`spec` of the state Component for a store with a type; workflows need `actorStateStore`."""
+    """`spec` of the state Component for a store with a type; workflows need `actorStateStore`.
+
+    `keyPrefix: namespace`: Dapr's default puts only the app id before a key, so equally named Agents of two namespaces that share one
+    store would read each other's documents.
+    """
     assert state.type is not None
     metadata: list[Manifest] = []
     for entry in state.metadata or []:
@@ -67,6 +71,8 @@ def state_spec(state: State) -> Manifest:
         elif entry.name != "actorStateStore":
             metadata.append({"name": entry.name, "value": entry.value or ""})
     metadata.append({"name": "actorStateStore", "value": "true"})
+    if not any(entry["name"].lower() == "keyprefix" for entry in metadata):
+        metadata.append({"name": "keyPrefix", "value": "namespace"})
     return {"type": state.type, "version": state.version or _DEFAULT_VERSIONS.get(state.type, "v1"), "metadata": metadata}
 
 

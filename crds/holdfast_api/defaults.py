@@ -1,10 +1,11 @@
 """Defaults that the operator's administrator gives to every Agent (chart value `agents`), and the local runner to its one."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
 from holdfast_api.v1alpha1 import Memory, Model, State
+from holdfast_api.v1alpha1.pod import core
 from holdfast_api.v1alpha1.types import ApiModel
 
 
@@ -12,10 +13,14 @@ class AgentDefaults(ApiModel):
     """What an Agent that says nothing gets. What an Agent says always wins, field by field at the top level."""
 
     image: str | None = Field(default=None, description="Image of the agent.")
-    image_pull_policy: str | None = Field(default=None, description="As in core/v1.")
-    image_pull_secrets: list[dict[str, Any]] | None = Field(default=None, description="As in core/v1.")
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(default=None, description="As in core/v1.")
+    image_pull_secrets: list[dict[str, Any]] | None = Field(
+        default=None, description="Secrets to pull it with, in each Agent's namespace.", json_schema_extra=core("LocalObjectReference")
+    )
     model: Model | None = Field(default=None, description="The LLM.")
     state: State | None = Field(default=None, description="Store of workflows.")
     memory: Memory | None = Field(default=None, description="Store of documents; left out: the same as state.")
-    resources: dict[str, Any] | None = Field(default=None, description="Of the agent's container.")
-    sidecar_resources: dict[str, Any] | None = Field(default=None, description="Of daprd.")
+    resources: dict[str, Any] | None = Field(
+        default=None, description="Of the agent's container.", json_schema_extra=core("ResourceRequirements")
+    )
+    sidecar_resources: dict[str, Any] | None = Field(default=None, description="Of daprd.", json_schema_extra=core("ResourceRequirements"))

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from holdfast_api import names
+from holdfast_api.defaults import AgentDefaults
 from holdfast_api.v1alpha1 import AgentSpec, AgentStatus
 from holdfast_api.v1alpha1.agent import AGENT_RULES
 from holdfast_api.v1alpha1.types import keyword
@@ -189,6 +190,13 @@ def editor_schema(core_v1: CoreV1) -> Schema:
             "status": {"type": "object"},
         },
     }
+
+
+def defaults_schema(core_v1: CoreV1) -> Schema:
+    """JSON Schema of the chart's value `agents`: what the operator reads from HOLDFAST_DEFAULTS_FILE."""
+    schema = _closed(structural(AgentDefaults.model_json_schema(by_alias=True), core_v1))
+    schema["properties"]["image"].pop("minLength", None)  # empty: the chart's own
+    return schema
 
 
 def _closed(node: Schema) -> Schema:

@@ -79,7 +79,16 @@ def test_a_model_that_cannot_start_does_not_stop_the_sidecar():
 def test_a_store_that_we_make_holds_workflows_whatever_the_user_wrote():
     state = {"type": "state.redis", "metadata": [{"name": "actorStateStore", "value": "false"}]}
 
-    assert resolved(state=state).components["a-state"]["metadata"] == [{"name": "actorStateStore", "value": "true"}]
+    metadata = resolved(state=state).components["a-state"]["metadata"]
+    assert [entry["value"] for entry in metadata if entry["name"] == "actorStateStore"] == ["true"]
+
+
+def test_a_store_that_we_make_can_be_shared_by_namespaces_unless_said_otherwise():
+    own = {"type": "state.redis", "metadata": [{"name": "keyPrefix", "value": "name"}]}
+
+    assert {"name": "keyPrefix", "value": "namespace"} in resolved(state={"type": "state.redis"}).components["a-state"]["metadata"]
+    prefixes = [entry["value"] for entry in resolved(state=own).components["a-state"]["metadata"] if entry["name"] == "keyPrefix"]
+    assert prefixes == ["name"]
 
 
 def test_documents_live_beside_the_workflows_unless_said_otherwise():
