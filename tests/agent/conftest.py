@@ -2,13 +2,24 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+import os
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from holdfast_agent.local.binaries import find
+from holdfast_agent.local.ports import free_ports
+from holdfast_agent.local.process import Process
+from holdfast_agent.local.processes import DaprOptions, DaprProcesses
 from holdfast_agent.scripted.script import Script
 from holdfast_agent.scripted.server import serving
+
+API_TOKEN, APP_TOKEN = "token-of-the-sidecar", "token-of-the-app"
 
 ServeScript = Callable[..., Awaitable[str]]
 Probe = Callable[[], Awaitable[Any]]
@@ -37,3 +48,103 @@ async def serve_script() -> AsyncIterator[ServeScript]:
             return await stack.enter_async_context(serving(Script.model_validate(script), **options))
 
         yield serve
+
+
+@dataclass(frozen=True)
+class RedisServer:
+    """A Redis of the test's own, which forgets nothing that it acknowledged."""
+
+    process: Process
+    port: int
+
+    @property
+    def component(self) -> dict[str, Any]:
+        """A state Component for it, good for workflows."""
+        return state_component("state.redis", {"redisHost": f"127.0.0.1:{self.port}"})
+
+    async def answers(self) -> bool:
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        except OSError:
+            return False
+        writer.write(b"PING\r\n")
+        line = await reader.readline()
+        writer.close()
+        return line.startswith(b"+PONG")
+
+    async def start(self) -> None:
+        self.process.start()
+        await self.process.until(self.answers, within=10)
+
+    async def kill(self) -> None:
+        await self.process.kill()
+
+
+def state_component(kind: str, metadata: dict[str, str], *, name: str = "state") -> dict[str, Any]:
+    entries = [{"name": key, "value": value} for key, value in (metadata | {"actorStateStore": "true"}).items()]
+    spec = {"type": kind, "version": "v1", "metadata": entries}
+    return {"apiVersion": "dapr.io/v1alpha1", "kind": "Component", "metadata": {"name": name}, "spec": spec}
+
+
+@pytest.fixture
+async def redis_server(tmp_path: Path) -> AsyncIterator[RedisServer]:
+    """A running Redis with an append-only file that is synced for every write; `kill()` and `start()` it at will."""
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    (port,) = free_ports(1)
+    program = shutil.which("redis-server")
+    assert program, "redis-server is needed for this test: install the package redis-server"
+    argv = [
+        program,
+        "--bind",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--dir",
+        folder,
+        "--save",
+        "",
+        "--appendonly",
+        "yes",
+        "--appendfsync",
+        "always",
+    ]
+    server = RedisServer(Process("redis", argv, env={"PATH": os.environ["PATH"]}, log=folder / "redis.log"), port)
+    await server.start()
+    yield server
+    await server.kill()
+
+
+@pytest.fixture
+def sqlite_component(tmp_path: Path) -> dict[str, Any]:
+    """A state Component on a SQLite file of this test, good for workflows."""
+    return state_component("state.sqlite", {"connectionString": str(tmp_path / "state.db")})
+
+
+@pytest.fixture
+async def start_dapr(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[DaprProcesses]]]:
+    """`await start_dapr([component, ...], app_id="agent", app_port=PORT)` -> placement, scheduler and daprd, running.
+
+    More keywords are those of `DaprOptions`. Both tokens are on. All of it ends with the test; the folder is `tmp_path/"dapr-<app id>"`.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(resources: Sequence[dict[str, Any]], *, app_id: str = "agent", **options: Any) -> DaprProcesses:
+            folder = tmp_path / f"dapr-{app_id}"
+            (folder / "resources").mkdir(parents=True)
+            for number, document in enumerate(resources):
+                (folder / "resources" / f"{number}.yaml").write_text(yaml.safe_dump(document))
+            chosen = DaprOptions(
+                **{
+                    "binaries": find(os.environ, Path.home()),
+                    "folder": folder,
+                    "app_id": app_id,
+                    "resources": folder / "resources",
+                    "api_token": API_TOKEN,
+                    "app_token": APP_TOKEN,
+                    **options,
+                }
+            )
+            return await stack.enter_async_context(DaprProcesses(chosen))
+
+        yield start
