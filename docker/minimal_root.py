@@ -6,7 +6,7 @@
 The final images start from `scratch` and hold this folder: the interpreter, its standard library without the parts that only developers
 use, the shared libraries that the interpreter and the program's extension modules are linked with, CA certificates, time zones, and
 one user without rights. There is no shell, no compiler, no pip and no package manager, whatever the base image brought along.
-Standard library only; runs in any glibc image with Python >= 3.11, such as python:3.11-slim or a Debian with python3.
+Standard library only; no shell is needed. Runs in any glibc image with Python >= 3.11, such as python:3.11-slim.
 """
 
 import re
@@ -21,6 +21,7 @@ USER_ID = 65532
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 ZONES = Path("/usr/share/zoneinfo")
 MERGED = ("bin", "lib", "lib64", "sbin")
+LOADERS = ("lib64/ld-linux*.so.*", "lib/ld-linux*.so.*")
 # Linked by nobody and opened by glibc at run time: pthread_cancel needs it.
 ALSO = ("libgcc_s.so.1",)
 # Tests, IDEs, installers and GUI bindings; site-packages is where the base keeps pip.
@@ -48,9 +49,11 @@ def place(path: Path, root: Path) -> None:
 
 def linked(binaries: list[Path]) -> Iterator[Path]:
     """Shared libraries, the loader included, that the binaries need, as the loader itself finds them."""
+    loader = next(path for pattern in LOADERS for path in Path("/").glob(pattern))
+    yield loader
     for binary in binaries:
-        listing = subprocess.run(["ldd", str(binary)], capture_output=True, text=True, check=False).stdout
-        yield from (Path(found) for found in re.findall(r"(?:=> |^\t)(/\S+) \(0x", listing, re.MULTILINE))
+        listing = subprocess.run([str(loader), "--list", str(binary)], capture_output=True, text=True, check=False).stdout
+        yield from (Path(found) for found in re.findall(r"=> (/\S+) \(0x", listing))
 
 
 def standard_library(root: Path) -> Path:
@@ -107,9 +110,9 @@ def main() -> None:
         if path.exists() and not inside:
             place(path, root)
     system_files(root)
-    subprocess.run(
-        [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "-s", str(root), str(library)], check=True
-    )
+    copies = [Path(shutil.copytree(program, root / program.relative_to("/"), symlinks=True)) for program in programs]
+    compiling = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "-s", str(root)]
+    subprocess.run([*compiling, str(library), *map(str, copies)], check=True)
 
 
 if __name__ == "__main__":
