@@ -66,7 +66,10 @@ def _tool(name: str, *arguments: str) -> tuple[str, ...]:
 STAGES = {
     "checks": Stage(commands=(_tool("ruff", "format", "--check", "."), _tool("ruff", "check", "."), _tool("mypy"))),
     "unit": Stage(select=f"not ({NEEDS_SOMETHING})"),
-    "apiserver": Stage(prepare=(_cluster("tools", "kubernetes"), _cluster("tools", "dapr")), select="apiserver and not cluster"),
+    "apiserver": Stage(
+        prepare=(_cluster("tools", "kubernetes"), _cluster("tools", "dapr"), _cluster("tools", "client")),
+        select="apiserver and not cluster",
+    ),
     "dapr": Stage(prepare=(_cluster("tools", "dapr"),), select="dapr and not apiserver and not cluster"),
     "cluster": Stage(prepare=(_cluster("up"),), select="cluster", paths=("e2e",)),
 }
