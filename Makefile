@@ -6,7 +6,7 @@ CLUSTER ?= kind
 export CLUSTER
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-apiserver test-dapr test-cluster cluster cluster-down format lint types generate lock bench clean
+.PHONY: help setup demo test test-unit test-apiserver test-dapr test-cluster cluster holdfast cluster-down format lint types generate lock bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ test-unit test-apiserver test-dapr test-cluster: test-%: setup ## one stage of t
 
 cluster: ## a kind cluster with Dapr, also where no image registry can be reached
 	@$(PYTHON) -m e2e.cluster up
+
+holdfast: ## Holdfast from these sources, in that cluster
+	@$(PYTHON) -m e2e.holdfast
 
 cluster-down: ## end the cluster and everything that was started for it
 	@$(PYTHON) -m e2e.cluster down
