@@ -100,7 +100,15 @@ def install(here: Places, found: Images, *more: str) -> None:
         "redis.image.tag": redis_version,
     }
     settings = [word for name, value in values.items() for word in ("--set-string" if "tag" in name else "--set", f"{name}={value}")]
-    argv = [tools.find(here, "helm", "helm"), "upgrade", "--install", RELEASE, ROOT / "charts/holdfast", "--namespace", NAMESPACE]
+    argv: list[str | Path] = [
+        tools.find(here, "helm", "helm"),
+        "upgrade",
+        "--install",
+        RELEASE,
+        ROOT / "charts/holdfast",
+        "--namespace",
+        NAMESPACE,
+    ]
     argv += ["--create-namespace", "--wait", "--timeout", "180s", *settings, *more]
     log = here.log("helm-holdfast")
     log.unlink(missing_ok=True)
@@ -152,9 +160,9 @@ def token(namespace: str, agent: str) -> str:
 def port_forward(namespace: str, target: str, port: int) -> Iterator[str]:
     """Forward a free local port to `target` (service/NAME, pod/NAME); gives the base URL. Ends when its pod does."""
     argv = ["kubectl", "port-forward", "-n", namespace, target, f":{port}", "--address", "127.0.0.1"]
-    process = subprocess.Popen(
-        argv, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=shell.die_with_parent()
-    )
+    before = shell.die_with_parent()
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(argv, env=environment(), stdout=pipe, stderr=subprocess.STDOUT, text=True, preexec_fn=before)  # noqa: PLW1509 - as in shell
     try:
         yield f"http://127.0.0.1:{_local_port(process)}"
     finally:
@@ -178,6 +186,7 @@ def wait_ready(namespace: str, agent: str, *, seconds: int = 120) -> None:
         Fault: it is not; the Agent's own reason and message.
     """
     deadline = time.monotonic() + seconds
+    ready: dict[str, str] = {}
     while time.monotonic() < deadline:
         status = get("agent", agent, "-n", namespace)
         ready = next((c for c in status["status"].get("conditions", []) if c["type"] == "Ready"), {})
