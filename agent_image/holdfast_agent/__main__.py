@@ -1,0 +1,66 @@
+"""Verbs of the agent's program. Each loads only what it needs."""
+
+import argparse
+import asyncio
+import os
+import sys
+
+_USAGE_ERROR = 2
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a verb.
+
+    Args:
+        arguments: without the program's name; None for the process's own.
+
+    Returns:
+        The exit status.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    if given and given[0] == "scripted":
+        from holdfast_agent.scripted.command import main as scripted  # noqa: PLC0415 - each verb loads its own
+
+        return scripted(given[1:])
+    if given and given[0] == "run":
+        from holdfast_agent.local.command import main as local  # noqa: PLC0415 - each verb loads its own
+
+        return local(given[1:])
+    options = _parser().parse_args(given or ["serve"])
+    return _serve(options.host, options.port)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="holdfast-agent", description="One durable LLM agent on Dapr Workflow.")
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+    serve = verbs.add_parser("serve", help="serve the agent of $HOLDFAST_CONFIG beside a Dapr sidecar (the default)")
+    serve.add_argument("--host", default=None, help="address to listen on (default: all)")
+    serve.add_argument("--port", type=int, default=None, help="port to listen on (default: 8001)")
+    verbs.add_parser("run", help="run an agent.yaml here, without a cluster", add_help=False)
+    verbs.add_parser("scripted", help="serve a model that answers from a script", add_help=False)
+    return parser
+
+
+def _serve(host: str | None, port: int | None) -> int:
+    from holdfast_agent import logs  # noqa: PLC0415 - each verb loads its own
+    from holdfast_agent.settings import Settings, SettingsError  # noqa: PLC0415
+
+    try:
+        settings = Settings.read(os.environ, host=host, port=port)
+    except SettingsError as error:
+        print(f"holdfast-agent: {error}", file=sys.stderr)
+        return _USAGE_ERROR
+    logs.configure(settings.log_level)
+    from holdfast_agent.program import Program  # noqa: PLC0415 - after the settings, whose errors need no half second of imports
+    from holdfast_agent.tools import ToolboxError  # noqa: PLC0415
+
+    try:
+        asyncio.run(Program(settings).run())
+    except (ToolboxError, OSError) as error:
+        print(f"holdfast-agent: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,219 @@
+"""The one place that knows Dapr's workflow SDK.
+
+Pinned to dapr 1.19.0, because three things here lean on how it is built:
+
+* its worker runs on an event loop in a thread of its own. Activities hop from there to the program's loop, where every connection
+  lives, and are shielded from the cancelling that the worker does when it stops;
+* after losing the sidecar it waits 2, 4, 8, 15 s between attempts to connect, on an Event. Ours ends that wait as soon as the sidecar
+  serves again, so a restarted sidecar is back at work after a second and not after seven;
+* no call of its client has a deadline. Each one here has.
+"""
+
+import asyncio
+import logging
+import threading
+import urllib.request
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import grpc
+from dapr.conf import settings
+from dapr.ext.workflow import DaprWorkflowContext, WorkflowRuntime, when_all, when_any
+from dapr.ext.workflow._durabletask.task import Task, TaskFailedError
+from dapr.ext.workflow.aio import DaprWorkflowClient
+from dapr.ext.workflow.logger import LoggerOptions
+
+from holdfast_agent.sidecar import Sidecar
+
+__all__ = ["Context", "Engine", "EngineError", "Instance", "Task", "TaskFailed", "when_all", "when_any"]
+
+_LOG = logging.getLogger(__name__)
+_CALL_SECONDS: Final = 5.0
+_TORN_READS: Final = 8
+_TORN_PAUSE: Final = 0.25
+_PROBE_SECONDS: Final = 0.25
+_THREADS: Final = 4
+_TERMINAL: Final = frozenset({"COMPLETED", "FAILED", "TERMINATED"})
+
+Context = DaprWorkflowContext
+TaskFailed = TaskFailedError
+Activity = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+Workflow = Callable[..., Any]
+
+
+class EngineError(Exception):
+    """The workflow engine did not do what was asked, in time."""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A workflow instance as Dapr knows it."""
+
+    status: str
+    updated: datetime
+    failure: str | None
+
+    @property
+    def terminal(self) -> bool:
+        """Whether it has ended."""
+        return self.status in _TERMINAL
+
+
+class Engine:
+    """A worker for one workflow with its activities, and a client for it."""
+
+    def __init__(self, sidecar: Sidecar, *, name: str, workflow: Workflow, activities: dict[str, Activity]) -> None:
+        """Must be called on the event loop that the activities shall run on.
+
+        Args:
+            sidecar: the connection, for health.
+            name: of the workflow.
+            workflow: the generator function.
+            activities: name -> coroutine function from JSON-ready data to JSON-ready data.
+        """
+        self._sidecar, self._name = sidecar, name
+        self._loop = asyncio.get_running_loop()
+        quiet = LoggerOptions(log_level=logging.WARNING, log_handler=_Forward(), log_formatter=logging.Formatter("%(message)s"))
+        self._runtime = WorkflowRuntime(logger_options=quiet, maximum_thread_pool_workers=_THREADS)
+        self._runtime.register_workflow(_fresh(workflow), name=name)
+        for activity, function in activities.items():
+            self._runtime.register_activity(self._hop(function), name=activity)
+        self._worker = self._runtime._WorkflowRuntime__worker  # noqa: SLF001 - see the module's text
+        self._worker._shutdown = _PatientEvent()  # noqa: SLF001 - see the module's text
+        self._client = DaprWorkflowClient(logger_options=quiet)
+        self._started = False
+
+    @property
+    def streaming(self) -> bool:
+        """Whether the worker's stream of work is open."""
+        return self._started and bool(self._worker.is_worker_ready())
+
+    async def start(self) -> None:
+        """Connect the worker. The sidecar should be healthy."""
+        await asyncio.to_thread(self._runtime.start)
+        self._started = True
+
+    async def stop(self) -> None:
+        """Disconnect the worker. What is still in an activity is broken off and will be done again elsewhere: drain before."""
+        if self._started:
+            await asyncio.to_thread(self._runtime.shutdown)
+
+    async def ready(self) -> bool:
+        """Whether the sidecar sends work here."""
+        return self.streaming and await self._sidecar.connected_workers() > 0
+
+    async def schedule(self, instance: str, payload: dict[str, Any]) -> bool:
+        """Start an instance.
+
+        Returns:
+            False if one of that id is under way already.
+
+        Raises:
+            EngineError: Dapr did not take it; it may or may not come to life.
+        """
+        try:
+            async with asyncio.timeout(_CALL_SECONDS):
+                await self._client.schedule_new_workflow(self._name, input=payload, instance_id=instance)
+        except grpc.RpcError as error:
+            if error.code() == grpc.StatusCode.ALREADY_EXISTS or "already exists" in (error.details() or ""):
+                return False
+            raise EngineError(f"Dapr did not schedule {instance!r}: {error.details()}") from error
+        except TimeoutError as error:
+            raise EngineError(f"Dapr did not schedule {instance!r} within {_CALL_SECONDS:.0f} s") from error
+        return True
+
+    async def instance(self, instance: str) -> Instance | None:
+        """What Dapr knows of an instance, or None. Right after an end Dapr may read a torn state, so it is asked for two seconds.
+
+        Raises:
+            EngineError: Dapr does not tell.
+        """
+        told = "no answer in time"
+        for _ in range(_TORN_READS):
+            try:
+                async with asyncio.timeout(_CALL_SECONDS):
+                    state = await self._client.get_workflow_state(instance, fetch_payloads=False)
+            except TimeoutError:
+                break
+            except grpc.RpcError as error:
+                told = error.details() or str(error.code())
+                await asyncio.sleep(_TORN_PAUSE)
+                continue
+            if state is None:
+                return None
+            details = state.failure_details
+            return Instance(state.runtime_status.name, state.last_updated_at, details.message if details else None)
+        raise EngineError(f"Dapr does not tell the state of {instance!r}: {told}")
+
+    async def wake(self, instance: str, event: str) -> None:
+        """Raise an event. Its payload says nothing but is truthy, because the SDK turns a falsy one into none.
+
+        Raises:
+            EngineError: Dapr did not take it.
+        """
+        try:
+            async with asyncio.timeout(_CALL_SECONDS):
+                await self._client.raise_workflow_event(instance, event, data={"wake": True})
+        except (grpc.RpcError, TimeoutError) as error:
+            raise EngineError(f"Dapr did not take an event for {instance!r}") from error
+
+    async def close(self) -> None:
+        """Close the client's connection."""
+        await self._client._DaprWorkflowClient__obj.aclose()  # noqa: SLF001 - the client has no way to close
+
+    def _hop(self, function: Activity) -> Callable[..., Awaitable[dict[str, Any]]]:
+        async def activity(_: Any, payload: Any = None) -> dict[str, Any]:  # noqa: ANN401 - the SDK's shapes
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_call(function, payload), self._loop))
+
+        return activity
+
+
+async def _call(function: Activity, payload: dict[str, Any]) -> dict[str, Any]:
+    return await function(payload)
+
+
+def _fresh(workflow: Workflow) -> Workflow:
+    """A function object of its own: the SDK marks what it registers and refuses to register it again in the same process."""
+
+    def entry(ctx: DaprWorkflowContext, payload: Any) -> Any:  # noqa: ANN401 - the SDK's shapes
+        return workflow(ctx, payload)
+
+    return entry
+
+
+class _Forward(logging.Handler):
+    """Hands the SDK's records to our root logger, so that they come out in one format and once."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Nothing to do: the records reach the root logger by propagation."""
+
+
+class _PatientEvent(threading.Event):
+    """The worker's stop flag, whose longer waits end early once the sidecar serves.
+
+    The worker waits on it between attempts to connect (2 s and more) and returns from a wait that came back False to try again.
+    """
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """As Event.wait, but back early with False when the sidecar is healthy. The janitor's minute is left alone."""
+        if timeout is None or not 1.0 < timeout <= 20.0:  # noqa: PLR2004 - the span of the worker's pauses
+            return super().wait(timeout)
+        waited = 0.0
+        while waited < timeout:
+            if super().wait(_PROBE_SECONDS):
+                return True
+            waited += _PROBE_SECONDS
+            if _serves():
+                return False
+        return self.is_set()
+
+
+def _serves() -> bool:
+    base = settings.DAPR_HTTP_ENDPOINT or f"http://{settings.DAPR_RUNTIME_HOST}:{settings.DAPR_HTTP_PORT}"
+    try:
+        with urllib.request.urlopen(f"{base.rstrip('/')}/v1.0/healthz/outbound", timeout=1.0):  # noqa: S310 - the sidecar's own URL
+            return True
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,57 @@
+"""One flight per key and process, and the gate that lets a process end without breaking anything off.
+
+When a sidecar dies, a second execution of the same activity starts in this process beside the first. It must join the first: the
+model's answer is paid for once. And when this process is asked to end, the workflow SDK would cancel what runs within milliseconds;
+so new executions are parked (another process gets them once this one has left) and those in the air are waited for.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+_LOG = logging.getLogger(__name__)
+_TELL_SECONDS: Final = 5.0
+
+T = TypeVar("T")
+
+
+class Flights:
+    """Effects in the air, by key. Belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, asyncio.Task[Any]] = {}
+        self._closed = False
+
+    @property
+    def count(self) -> int:
+        """How many effects are in the air."""
+        return len(self._running)
+
+    async def join(self, key: str, start: Callable[[], Awaitable[T]]) -> T:
+        """The result of the flight with that key, started now if there is none.
+
+        A caller that is cancelled leaves the flight in the air. Once the gate is closed, a caller for whom no flight is in the air
+        waits until it is cancelled.
+        """
+        task = self._running.get(key)
+        if task is None:
+            if self._closed:
+                await asyncio.get_running_loop().create_future()
+            task = asyncio.ensure_future(_run(start))
+            self._running[key] = task
+            task.add_done_callback(lambda _: self._running.pop(key, None))
+        result: T = await asyncio.shield(task)
+        return result
+
+    async def drain(self) -> None:
+        """Close the gate and return when nothing is in the air. Every effect has a bound of its own."""
+        self._closed = True
+        while self._running:
+            await asyncio.wait(list(self._running.values()), timeout=_TELL_SECONDS)
+            if self._running:
+                _LOG.info("stopping: waiting for %d calls in flight", len(self._running))
+
+
+async def _run(start: Callable[[], Awaitable[T]]) -> T:
+    return await start()

@@ -1,0 +1,38 @@
+"""Logs as one JSON object a line, for the cluster's log pipeline. Never prompts, answers, keys or arguments of tools."""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Final
+
+_OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_NOISY: Final = {"durabletask-worker": logging.WARNING, "durabletask-client": logging.WARNING, "WorkflowRuntime": logging.WARNING}
+LEVELS: Final = ("debug", "info", "warning", "error")
+
+
+class JsonFormatter(logging.Formatter):
+    """time, level, logger, message, what came as `extra`, and the traceback if there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line of JSON."""
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= {name: value for name, value in vars(record).items() if name not in _OWN}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def configure(level: str) -> None:
+    """Send every logger's records to standard error, from `level` on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(capture=True)
+    for name, quiet in _NOISY.items():
+        logging.getLogger(name).setLevel(max(quiet, logging.getLevelName(level.upper())))

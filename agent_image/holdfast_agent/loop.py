@@ -1,0 +1,176 @@
+"""What the durable loop decides, without Dapr in it: pure functions over the recorded results of steps.
+
+Everything here must give the same answer when the workflow is replayed, so nothing reads a clock, the environment or a store.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final, Self
+
+from holdfast_agent import documents
+from holdfast_agent.documents import Usage
+from holdfast_agent.failures import MODEL_ATTEMPTS, TOOL_ATTEMPTS
+
+MODEL: Final = "model"
+TOOL: Final = "tool"
+PACK: Final = "pack"
+FINISH: Final = "finish"
+WORKFLOW: Final = "agent"
+
+LIMIT_EXCEEDED: Final = "LimitExceeded"
+RUN_TIMEOUT: Final = "RunTimeout"
+MODEL_FAILED: Final = "ModelFailed"
+TOOL_FAILED: Final = "ToolFailed"
+STORE_FAILED: Final = "StoreFailed"
+_ERROR_TYPES: Final = {MODEL: MODEL_FAILED, TOOL: TOOL_FAILED}
+
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Where a run stands; also the workflow's input, so it stays small however long the run is.
+
+    Attributes:
+        turn: the next turn, from 1.
+        packed: turns whose messages are in segments.
+        deadline: seconds since the epoch.
+    """
+
+    run: str
+    revision: str
+    deadline: float
+    max_iterations: int
+    turn: int = 1
+    packed: int = 0
+    segments: int = 0
+    usage: Usage = field(default_factory=Usage)
+
+    def dump(self) -> dict[str, Any]:
+        """As JSON-ready data."""
+        return asdict(self)
+
+    @classmethod
+    def load(cls, document: Mapping[str, Any]) -> Self:
+        """From JSON-ready data; fields of a newer version are left out."""
+        known = {name: value for name, value in document.items() if name in cls.__dataclass_fields__}
+        return cls(**known | {"usage": Usage.load(known.get("usage"))})
+
+    def after(self, answer: Result) -> Self:
+        """The same run with one more turn."""
+        return replace(self, turn=self.turn + 1, usage=self.usage.plus(Usage.load(answer["usage"])))
+
+    def repacked(self, answer: Result) -> Self:
+        """The same run with all its turns in segments."""
+        return replace(self, packed=self.turn - 1, segments=int(answer["segments"]))
+
+    @property
+    def generation_full(self) -> bool:
+        """Whether it is time to continue as new."""
+        return self.turn - 1 - self.packed >= documents.TURNS_PER_GENERATION
+
+
+@dataclass(frozen=True)
+class Step:
+    """One activity to be carried out under one key, with a bound on its attempts."""
+
+    activity: str
+    key: str
+    attempts: int
+    input: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What follows from an activity's answer: a result, or another attempt after `delay` seconds."""
+
+    result: Result | None
+    delay: float = 0.0
+    message: str = ""
+
+
+def model_step(loop: Loop) -> Step:
+    """Ask the model for the next turn."""
+    common = {"run": loop.run, "turn": loop.turn, "revision": loop.revision, "deadline": loop.deadline}
+    return Step(
+        MODEL,
+        documents.model_key(loop.run, loop.turn),
+        MODEL_ATTEMPTS,
+        common | {"segments": loop.segments, "usage": asdict(loop.usage)},
+    )
+
+
+def tool_steps(loop: Loop, answer: Result) -> list[Step]:
+    """Carry out what the model asked for in this turn."""
+    common = {"run": loop.run, "turn": loop.turn, "revision": loop.revision, "deadline": loop.deadline}
+    return [
+        Step(TOOL, documents.call_key(loop.run, loop.turn, number), TOOL_ATTEMPTS, common | {"call": number})
+        for number in range(len(answer["calls"]))
+    ]
+
+
+def pack_step(loop: Loop) -> Step:
+    """Put the messages of the turns since the last time into segments."""
+    data = {"run": loop.run, "first": loop.packed + 1, "last": loop.turn - 1, "segments": loop.segments, "usage": asdict(loop.usage)}
+    return Step(PACK, f"{loop.run}/{loop.turn - 1}/pack", MODEL_ATTEMPTS, data)
+
+
+def finish_step(loop: Loop, error: dict[str, str]) -> Step:
+    """Write down that the run failed."""
+    return Step(FINISH, f"{loop.run}/finish", MODEL_ATTEMPTS, {"run": loop.run, "error": error, "usage": asdict(loop.usage)})
+
+
+def judge(step: Step, attempt: int, answer: object) -> Verdict:
+    """What to make of an activity's answer.
+
+    Args:
+        step: what was asked.
+        attempt: which attempt this was, from 1.
+        answer: what came back; None if the activity broke. An answer to another question (an abandoned call's, see the design on
+            continue-as-new) is refused and the question asked again.
+    """
+    if isinstance(answer, dict) and answer.get("key") == step.key:
+        error = answer.get("error")
+        if not error or error["class"] != "transient" or attempt >= step.attempts:
+            return Verdict(answer)
+        return Verdict(None, delay=float(error.get("retryAfter", 1.0)), message=str(error["message"]))
+    if attempt < step.attempts:
+        return Verdict(None, delay=0.0 if isinstance(answer, dict) else 1.0)
+    return Verdict(failure(step, "fatal", f"the activity {step.activity!r} broke {attempt} times; the agent's log has the details"))
+
+
+def failure(step: Step, kind: str, message: str) -> Result:
+    """An answer to `step` that says it failed."""
+    return {"key": step.key, "error": {"class": kind, "message": message}}
+
+
+def timed_out(step: Step) -> Result:
+    """The answer to a step that found no time any more."""
+    return failure(step, "fatal", "limits.runTimeout has passed") | {"timeout": True}
+
+
+def exceeded(loop: Loop, now: float) -> dict[str, str] | None:
+    """The limit that keeps the next turn from being asked for, or None."""
+    if now >= loop.deadline:
+        return {"type": RUN_TIMEOUT, "message": "limits.runTimeout has passed before the model gave its final answer"}
+    if loop.turn > loop.max_iterations:
+        return {
+            "type": LIMIT_EXCEEDED,
+            "message": f"limits.maxIterations is {loop.max_iterations} and the model has not given its final answer by then",
+        }
+    return None
+
+
+def failed(steps: list[Step], results: list[Result]) -> dict[str, str] | None:
+    """The error that ends the run, of the first step that has one."""
+    for step, result in zip(steps, results, strict=True):
+        error = result.get("error")
+        if error:
+            kind = RUN_TIMEOUT if result.get("timeout") else _ERROR_TYPES.get(step.activity, STORE_FAILED)
+            return {"type": kind, "message": str(error["message"])}
+    return None
+
+
+def poke_event(key: str, attempt: int) -> str:
+    """Name of the event that wakes a run whose timer was lost with the scheduler's data."""
+    return f"poke/{key}/{attempt}"

@@ -1,0 +1,127 @@
+"""One call of a model through Dapr's Conversation API, with a deadline that the sidecar sees too."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc
+from dapr.proto import api_v1
+from google.protobuf.struct_pb2 import Struct
+
+from holdfast_agent.documents import ModelTurn, ToolCall, ToolOutcome, Usage
+from holdfast_agent.outcome import Failure
+from holdfast_agent.providers import model_failure
+from holdfast_agent.sidecar import Sidecar
+from holdfast_agent.tools import ToolSpec
+from holdfast_api.config import ModelConfig
+
+MAX_CALLS: Final = 64
+
+Message = Any
+"""A ConversationMessage; generated code has no types."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model said: text, or calls of tools, or both.
+
+    Attributes:
+        usage: tokens, and one turn with its calls.
+        dropped: calls beyond `MAX_CALLS`, which are not carried out.
+    """
+
+    content: str
+    calls: tuple[ToolCall, ...]
+    finish_reason: str
+    usage: Usage
+    dropped: int = 0
+
+
+def system_message(text: str) -> Message:
+    """The agent's prompt."""
+    return api_v1.ConversationMessage(of_system=api_v1.ConversationMessageOfSystem(content=_text(text)))
+
+
+def user_message(text: str) -> Message:
+    """What was asked."""
+    return api_v1.ConversationMessage(of_user=api_v1.ConversationMessageOfUser(content=_text(text)))
+
+
+def assistant_message(turn: ModelTurn) -> Message:
+    """What the model said in an earlier turn."""
+    calls = [
+        api_v1.ConversationToolCalls(id=call.id, function=api_v1.ConversationToolCallsOfFunction(name=call.name, arguments=call.arguments))
+        for call in turn.calls
+    ]
+    content = _text(turn.content) if turn.content else []
+    return api_v1.ConversationMessage(of_assistant=api_v1.ConversationMessageOfAssistant(content=content, tool_calls=calls))
+
+
+def tool_message(outcome: ToolOutcome) -> Message:
+    """What a tool call came to."""
+    return api_v1.ConversationMessage(
+        of_tool=api_v1.ConversationMessageOfTool(tool_id=outcome.call_id, name=outcome.tool, content=_text(outcome.content))
+    )
+
+
+def tool_declarations(specs: Iterable[ToolSpec]) -> list[Any]:
+    """The tools as the Conversation API wants them; made once per revision."""
+    return [
+        api_v1.ConversationTools(
+            function=api_v1.ConversationToolsFunction(name=spec.name, description=spec.description, parameters=_struct(spec.input_schema))
+        )
+        for spec in specs
+    ]
+
+
+async def converse(
+    sidecar: Sidecar, config: ModelConfig, *, messages: Sequence[Message], tools: Sequence[Any], turn: int
+) -> Answer | Failure:
+    """Ask the model once.
+
+    Args:
+        sidecar: the connection.
+        config: which Component, how warm, and how long at most.
+        messages: the whole conversation so far.
+        tools: `tool_declarations`; empty for none.
+        turn: number of the turn, for ids of calls where the provider gives none.
+    """
+    request = api_v1.ConversationRequestAlpha2(
+        name=config.component, inputs=[api_v1.ConversationInputAlpha2(messages=messages)], tools=tools
+    )
+    if tools:
+        request.tool_choice = "auto"
+    if config.temperature is not None:
+        request.temperature = config.temperature
+    try:
+        reply = await sidecar.stub.ConverseAlpha2(request, timeout=config.timeout_seconds, metadata=sidecar.metadata)
+    except grpc.RpcError as error:
+        return model_failure(error.code(), error.details() or "")
+    return read_answer(reply, turn)
+
+
+def read_answer(reply: Any, turn: int) -> Answer | Failure:  # noqa: ANN401 - generated code has no types
+    """The first choice of a reply. Ids of calls are made unique, because answers of tools are matched by them."""
+    choices = [choice for output in reply.outputs for choice in output.choices]
+    if not choices:
+        return Failure("transient", "the model answered without a choice")
+    message = choices[0].message
+    calls: list[ToolCall] = []
+    seen: set[str] = set()
+    for number, call in enumerate(message.tool_calls[:MAX_CALLS]):
+        name = call.id if call.id and call.id not in seen else f"call_{turn}_{number}"
+        seen.add(name)
+        calls.append(ToolCall(name, call.function.name, call.function.arguments))
+    counted = reply.outputs[0].usage
+    usage = Usage(turns=1, tool_calls=len(calls), input_tokens=counted.prompt_tokens, output_tokens=counted.completion_tokens)
+    return Answer(message.content, tuple(calls), choices[0].finish_reason, usage, max(0, len(message.tool_calls) - MAX_CALLS))
+
+
+def _text(text: str) -> list[Any]:
+    return [api_v1.ConversationMessageContent(text=text)]
+
+
+def _struct(value: dict[str, Any]) -> Struct:
+    struct = Struct()
+    struct.update(value)
+    return struct

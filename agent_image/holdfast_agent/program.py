@@ -1,0 +1,143 @@
+"""The life of one agent process: what starts in which order, and what stops in which.
+
+Start: the HTTP port first, because daprd waits for it; then the tools beside the waiting for the sidecar; then the revision is written
+down; then the workflow worker, and only with it the agent is ready. Stop: no new requests, no new effects, the effects in the air come
+down, the worker disconnects, HTTP last. The sidecar outlives all of this (a native sidecar does), or results could not be handed over.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+from contextlib import AsyncExitStack
+from typing import Final
+
+from aiohttp import web
+
+from holdfast_agent.activities import Activities
+from holdfast_agent.engine import Engine, EngineError
+from holdfast_agent.flights import Flights
+from holdfast_agent.loop import WORKFLOW
+from holdfast_agent.openruns import OpenRuns
+from holdfast_agent.revisions import Revision, Revisions
+from holdfast_agent.runs import Runs
+from holdfast_agent.server import Server
+from holdfast_agent.settings import Settings
+from holdfast_agent.sidecar import Sidecar
+from holdfast_agent.store import Store, StoreError
+from holdfast_agent.workflow import agent
+
+_LOG = logging.getLogger(__name__)
+_TIDY_SECONDS: Final = 60.0
+_WATCH_SECONDS: Final = 0.5
+_HTTP_SECONDS: Final = 5.0
+_RETRY_SECONDS: Final = 1.0
+
+
+class Program:
+    """One agent, from start to stop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._engine: Engine | None = None
+        self._flights = Flights()
+        self._server = Server(token=settings.token, ready=self._ready)
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then stop in order. A second signal ends the process at once.
+
+        Raises:
+            ToolboxError: a tool of the configuration cannot be offered.
+            OSError: the port is taken.
+        """
+        stop = _stop_signal()
+        async with AsyncExitStack() as stack:
+            await self._listen(stack)
+            working = asyncio.create_task(self._work(stack))
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+            self._server.stopping = True
+            if working.done():
+                stopping.cancel()
+                working.result()
+            _LOG.info("stopping: %d calls in flight", self._flights.count)
+            await self._flights.drain()
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+            if self._engine:
+                await self._engine.stop()
+        _LOG.info("stopped")
+
+    async def _listen(self, stack: AsyncExitStack) -> None:
+        runner = web.AppRunner(self._server.app, access_log=None, shutdown_timeout=_HTTP_SECONDS)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, self._settings.host, self._settings.port).start()
+        _LOG.info("listening on port %d", self._settings.port)
+
+    async def _work(self, stack: AsyncExitStack) -> None:
+        settings = self._settings
+        sidecar = Sidecar()
+        stack.push_async_callback(sidecar.close)
+        _, current = await asyncio.gather(sidecar.wait_healthy(), Revision.open(settings.config, os.environ))
+        store = Store(sidecar, settings.config.memory_component)
+        revisions = Revisions(current, store, os.environ)
+        stack.push_async_callback(revisions.close)
+        await _until_stored(revisions)
+        index = OpenRuns(store, pod=settings.pod)
+
+        def ended(run: str) -> None:
+            runs.ended(run)
+
+        activities = Activities(sidecar=sidecar, store=store, revisions=revisions, flights=self._flights, ended=ended)
+        self._engine = engine = Engine(sidecar, name=WORKFLOW, workflow=agent, activities=activities.table())
+        stack.push_async_callback(engine.close)
+        runs = Runs(store=store, engine=engine, revisions=revisions, index=index)
+        await engine.start()
+        self._server.runs = runs
+        _LOG.info("ready", extra={"revision": current.name, "tools": len(current.toolbox.specs)})
+        await _look_after(runs, engine)
+
+    async def _ready(self) -> bool:
+        return self._engine is not None and await self._engine.ready()
+
+
+async def _until_stored(revisions: Revisions) -> None:
+    while True:
+        try:
+            return await revisions.publish()
+        except StoreError as error:
+            _LOG.warning("the revision cannot be stored yet: %s", error)
+            await asyncio.sleep(_RETRY_SECONDS)
+
+
+async def _look_after(runs: Runs, engine: Engine) -> None:
+    """Tidy up each minute, and each time that the worker has connected anew."""
+    loop = asyncio.get_running_loop()
+    due, connected = loop.time(), True
+    while True:
+        streaming = engine.streaming
+        if streaming and (not connected or loop.time() >= due):
+            try:
+                await runs.tidy()
+            except (StoreError, EngineError) as error:
+                _LOG.warning("looking after open runs: %s", error)
+            except Exception:  # noqa: BLE001 - the one who looks after others must not fall
+                _LOG.exception("looking after open runs broke; next try in a minute")
+            due = loop.time() + _TIDY_SECONDS
+        connected = streaming
+        await asyncio.sleep(_WATCH_SECONDS)
+
+
+def _stop_signal() -> asyncio.Event:
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def received(number: int) -> None:
+        if stop.is_set():
+            _LOG.warning("stopped at once by a second signal")
+            os._exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, received, number)
+    return stop

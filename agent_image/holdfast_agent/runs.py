@@ -1,0 +1,184 @@
+"""Runs as callers know them: asked for once, looked at, waited for. Documents first, workflow second.
+
+The head is written before the workflow is scheduled, and that is what makes an id safe to repeat: Dapr would start an ended id over
+again. Once the head stands the run is accepted, whatever happens to the scheduling; the janitor makes up for it.
+"""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections import Counter
+from typing import Final
+
+from holdfast_agent import documents
+from holdfast_agent.documents import Head, ModelTurn, ToolOutcome
+from holdfast_agent.engine import Engine, EngineError
+from holdfast_agent.loop import Loop, poke_event
+from holdfast_agent.openruns import OpenRuns
+from holdfast_agent.revisions import Revisions
+from holdfast_agent.store import Store
+
+_LOG = logging.getLogger(__name__)
+_POLL_SECONDS: Final = 0.4
+_GRACE_SECONDS: Final = 60.0
+_POKE_AFTER_SECONDS: Final = 30.0
+_CONCURRENCY: Final = 8
+
+
+class ConflictError(Exception):
+    """The id belongs to a run that was asked for with another body."""
+
+
+class Runs:
+    """All runs of this agent. Lives on the program's event loop."""
+
+    def __init__(self, *, store: Store, engine: Engine, revisions: Revisions, index: OpenRuns) -> None:
+        self._store, self._engine, self._revisions, self._index = store, engine, revisions, index
+        self._watched: Counter[str] = Counter()
+        self._change = asyncio.Event()
+
+    async def accept(self, task: str, run: str | None) -> Head:
+        """Begin a run, or find the one that the same request began.
+
+        Args:
+            task: what is asked.
+            run: the caller's id; None for a new one.
+
+        Raises:
+            ConflictError: the id is another request's.
+            StoreError: nothing is accepted, ask again.
+        """
+        now, config = time.time(), self._revisions.current.config
+        head = Head(
+            id=run or uuid.uuid4().hex,
+            task=task,
+            digest=documents.task_digest(task),
+            revision=self._revisions.current.name,
+            created=now,
+            deadline=now + config.limits.run_timeout_seconds,
+        )
+        (document, created), _ = await asyncio.gather(
+            self._store.create(documents.head_key(head.id), head.dump()), self._index.add(head.id)
+        )
+        stored = Head.load(document)
+        if stored.digest != head.digest:
+            raise ConflictError(head.id)
+        if not stored.terminal:
+            await self._ensure_scheduled(stored, known_new=created)
+        return stored
+
+    async def find(self, run: str) -> Head | None:
+        """The head of a run, or None.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        entry = await self._store.get(documents.head_key(run))
+        return Head.load(entry.value) if entry else None
+
+    async def wait(self, head: Head, seconds: float) -> Head:
+        """The run's head once it has ended, or as it is after `seconds`.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        until = time.monotonic() + seconds
+        self._watched[head.id] += 1
+        try:
+            while not head.terminal and (left := until - time.monotonic()) > 0:
+                await self._changed(min(left, _POLL_SECONDS))
+                head = await self.find(head.id) or head
+        finally:
+            self._watched[head.id] -= 1
+            if not self._watched[head.id]:
+                del self._watched[head.id]
+        return head
+
+    def ended(self, run: str) -> None:
+        """A run ended in this process: drop it from the index and let those who wait look."""
+        self._index.drop(run)
+        if run in self._watched:
+            self._change.set()
+            self._change = asyncio.Event()
+
+    async def turns(self, run: str, first: int, last: int) -> tuple[list[ModelTurn], dict[str, ToolOutcome]]:
+        """The turns in that range that have happened, and the finished calls by key.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        keys = [documents.model_key(run, turn) for turn in range(first, last + 1)]
+        said = await self._store.get_many(map(documents.effect_document, keys))
+        turns = [ModelTurn.load(said[at].value) for key in keys if (at := documents.effect_document(key)) in said]
+        calls = [key for turn in turns for key in turn.call_keys()]
+        done = await self._store.get_many(map(documents.effect_document, calls))
+        outcomes = (ToolOutcome.load(entry.value) for entry in done.values())
+        return turns, {outcome.key: outcome for outcome in outcomes}
+
+    async def tidy(self) -> None:
+        """Look after every run that may not have ended: schedule, wake or close what nobody else will.
+
+        Raises:
+            StoreError: the store does not answer.
+            EngineError: Dapr does not answer.
+        """
+        await self._index.flush()
+        open_runs = await self._index.all()
+        heads = await self._store.get_many(map(documents.head_key, open_runs))
+        gate, now = asyncio.Semaphore(_CONCURRENCY), time.time()
+        gone: set[str] = set()
+
+        async def look(run: str, since: float) -> None:
+            entry = heads.get(documents.head_key(run))
+            head = Head.load(entry.value) if entry else None
+            if (head is None and since + _GRACE_SECONDS < now) or (head and head.terminal):
+                gone.add(run)
+            elif head and now > head.created + 1:
+                async with gate:
+                    await self._look_after(head, now)
+
+        await asyncio.gather(*(look(run, since) for run, since in open_runs.items()))
+        await self._index.forget(gone)
+
+    async def _look_after(self, head: Head, now: float) -> None:
+        instance = await self._engine.instance(head.id)
+        if instance is None:
+            await self._schedule(head)
+        elif instance.terminal:
+            await self._close(head, instance.status, instance.failure)
+        elif head.trouble and head.trouble.until + _POKE_AFTER_SECONDS < now:
+            _LOG.warning("a timer is overdue, waking the run", extra={"run": head.id, "step": head.trouble.key})
+            await self._engine.wake(head.id, poke_event(head.trouble.key, head.trouble.attempt))
+
+    async def _close(self, head: Head, status: str, failure: str | None) -> None:
+        """Dapr ended the workflow without the run's own end having been written: terminated from outside, or a defect."""
+        error = {"type": "WorkflowEnded", "message": f"Dapr ended the workflow as {status}: {failure or 'no reason given'}"}
+        now = time.time()
+
+        def closed(document: documents.Document | None) -> documents.Document | None:
+            return Head.load(document).failed(error, head.usage, now).dump() if document else None
+
+        await self._store.update(documents.head_key(head.id), closed)
+        _LOG.warning("run closed: %s", error["message"], extra={"run": head.id})
+        self.ended(head.id)
+
+    async def _ensure_scheduled(self, head: Head, *, known_new: bool) -> None:
+        try:
+            if known_new or await self._engine.instance(head.id) is None:
+                await self._schedule(head)
+        except EngineError as error:
+            _LOG.warning("accepted, to be scheduled later: %s", error, extra={"run": head.id})
+
+    async def _schedule(self, head: Head) -> None:
+        revision = await self._revisions.get(head.revision)
+        state = Loop(run=head.id, revision=head.revision, deadline=head.deadline, max_iterations=revision.config.limits.max_iterations)
+        if await self._engine.schedule(head.id, state.dump()):
+            _LOG.info("run scheduled", extra={"run": head.id})
+
+    async def _changed(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._change.wait()
+        except TimeoutError:
+            return

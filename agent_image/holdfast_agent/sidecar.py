@@ -1,0 +1,77 @@
+"""The connection to the Dapr sidecar: one gRPC channel for the life of the process, and the two questions asked over HTTP.
+
+The generated stub that the SDK publishes is used rather than its `DaprClient`, because every call here has a deadline of its own that
+daprd must see too (gRPC passes it on), and because a transcript's messages are converted once and sent many times.
+"""
+
+import asyncio
+import logging
+from typing import Any, Final
+
+import aiohttp
+import grpc
+from dapr.conf import settings
+from dapr.conf.helpers import GrpcEndpoint
+from dapr.proto import api_service_v1
+
+_LOG = logging.getLogger(__name__)
+_TOKEN_HEADER: Final = "dapr-api-token"  # noqa: S105 - the name of a header
+_POLL_SECONDS: Final = 0.2
+_HTTP_TIMEOUT: Final = aiohttp.ClientTimeout(total=2.0)
+_MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
+
+Metadata = tuple[tuple[str, str], ...]
+
+
+class Sidecar:
+    """The sidecar as one process sees it. Must be made and used on one event loop.
+
+    Attributes:
+        stub: Dapr's gRPC API. Pass `timeout=` and `metadata=sidecar.metadata` with every call.
+        metadata: the API token, where there is one.
+    """
+
+    def __init__(self) -> None:
+        token = settings.DAPR_API_TOKEN
+        self.metadata: Metadata = ((_TOKEN_HEADER, token),) if token else ()
+        endpoint = GrpcEndpoint(settings.DAPR_GRPC_ENDPOINT or f"{settings.DAPR_RUNTIME_HOST}:{settings.DAPR_GRPC_PORT}")
+        options = [("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES), ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES)]
+        self._channel = (
+            grpc.aio.secure_channel(endpoint.endpoint, grpc.ssl_channel_credentials(), options=options)
+            if endpoint.tls
+            else grpc.aio.insecure_channel(endpoint.endpoint, options=options)
+        )
+        self.stub = api_service_v1.DaprStub(self._channel)
+        self._url = (settings.DAPR_HTTP_ENDPOINT or f"http://{settings.DAPR_RUNTIME_HOST}:{settings.DAPR_HTTP_PORT}").rstrip("/")
+        self._http = aiohttp.ClientSession(headers=dict(self.metadata), timeout=_HTTP_TIMEOUT)
+
+    async def healthy(self) -> bool:
+        """Whether the sidecar's outbound APIs serve: components are loaded, the app's port need not be open."""
+        try:
+            async with self._http.get(f"{self._url}/v1.0/healthz/outbound") as response:
+                return response.status < 300  # noqa: PLR2004 - any success
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return False
+
+    async def wait_healthy(self) -> None:
+        """Return as soon as the sidecar serves. It may take long (images, certificates), so the waiting is told, not bounded."""
+        waited = 0
+        while not await self.healthy():
+            if waited % 50 == 0:
+                _LOG.info("waiting for the Dapr sidecar at %s", self._url)
+            waited += 1
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def connected_workers(self) -> int:
+        """How many workflow workers the sidecar counts; 0 also when it cannot be asked."""
+        try:
+            async with self._http.get(f"{self._url}/v1.0/metadata") as response:
+                document: dict[str, Any] = await response.json()
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            return 0
+        return int((document.get("workflows") or {}).get("connectedWorkers") or 0)
+
+    async def close(self) -> None:
+        """Close both connections."""
+        await self._http.close()
+        await self._channel.close()

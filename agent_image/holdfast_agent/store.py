@@ -1,0 +1,168 @@
+"""The rules by which documents are kept in a Dapr state store. Nothing else in the agent writes state.
+
+Stores differ more than their common API suggests (Redis answers a lost first-write with INTERNAL, checks nothing inside a
+transaction, and lets a first write replace a key that was written plainly), so only what holds everywhere is used:
+
+* write-once: one key, one save, first-write, never in a transaction. After *any* error the key is read back, and what is there wins;
+* mutable: every save carries the ETag that was read, and the key's first write was a first-write;
+* a lost reply is told from a lost write by reading back too.
+
+`tests/agent/test_store.py` holds these against each supported store.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import grpc
+from dapr.proto import api_v1, common_v1
+
+from holdfast_agent.sidecar import Sidecar
+
+_LOG = logging.getLogger(__name__)
+_CALL_SECONDS: Final = 5.0
+_ATTEMPTS: Final = 6
+_FIRST_PAUSE: Final = 0.05
+_BULK: Final = 25
+_FIRST_WRITE: Final = common_v1.StateOptions(concurrency=common_v1.StateOptions.CONCURRENCY_FIRST_WRITE)
+
+Document = dict[str, Any]
+T = TypeVar("T")
+
+
+class StoreError(Exception):
+    """The store did not do what was asked, after several tries. Nothing is known to be wrong with the request."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A document as the store holds it."""
+
+    value: Document
+    etag: str
+
+
+class Store:
+    """One state Component, seen through the sidecar."""
+
+    def __init__(self, sidecar: Sidecar, component: str) -> None:
+        self._sidecar, self._component = sidecar, component
+
+    async def get(self, key: str) -> Entry | None:
+        """The document under `key`, or None.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        request = api_v1.GetStateRequest(store_name=self._component, key=key)
+        reply = await self._patiently("read", key, lambda: self._call(self._sidecar.stub.GetState, request))
+        return Entry(json.loads(reply.data), reply.etag) if reply.data else None
+
+    async def get_many(self, keys: Iterable[str]) -> dict[str, Entry]:
+        """The documents that exist among `keys`, fetched in groups so that no answer outgrows Dapr's message limit.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        wanted = list(dict.fromkeys(keys))
+        groups = [wanted[start : start + _BULK] for start in range(0, len(wanted), _BULK)]
+        found: dict[str, Entry] = {}
+        for group in await asyncio.gather(*map(self._get_group, groups)):
+            found |= group
+        return found
+
+    async def create(self, key: str, value: Document) -> tuple[Document, bool]:
+        """Write `value` unless `key` exists. Whoever comes second gets what the first one wrote.
+
+        Returns:
+            The document that stands now, and whether it is ours.
+
+        Raises:
+            StoreError: neither the write nor reading back worked.
+        """
+
+        async def attempt() -> tuple[Document, bool]:
+            try:
+                await self._save(key, value, etag=None)
+            except grpc.RpcError as error:
+                there = await self.get(key)
+                if there is None:
+                    raise error from None
+                return there.value, there.value == value
+            return value, True
+
+        return await self._patiently("create", key, attempt)
+
+    async def update(self, key: str, change: Callable[[Document | None], Document | None]) -> Document | None:
+        """Read, change and write back until nobody was in between.
+
+        Args:
+            key: where the document is.
+            change: gets the stored document (None: there is none) and returns what shall stand, or None to leave all as it is. It may
+                be called several times and must not change its argument.
+
+        Returns:
+            What stands now.
+
+        Raises:
+            StoreError: the store does not answer, or others kept winning.
+        """
+
+        async def attempt() -> Document | None:
+            entry = await self.get(key)
+            wanted = change(entry.value if entry else None)
+            if wanted is None or (entry and wanted == entry.value):
+                return entry.value if entry else None
+            try:
+                await self._save(key, wanted, etag=entry.etag if entry else None)
+            except grpc.RpcError as error:
+                there = await self.get(key)
+                if there is None or there.value != wanted:
+                    raise error from None
+            return wanted
+
+        return await self._patiently("update", key, attempt)
+
+    async def _get_group(self, keys: list[str]) -> dict[str, Entry]:
+        request = api_v1.GetBulkStateRequest(store_name=self._component, keys=keys, parallelism=len(keys))
+        try:
+            reply = await self._patiently("read", keys[0], lambda: self._bulk(request))
+        except StoreError as error:
+            if not isinstance(error.__cause__, grpc.RpcError) or error.__cause__.code() != grpc.StatusCode.RESOURCE_EXHAUSTED:
+                raise
+            singles = await asyncio.gather(*map(self.get, keys))
+            return {key: entry for key, entry in zip(keys, singles, strict=True) if entry}
+        return {item.key: Entry(json.loads(item.data), item.etag) for item in reply.items if item.data}
+
+    async def _bulk(self, request: Any) -> Any:  # noqa: ANN401 - generated messages have no types
+        reply = await self._call(self._sidecar.stub.GetBulkState, request)
+        failed = next((item.error for item in reply.items if item.error), None)
+        if failed:
+            raise StoreError(failed)
+        return reply
+
+    async def _save(self, key: str, value: Document, *, etag: str | None) -> None:
+        item = common_v1.StateItem(
+            key=key, value=json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(), options=_FIRST_WRITE
+        )
+        if etag is not None:
+            item.etag.CopyFrom(common_v1.Etag(value=etag))
+        await self._call(self._sidecar.stub.SaveState, api_v1.SaveStateRequest(store_name=self._component, states=[item]))
+
+    async def _call(self, method: Any, request: Any) -> Any:  # noqa: ANN401 - generated stubs have no types
+        return await method(request, timeout=_CALL_SECONDS, metadata=self._sidecar.metadata)
+
+    async def _patiently(self, verb: str, key: str, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Try a few times over some seconds: a store that restarts, or a rival that writes, is no error yet."""
+        for tried in range(1, _ATTEMPTS + 1):
+            try:
+                return await attempt()
+            except (grpc.RpcError, StoreError) as error:
+                told = error.details() if isinstance(error, grpc.RpcError) else str(error)
+                if tried == _ATTEMPTS or (isinstance(error, grpc.RpcError) and error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED):
+                    raise StoreError(f"state store {self._component!r}: cannot {verb} {key!r}: {told}") from error
+                await asyncio.sleep(_FIRST_PAUSE * 3 ** (tried - 1))
+        raise AssertionError  # pragma: no cover - the loop returns or raises

@@ -1,0 +1,185 @@
+"""An agent process of the test's own, on a real Dapr with a scripted model."""
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from holdfast_agent.local.ports import free_ports
+from holdfast_agent.local.process import Process
+from holdfast_agent.local.processes import DaprProcesses
+from holdfast_api.config import AgentConfig, HttpToolConfig, LimitsConfig, ModelConfig, ToolConfig
+
+TOKEN = "token-of-the-app"
+READY_SECONDS = 30.0
+
+
+def model_component(url: str, *, name: str = "llm") -> dict[str, Any]:
+    """A conversation Component for a scripted model."""
+    metadata = {"key": "none", "model": "scripted", "endpoint": f"{url}/v1"}
+    spec = {"type": "conversation.openai", "version": "v1", "metadata": [{"name": k, "value": v} for k, v in metadata.items()]}
+    return {"apiVersion": "dapr.io/v1alpha1", "kind": "Component", "metadata": {"name": name}, "spec": spec}
+
+
+def http_tool(url: str, name: str, *, timeout: float = 60.0) -> ToolConfig:
+    """A tool of the scripted server; it takes one argument `city`."""
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    tool = HttpToolConfig(url=f"{url}/tools/{name}", method="POST", input_schema=schema)
+    return ToolConfig(name=name, description="A tool.", timeout_seconds=timeout, http=tool)
+
+
+def agent_config(url: str, *tools: str, limits: LimitsConfig | None = None, **more: Any) -> AgentConfig:
+    """An agent whose model and tools are the scripted server at `url`."""
+    fields: dict[str, Any] = {
+        "name": "agent",
+        "system_prompt": "You are the prompt that must not leak.",
+        "model": ModelConfig(component="llm", label="openai/scripted", timeout_seconds=30),
+        "tools": tuple(http_tool(url, name) for name in tools),
+        "state_component": "state",
+        "memory_component": "state",
+        "limits": limits or LimitsConfig(),
+    }
+    return AgentConfig(**fields | more)
+
+
+@dataclass
+class AgentProcess:
+    """`python -m holdfast_agent serve` and a client for it."""
+
+    process: Process
+    url: str
+    log: Path
+    session: aiohttp.ClientSession
+
+    def configure(self, config: AgentConfig) -> None:
+        """What the next start will read."""
+        (self.log.parent / "agent.json").write_text(json.dumps(config.document()))
+
+    async def call(self, method: str, path: str, *, token: str | None = TOKEN, **options: Any) -> tuple[int, Any]:
+        """Status and JSON of one request."""
+        headers = ({"Authorization": f"Bearer {token}"} if token else {}) | options.pop("headers", {})
+        async with self.session.request(method, self.url + path, headers=headers, **options) as response:
+            return response.status, await response.json(content_type=None)
+
+    async def ask(self, task: str, *, wait: str = "30s", **more: Any) -> dict[str, Any]:
+        """A run, waited for."""
+        status, answer = await self.call("POST", f"/run?wait={wait}", json={"task": task, **more})
+        assert status == 200, answer
+        return answer
+
+    async def begin(self, task: str, **more: Any) -> str:
+        """The id of a new run."""
+        status, answer = await self.call("POST", "/run", json={"task": task, **more})
+        assert status == 202, answer
+        return answer["instance_id"]
+
+    async def run(self, run: str) -> dict[str, Any]:
+        status, answer = await self.call("GET", f"/runs/{run}")
+        assert status == 200, answer
+        return answer
+
+    async def steps(self, run: str) -> list[dict[str, Any]]:
+        status, answer = await self.call("GET", f"/runs/{run}/steps")
+        assert status == 200, answer
+        return answer["steps"]
+
+    async def ended(self, run: str, *, within: float = 60.0) -> dict[str, Any]:
+        """The run once it has ended."""
+        deadline = asyncio.get_running_loop().time() + within
+        while True:
+            with contextlib.suppress(aiohttp.ClientError, AssertionError):
+                view = await self.run(run)
+                if view["status"] != "RUNNING":
+                    return view
+            assert asyncio.get_running_loop().time() < deadline, f"run {run} has not ended; log:\n{self.log.read_text()[-4000:]}"
+            await asyncio.sleep(0.05)
+
+    async def ready(self) -> bool:
+        assert self.process.running, self.log.read_text()[-4000:]
+        try:
+            status, _ = await self.call("GET", "/readyz", token=None)
+        except aiohttp.ClientError:
+            return False
+        return status == 200
+
+    async def start(self) -> None:
+        """Start and wait until it is ready."""
+        self.process.start()
+        await self.until(self.ready, within=READY_SECONDS)
+
+    async def kill(self) -> None:
+        await self.process.kill()
+
+    async def terminate(self) -> None:
+        """SIGTERM, and wait for the end."""
+        await self.process.stop(grace=30.0)
+
+    async def until(self, probe: Callable[[], Any], *, within: float = 15.0) -> Any:
+        """The first true value of a coroutine function."""
+        deadline = asyncio.get_running_loop().time() + within
+        while not (value := await probe()):
+            assert asyncio.get_running_loop().time() < deadline, f"not within {within} s; log:\n{self.log.read_text()[-4000:]}"
+            await asyncio.sleep(0.02)
+        return value
+
+
+def agent_process(dapr: DaprProcesses, config: AgentConfig, folder: Path, session: aiohttp.ClientSession, *, port: int) -> AgentProcess:
+    """An agent, not started yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": os.environ["HOME"],
+        "HOLDFAST_CONFIG": str(folder / "agent.json"),
+        "HOLDFAST_POD": folder.name,
+    }
+    argv = [sys.executable, "-m", "holdfast_agent", "serve", "--host", "127.0.0.1", "--port", str(port)]
+    process = Process("agent", argv, env=env | dapr.app_environ, log=folder / "agent.log")
+    agent = AgentProcess(process, f"http://127.0.0.1:{port}", folder / "agent.log", session)
+    agent.configure(config)
+    return agent
+
+
+@dataclass
+class Stage:
+    """A Dapr, a scripted model and an agent."""
+
+    dapr: DaprProcesses
+    agent: AgentProcess
+    script_url: str
+
+    async def ledger(self, kind: str | None = None) -> dict[str, Any]:
+        """The scripted server's own account of what was asked."""
+        query = f"?kind={kind}" if kind else ""
+        async with self.agent.session.get(f"{self.script_url}/ledger{query}") as response:
+            return await response.json()
+
+    async def underway(self, kind: str, count: int = 1) -> bool:
+        """Whether that many requests have arrived and are not answered."""
+        calls = (await self.ledger(kind))["calls"]
+        return sum(call["finished"] is None for call in calls) >= count
+
+
+@pytest.fixture
+async def stage(tmp_path, start_dapr, sqlite_component, serve_script) -> AsyncIterator[Callable[..., Any]]:
+    """`await stage(script, "tool", ..., store=COMPONENT)` -> a `Stage` with a ready agent."""
+    async with contextlib.AsyncExitStack() as stack:
+        session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=90)))
+
+        async def build(script: dict[str, Any], *tools: str, store: dict[str, Any] | None = None, **more: Any) -> Stage:
+            url = await serve_script(script, ledger=tmp_path / "ledger.jsonl")
+            (port,) = free_ports(1)
+            dapr = await start_dapr([store or sqlite_component, model_component(url)], app_port=port)
+            agent = agent_process(dapr, agent_config(url, *tools, **more), tmp_path / "agent", session, port=port)
+            stack.push_async_callback(agent.process.stop, grace=10.0)
+            await agent.start()
+            return Stage(dapr, agent, url)
+
+        yield build
