@@ -4,13 +4,15 @@
 #   docker build --target agent    -t holdfast-agent .
 #
 # Both are `scratch` plus Python, the locked dependencies of that program and its two packages. No shell, no pip, no compiler.
-# The bases only lend their Python: any glibc images with the same Python >= 3.11 will do, the first with pip, the second with
-# CA certificates. They are two so that certificates and settings of the network that builds stay out of what is shipped.
+# PYTHON_BUILD_BASE lends its Python: any glibc image with Python >= 3.11 and pip will do. PYTHON_BASE lends its CA certificates; it is
+# a second one so that certificates and settings of the network that builds stay out of what is shipped.
 ARG PYTHON_BUILD_BASE=python:3.11-slim
 ARG PYTHON_BASE=python:3.11-slim
 
-FROM ${PYTHON_BUILD_BASE} AS operator-install
-# Settings of pip for networks with an index of their own; nothing of this stage but the installed packages gets into an image.
+FROM ${PYTHON_BASE} AS base
+
+FROM ${PYTHON_BUILD_BASE} AS operator-build
+# Settings of pip for networks with an index of their own; they stay in this stage.
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ARG PIP_TRUSTED_HOST
@@ -18,14 +20,11 @@ ARG PIP_CERT
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 COPY requirements/operator.txt /build/
 RUN python3 -m pip install --require-hashes --only-binary :all: --no-compile --target /opt/holdfast -r /build/operator.txt
-
-FROM ${PYTHON_BASE} AS operator-root
-COPY --from=operator-install /opt/holdfast /opt/holdfast
 COPY docker/minimal_root.py /build/
-RUN ["python3", "/build/minimal_root.py", "/rootfs", "/opt/holdfast"]
+RUN python3 /build/minimal_root.py /rootfs /opt/holdfast
 COPY crds/holdfast_api /src/holdfast_api
 COPY operator/holdfast_operator /src/holdfast_operator
-RUN ["python3", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "-s", "/src", "-p", "/opt/holdfast", "/src"]
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash -s /src -p /opt/holdfast /src
 
 FROM scratch AS operator
 ARG VERSION=0.1.0
@@ -41,15 +40,16 @@ ENV PATH=/usr/local/bin:/usr/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
-COPY --from=operator-root /rootfs/ /
-COPY --from=operator-root /src/ /opt/holdfast/
+COPY --from=operator-build /rootfs/ /
+COPY --from=base /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=operator-build /src/ /opt/holdfast/
 USER 65532:65532
 WORKDIR /tmp
 EXPOSE 8080
 ENTRYPOINT ["python3", "-m", "holdfast_operator"]
 
-FROM ${PYTHON_BUILD_BASE} AS agent-install
-# Settings of pip for networks with an index of their own; nothing of this stage but the installed packages gets into an image.
+FROM ${PYTHON_BUILD_BASE} AS agent-build
+# Settings of pip for networks with an index of their own; they stay in this stage.
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ARG PIP_TRUSTED_HOST
@@ -57,14 +57,11 @@ ARG PIP_CERT
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 COPY requirements/agent.txt /build/
 RUN python3 -m pip install --require-hashes --only-binary :all: --no-compile --target /opt/holdfast -r /build/agent.txt
-
-FROM ${PYTHON_BASE} AS agent-root
-COPY --from=agent-install /opt/holdfast /opt/holdfast
 COPY docker/minimal_root.py /build/
-RUN ["python3", "/build/minimal_root.py", "/rootfs", "/opt/holdfast"]
+RUN python3 /build/minimal_root.py /rootfs /opt/holdfast
 COPY crds/holdfast_api /src/holdfast_api
 COPY agent_image/holdfast_agent /src/holdfast_agent
-RUN ["python3", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "-s", "/src", "-p", "/opt/holdfast", "/src"]
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash -s /src -p /opt/holdfast /src
 
 FROM scratch AS agent
 ARG VERSION=0.1.0
@@ -80,8 +77,9 @@ ENV PATH=/usr/local/bin:/usr/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
-COPY --from=agent-root /rootfs/ /
-COPY --from=agent-root /src/ /opt/holdfast/
+COPY --from=agent-build /rootfs/ /
+COPY --from=base /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=agent-build /src/ /opt/holdfast/
 USER 65532:65532
 WORKDIR /tmp
 EXPOSE 8001

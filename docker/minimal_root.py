@@ -1,11 +1,11 @@
-# ruff: noqa: INP001 - a script for the image build, not a package
+# ruff: noqa: INP001, T201 - a script for the image build, not a package
 """Gather in one folder what a Python program needs to run and nothing else: the root file system of the final images.
 
     python3 minimal_root.py /rootfs /opt/holdfast
 
 The final images start from `scratch` and hold this folder: the interpreter, its standard library without the parts that only developers
-use, the shared libraries that the interpreter and the program's extension modules are linked with, CA certificates, time zones, and
-one user without rights. There is no shell, no compiler, no pip and no package manager, whatever the base image brought along.
+use, the shared libraries that the interpreter and the program's extension modules are linked with, time zones, and one user without
+rights. There is no shell, no compiler, no pip and no package manager, whatever the base image brought along.
 Standard library only; no shell is needed. Runs in any glibc image with Python >= 3.11, such as python:3.11-slim.
 """
 
@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 USER_ID = 65532
-CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 ZONES = Path("/usr/share/zoneinfo")
 MERGED = ("bin", "lib", "lib64", "sbin")
 LOADERS = ("lib64/ld-linux*.so.*", "lib/ld-linux*.so.*")
@@ -48,11 +47,18 @@ def place(path: Path, root: Path) -> None:
 
 
 def linked(binaries: list[Path]) -> Iterator[Path]:
-    """Shared libraries, the loader included, that the binaries need, as the loader itself finds them."""
+    """Shared libraries, the loader included, that the binaries need, as the loader itself finds them.
+
+    A module of the standard library may lack one (it cannot be imported in the base either); a program's module may not.
+    """
     loader = next(path for pattern in LOADERS for path in Path("/").glob(pattern))
     yield loader
     for binary in binaries:
         listing = subprocess.run([str(loader), "--list", str(binary)], capture_output=True, text=True, check=False).stdout
+        if missing := re.findall(r"(\S+) => not found", listing):
+            print(f"minimal_root: {binary} is linked with {', '.join(missing)}, which this base lacks", file=sys.stderr)
+            if not binary.is_relative_to(sysconfig.get_path("stdlib")):
+                sys.exit("minimal_root: take another PYTHON_BUILD_BASE, or install the libraries in it")
         yield from (Path(found) for found in re.findall(r"=> (/\S+) \(0x", listing))
 
 
@@ -81,10 +87,8 @@ def interpreter(root: Path) -> Path:
 
 
 def system_files(root: Path) -> None:
-    """Users, name resolution, certificates, time zones, a place for temporary files."""
-    if not CA_BUNDLE.exists():
-        sys.exit(f"minimal_root: the base image has no {CA_BUNDLE}: take a base with the package ca-certificates")
-    for path in (CA_BUNDLE, Path("/etc/os-release"), Path("/etc/ld.so.cache")):
+    """Users, name resolution, time zones, a place for temporary files."""
+    for path in (Path("/etc/os-release"), Path("/etc/ld.so.cache")):
         if path.exists():
             place(path, root)
     if ZONES.exists():
