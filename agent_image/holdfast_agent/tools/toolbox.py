@@ -9,6 +9,7 @@ import aiohttp
 
 from holdfast_agent.outcome import Failure
 from holdfast_agent.tools.http import HttpTool, secret_headers
+from holdfast_agent.tools.python import open_python_tools
 from holdfast_agent.tools.spec import Tool, ToolboxError, ToolResult, ToolSpec
 from holdfast_api.config import AgentConfig
 
@@ -35,18 +36,16 @@ class Toolbox:
             ToolboxError: a tool cannot be offered; the message names the tool, the problem and the fix.
         """
         async with AsyncExitStack() as stack:
-            tools: dict[str, Tool] = {}
-            session = await stack.enter_async_context(_session())
-            for tool in config.tools:
-                if tool.name in tools:
-                    raise ToolboxError(f"tool {tool.name!r} is there twice: rename one of them")
-                if tool.http:
-                    tools[tool.name] = HttpTool(tool, tool.http, secret_headers(tool, tool.http, environ), session)
-                else:
-                    raise ToolboxError(
-                        f"tool {tool.name!r} is of a kind that this image does not know: use an image that fits the operator"
-                    )
-            return cls(tools, stack.pop_all())
+            _check_kinds(config)
+            made: dict[str, Tool] = {}
+            if over_http := [(tool, tool.http) for tool in config.tools if tool.http]:
+                session = await stack.enter_async_context(_session())
+                made |= {tool.name: HttpTool(tool, http, secret_headers(tool, http, environ), session) for tool, http in over_http}
+            if in_python := [tool for tool in config.tools if tool.python]:
+                pool, functions = await open_python_tools(in_python, environ)
+                stack.push_async_callback(pool.close)
+                made |= functions
+            return cls({tool.name: made[tool.name] for tool in config.tools}, stack.pop_all())
 
     async def call(self, name: str, arguments: Mapping[str, Any], *, key: str) -> ToolResult | Failure:
         """Call a tool once, bounded by its time limit.
@@ -60,6 +59,8 @@ class Toolbox:
         if tool is None:
             have = ", ".join(self._tools) or "none"
             return Failure("permanent", f"there is no tool {name!r}; there are: {have}")
+        if not isinstance(arguments, Mapping):
+            return Failure("permanent", "invalid arguments: they must be a JSON object")
         try:
             return await tool.call(arguments, key=key)
         except Exception:
@@ -70,6 +71,16 @@ class Toolbox:
     async def close(self) -> None:
         """End connections and processes. Calls still running end with a failure."""
         await self._resources.aclose()
+
+
+def _check_kinds(config: AgentConfig) -> None:
+    seen = set()
+    for tool in config.tools:
+        if tool.name in seen:
+            raise ToolboxError(f"tool {tool.name!r} is there twice: rename one of them")
+        seen.add(tool.name)
+        if (tool.http is None) == (tool.python is None):
+            raise ToolboxError(f"tool {tool.name!r} is of a kind that this image does not know: use an image as new as the operator")
 
 
 def _session() -> aiohttp.ClientSession:

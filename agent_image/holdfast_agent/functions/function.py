@@ -1,0 +1,172 @@
+"""From a function to what a model sees of it, and from a model's arguments to the function's result."""
+
+import asyncio
+import inspect
+import json
+import traceback
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError, to_json
+
+from holdfast_agent.functions.frames import MAX_RESULT_BYTES
+from holdfast_agent.functions.module import Problem, place
+from holdfast_agent.functions.schema import Schema, flatten
+
+KEY_PARAMETER = "idempotency_key"
+MAX_MESSAGE = 1000
+_NAMED = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
+
+
+class Failed(Exception):  # noqa: N818 - it becomes a message for the model
+    """A call did not succeed; the message is for the model."""
+
+
+@dataclass(frozen=True)
+class Function:
+    """A user's function, understood.
+
+    Attributes:
+        target: the function.
+        description: its docstring.
+        input_schema: JSON Schema of its arguments, flat.
+        parameters: checks of the arguments, by name.
+        required: names without a default.
+        wants_key: whether it has a parameter `idempotency_key`.
+        result: check of what it returns; None when it does not say.
+    """
+
+    target: Callable[..., Any]
+    description: str
+    input_schema: Schema
+    parameters: Mapping[str, TypeAdapter[Any]]
+    required: frozenset[str]
+    wants_key: bool
+    result: TypeAdapter[Any] | None
+
+    def call(self, arguments: Mapping[str, Any], key: str, runner: asyncio.Runner) -> str:
+        """Call it; gives text, or JSON text.
+
+        Raises:
+            Failed: the arguments do not fit, the function raised, or its result is not what it says.
+        """
+        values = self._checked(arguments)
+        if self.wants_key:
+            values[KEY_PARAMETER] = key
+        try:
+            result = self.target(**values)
+            if inspect.isawaitable(result):
+                result = runner.run(_awaited(result))
+        except BaseException as error:  # noqa: BLE001 - SystemExit of a user's function must not end the worker either
+            traceback.print_exc()
+            raise Failed(_short(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)) from None
+        return self._text(result)
+
+    def _checked(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        problems = [
+            f"{name}: there is no such argument; there are: {', '.join(self.parameters) or 'none'}"
+            for name in arguments
+            if name not in self.parameters
+        ]
+        problems += [f"{name}: is missing" for name in self.required if name not in arguments]
+        values = {}
+        for name, adapter in self.parameters.items():
+            if name in arguments:
+                try:
+                    values[name] = adapter.validate_json(json.dumps(arguments[name]))
+                except ValidationError as error:
+                    problems += _problems(error, name)
+        if problems:
+            raise Failed(_short(f"invalid arguments: {'; '.join(problems)}"))
+        return values
+
+    def _text(self, result: Any) -> str:  # noqa: ANN401 - whatever the function returned
+        try:
+            if self.result:
+                result = self.result.validate_python(result)
+            content = result if isinstance(result, str) else (self.result.dump_json(result) if self.result else to_json(result)).decode()
+        except ValidationError as error:
+            raise Failed(_short(f"the function returned something else than it says: {'; '.join(_problems(error, 'result'))}")) from None
+        except (PydanticSerializationError, UnicodeDecodeError) as error:
+            raise Failed(_short(f"the function returned a {type(result).__name__}, which has no JSON form: {error}")) from None
+        if len(content.encode(errors="replace")) > MAX_RESULT_BYTES:
+            raise Failed(f"the function returned more than {MAX_RESULT_BYTES // 1024} KiB; ask for less")
+        return content
+
+
+def understand(target: Callable[..., Any], filename: str) -> Function:
+    """Read a function's signature.
+
+    Raises:
+        Problem: a parameter has no name or annotation, or an annotation cannot be used.
+    """
+    code = inspect.unwrap(target)
+    where = f"{place(filename, getattr(getattr(code, '__code__', None), 'co_firstlineno', None))}: function {target.__name__!r}"
+    try:
+        hints = typing.get_type_hints(target, include_extras=True)
+    except Exception as error:  # noqa: BLE001 - evaluating annotations runs the user's code
+        raise Problem(f"{where}: an annotation cannot be read: {type(error).__name__}: {error}: define that name in the module") from None
+    signature = inspect.signature(target)
+    parameters, properties, required = {}, {}, []
+    for name, parameter in signature.parameters.items():
+        if parameter.kind not in _NAMED:
+            raise Problem(f"{where}: parameter {str(parameter)!r} has no name to call it by: use named parameters only")
+        if name == KEY_PARAMETER:
+            continue
+        if name not in hints:
+            raise Problem(f"{where}: parameter {name!r} has no annotation: write for example `{name}: str`")
+        parameters[name], properties[name] = _adapter(hints[name], f"{where}: parameter {name!r}", with_schema=True)
+        if parameter.default is inspect.Parameter.empty:
+            required.append(name)
+        else:
+            properties[name] |= _default(parameters[name], parameter.default)
+    returned = hints.get("return", Any)
+    result = None if returned in {Any, type(None)} else _adapter(returned, f"{where}: its result", with_schema=False)[0]
+    return Function(
+        target=target,
+        description=inspect.getdoc(target) or "",
+        input_schema={"type": "object", "properties": properties, "additionalProperties": False}
+        | ({"required": required} if required else {}),
+        parameters=parameters,
+        required=frozenset(required),
+        wants_key=KEY_PARAMETER in signature.parameters,
+        result=result,
+    )
+
+
+def _adapter(annotation: Any, where: str, *, with_schema: bool) -> tuple[TypeAdapter[Any], Schema]:  # noqa: ANN401 - any annotation
+    try:
+        adapter: TypeAdapter[Any] = TypeAdapter(annotation)
+        return adapter, flatten(adapter.json_schema()) if with_schema else {}
+    except (PydanticUserError, TypeError, NameError) as error:
+        name = getattr(annotation, "__name__", str(annotation))
+        reason = str(error).splitlines()[0]
+        raise Problem(
+            f"{where} is a {name}, which cannot come from JSON ({reason}): use plain types, dataclasses or pydantic models"
+        ) from None
+
+
+def _default(adapter: TypeAdapter[Any], value: Any) -> Schema:  # noqa: ANN401 - any default
+    try:
+        plain = adapter.dump_python(value, mode="json", warnings=False)
+    except (PydanticSerializationError, TypeError, ValueError):
+        return {}
+    return {} if plain is None else {"default": plain}
+
+
+def _problems(error: ValidationError, name: str) -> list[str]:
+    return [
+        f"{'.'.join(str(part) for part in (name, *one['loc']))}: {one['msg']}"
+        for one in error.errors(include_url=False, include_input=False)
+    ]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"
+
+
+async def _awaited(result: Any) -> Any:  # noqa: ANN401 - whatever it gives
+    return await result

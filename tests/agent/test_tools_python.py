@@ -1,0 +1,399 @@
+"""Python tools: typed from their annotations, alone in a process, ended at their time limit, and blind to every token."""
+
+import asyncio
+import json
+import logging
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from holdfast_agent.outcome import Failure
+from holdfast_agent.tools import Toolbox, ToolboxError, ToolResult
+from holdfast_agent.tools.python import scrubbed
+from holdfast_api.config import AgentConfig
+
+FLIGHTS = '''
+from pydantic import BaseModel
+
+class FlightOption(BaseModel):
+    airline: str
+    price: float
+
+def search_flights(destination: str) -> list[FlightOption]:
+    """Find flights to a city."""
+    return [FlightOption(airline="Croatia Airlines", price=129), FlightOption(airline=f"Air {destination}", price=88.5)]
+'''
+
+
+def _tool(source, function, **more):
+    source = textwrap.dedent(source)
+    return {"name": function, "python": {"source": source, "function": function, "filename": "tools/tools.py"}, **more}
+
+
+def _config(*tools):
+    return AgentConfig.model_validate(
+        {"name": "a", "model": {"component": "m", "label": "m"}, "stateComponent": "s", "memoryComponent": "s", "tools": tools}
+    )
+
+
+@pytest.fixture
+async def open_toolbox():
+    boxes = []
+
+    async def open_(*tools, **environ):
+        box = await Toolbox.open(_config(*tools), environ={"PATH": os.environ["PATH"], **environ})
+        boxes.append(box)
+        return box
+
+    yield open_
+    for box in boxes:
+        await box.close()
+
+
+async def test_a_function_is_offered_with_its_docstring_and_its_annotations(open_toolbox):
+    box = await open_toolbox(_tool(FLIGHTS, "search_flights"))
+    (spec,) = box.specs
+    assert spec.description == "Find flights to a city."
+    assert spec.input_schema == {
+        "type": "object",
+        "properties": {"destination": {"type": "string"}},
+        "additionalProperties": False,
+        "required": ["destination"],
+    }
+
+
+async def test_pydantic_models_come_back_as_json(open_toolbox):
+    box = await open_toolbox(_tool(FLIGHTS, "search_flights"))
+    result = await box.call("search_flights", {"destination": "Zagreb"}, key="r/1/0")
+    assert json.loads(result.content) == [{"airline": "Croatia Airlines", "price": 129.0}, {"airline": "Air Zagreb", "price": 88.5}]
+
+
+RICH = """
+from __future__ import annotations
+import enum
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Annotated, Literal, Optional
+from pydantic import BaseModel, Field
+
+class Cabin(enum.Enum):
+    ECONOMY = "economy"
+    BUSINESS = "business"
+
+class Passenger(BaseModel):
+    name: str
+    age: int | None = None
+
+@dataclass
+class Leg:
+    to: str
+    on: date
+    stops: list[Leg] = field(default_factory=list)
+
+def book(
+    passengers: list[Passenger],
+    leg: Leg,
+    cabin: Cabin = Cabin.ECONOMY,
+    meal: Literal["veg", "any"] = "any",
+    seat: Annotated[str | None, Field(description="Such as 2A")] = None,
+    bags: Optional[int] = 1,
+    *,
+    idempotency_key: str,
+) -> dict:
+    assert all(isinstance(each, Passenger) for each in passengers) and isinstance(leg, Leg) and isinstance(leg.on, date)
+    return {"names": [p.name for p in passengers], "year": leg.on.year, "cabin": cabin.value, "meal": meal, "seat": seat,
+            "bags": bags, "key": idempotency_key}
+"""
+
+
+async def test_rich_types_become_a_flat_schema(open_toolbox):
+    box = await open_toolbox(_tool(RICH, "book"))
+    schema = box.specs[0].input_schema
+    properties = schema["properties"]
+    assert schema["required"] == ["passengers", "leg"]
+    assert properties["passengers"]["items"]["properties"] == {"name": {"type": "string"}, "age": {"type": "integer"}}
+    assert properties["leg"]["properties"]["stops"] == {"type": "array", "items": {"type": "object"}}
+    assert properties["cabin"] == {"type": "string", "enum": ["economy", "business"], "default": "economy"}
+    assert properties["meal"] == {"type": "string", "enum": ["veg", "any"], "default": "any"}
+    assert properties["seat"] == {"type": "string", "description": "Such as 2A"}
+    assert properties["bags"] == {"type": "integer", "default": 1}
+    assert "idempotency_key" not in properties
+    assert not {"$ref", "$defs", "anyOf", "title"} & set(json.dumps(schema).replace('"', " ").split())
+
+
+async def test_rich_arguments_arrive_as_objects_and_the_key_beside_them(open_toolbox):
+    box = await open_toolbox(_tool(RICH, "book"))
+    arguments = {"passengers": [{"name": "Ana"}], "leg": {"to": "ZAG", "on": "2026-12-01"}, "seat": None}
+    result = await box.call("book", arguments, key="r/1/0")
+    assert json.loads(result.content) == {
+        "names": ["Ana"], "year": 2026, "cabin": "economy", "meal": "any", "seat": None, "bags": 1, "key": "r/1/0",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"leg": {"to": "Z", "on": "2026-12-01"}}, "passengers: is missing"),
+        (
+            {"passengers": [{"nme": 1}], "leg": {"to": "Z", "on": "soon"}},
+            "passengers.0.name: Field required; leg.on: Input should be a valid date",
+        ),
+        (
+            {"passengers": [], "leg": {"to": "Z", "on": "2026-12-01"}, "idempotency_key": "mine"},
+            "idempotency_key: there is no such argument",
+        ),
+        (["not", "an", "object"], "must be a JSON object"),
+    ],
+)
+async def test_arguments_that_do_not_fit_are_told_to_the_model(open_toolbox, arguments, words):
+    box = await open_toolbox(_tool(RICH, "book"))
+    failure = await box.call("book", arguments, key="k")
+    assert isinstance(failure, Failure)
+    assert failure.kind == "permanent"
+    assert words in failure.message
+
+
+async def test_async_functions_run_on_one_loop_for_the_life_of_their_process(open_toolbox):
+    source = """
+        import asyncio
+        loops = set()
+        async def tick() -> int:
+            await asyncio.sleep(0)
+            loops.add(asyncio.get_running_loop())
+            return len(loops)
+    """
+    box = await open_toolbox(_tool(source, "tick"))
+    assert [await box.call("tick", {}, key=str(n)) for n in range(3)] == [ToolResult("1")] * 3
+
+
+@pytest.mark.parametrize(
+    ("body", "content"),
+    [
+        ("-> str: return 'plain text'", "plain text"),
+        (": return 'plain text'", "plain text"),
+        (": return None", "null"),
+        (": return {'a': [1, 2.5, None]}", '{"a":[1,2.5,null]}'),
+        ("-> dict[str, int]: return {'a': '1'}", '{"a":1}'),
+    ],
+)
+async def test_results_become_text_or_json_text(open_toolbox, body, content):
+    box = await open_toolbox(_tool(f"def f() {body}\n", "f"))
+    assert await box.call("f", {}, key="k") == ToolResult(content)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("-> int: return 'many'", "returned something else than it says: result: Input should be a valid integer"),
+        (": return object()", "returned a object, which has no JSON form"),
+        (": return 'x' * (1024 * 1024 + 1)", "returned more than 1024 KiB"),
+        (": raise RuntimeError('no seats left')", "RuntimeError: no seats left"),
+        (": raise SystemExit(3)", "SystemExit: 3"),
+    ],
+)
+async def test_a_function_that_goes_wrong_is_a_permanent_failure_and_the_next_call_is_served(open_toolbox, body, words):
+    box = await open_toolbox(_tool(f"def f() {body}\n", "f"))
+    for _ in range(2):
+        failure = await box.call("f", {}, key="k")
+        assert failure.kind == "permanent"
+        assert words in failure.message
+        assert "Traceback" not in failure.message
+
+
+async def test_the_traceback_and_the_output_go_to_the_log_with_the_name_of_the_tool(open_toolbox, caplog, eventually):
+    source = """
+        import os, sys
+        def f():
+            print("looking")
+            os.system("echo from a program")
+            print("x" * 10000, file=sys.stderr)
+            raise ValueError("out of luck")
+    """
+    box = await open_toolbox(_tool(source, "f"))
+    with caplog.at_level(logging.INFO, logger="holdfast_agent.tools"):
+        await box.call("f", {}, key="run/1/0")
+
+        async def logged():
+            return "ValueError: out of luck" in caplog.text
+
+        await eventually(logged)
+    for words in ("[f run/1/0] looking", "from a program", 'File "tools/tools.py", line 7, in f', 'raise ValueError("out of luck")'):
+        assert words in caplog.text
+
+
+async def test_a_call_that_takes_too_long_is_ended_with_all_that_it_started_while_others_go_on(open_toolbox, tmp_path, eventually):
+    source = f"""
+        import os, subprocess, time
+        def hang() -> str:
+            child = subprocess.Popen(["sleep", "60"])
+            open({str(tmp_path / "pids")!r}, "w").write(f"{{os.getpid()}} {{child.pid}}")
+            while True:
+                pass
+        def quick() -> str:
+            return "done"
+    """
+    box = await open_toolbox(_tool(source, "hang", timeoutSeconds=1.0), _tool(source, "quick"))
+    hanging = asyncio.create_task(box.call("hang", {}, key="k1"))
+    assert await box.call("quick", {}, key="k2") == ToolResult("done")
+    failure = await hanging
+    assert failure == Failure("transient", "the function did not finish within 1 s and was ended")
+    pids = [int(word) for word in (tmp_path / "pids").read_text().split()]
+
+    async def gone():
+        return not any(_lives(pid) for pid in pids)
+
+    await eventually(gone)
+    assert await box.call("quick", {}, key="k3") == ToolResult("done")
+
+
+def _lives(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def test_calls_run_beside_each_other_and_the_processes_are_used_again(open_toolbox):
+    source = """
+        import os, time
+        def nap() -> int:
+            time.sleep(0.5)
+            return os.getpid()
+    """
+    box = await open_toolbox(_tool(source, "nap"))
+    first = {result.content for result in await asyncio.gather(*(box.call("nap", {}, key=str(n)) for n in range(3)))}
+    again = {result.content for result in await asyncio.gather(*(box.call("nap", {}, key=str(n)) for n in range(3)))}
+    assert len(first) == 3
+    assert again == first
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("os._exit(7)", "its process ended with exit code 7"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "its process was ended by SIGSEGV"),
+        ("os.close(socket); time.sleep(30)", "its process closed the connection"),
+        ("os.write(socket, b'\\x7f' * 64); time.sleep(30)", "it spoke out of turn"),
+        ("os.write(socket, b'\\0\\0\\0\\1['); time.sleep(30)", "it spoke out of turn"),
+    ],
+)
+async def test_a_process_that_dies_or_misbehaves_is_a_transient_failure_and_is_replaced(open_toolbox, body, words):
+    source = f"""
+        import os, signal, sys, time
+        socket = int(sys.argv[1])
+        def f(bad: bool) -> str:
+            if bad:
+                {body}
+            return "fine"
+    """
+    box = await open_toolbox(_tool(source, "f", timeoutSeconds=10))
+    failure = await box.call("f", {"bad": True}, key="k")
+    assert (failure.kind, words in failure.message) == ("transient", True), failure
+    assert await box.call("f", {"bad": False}, key="k") == ToolResult("fine")
+
+
+async def test_a_cancelled_call_ends_its_process(open_toolbox, eventually, tmp_path):
+    source = f"""
+        import os, time
+        def f() -> None:
+            open({str(tmp_path / "pid")!r}, "w").write(str(os.getpid()))
+            time.sleep(60)
+    """
+    box = await open_toolbox(_tool(source, "f"))
+    call = asyncio.create_task(box.call("f", {}, key="k"))
+
+    async def pid():
+        return (tmp_path / "pid").exists() and (tmp_path / "pid").read_text()
+
+    number = int(await eventually(pid))
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert not _lives(number)
+
+
+async def test_closing_ends_all_processes(tmp_path):
+    source = """
+        import os
+        def f() -> int:
+            return os.getpid()
+    """
+    box = await Toolbox.open(_config(_tool(source, "f")), environ=dict(os.environ))
+    pid = int((await box.call("f", {}, key="k")).content)
+    await box.close()
+    assert not _lives(pid)
+
+
+@pytest.mark.parametrize(
+    ("source", "function", "words"),
+    [
+        ("def f(:\n  pass", "f", "ConfigMap 'tools', key 'tools.py', line 1: SyntaxError: invalid syntax (`def f(:`)"),
+        ("def f():\npass", "f", "line 2: IndentationError"),
+        ("x = 1\nimport nosuchthing\n", "f", "line 2: ModuleNotFoundError: No module named 'nosuchthing': use an image that has it"),
+        ("import sys\nsys.exit(1)\n", "f", "line 2: SystemExit: 1"),
+        ("def book(): ...\ndef _hidden(): ...\n", "f", "there is no function 'f' (there are: book): correct python.function"),
+        ("def f(city): ...\n", "f", "line 1: function 'f': parameter 'city' has no annotation: write for example `city: str`"),
+        ("def f(*cities: str): ...\n", "f", "parameter '*cities: str' has no name to call it by"),
+        ("def f(city: 'Citty'): ...\n", "f", "an annotation cannot be read: NameError: name 'Citty' is not defined"),
+        ("class Socket: ...\ndef f(city: Socket): ...\n", "f", "parameter 'city' is a Socket, which cannot come from JSON"),
+        ("class Socket: ...\ndef f() -> Socket: ...\n", "f", "its result is a Socket, which cannot come from JSON"),
+    ],
+)
+async def test_a_module_that_cannot_be_used_is_refused_with_place_and_fix(open_toolbox, source, function, words):
+    with pytest.raises(ToolboxError) as caught:
+        await open_toolbox(_tool(source, function))
+    assert str(caught.value).startswith("tool 'f': ConfigMap 'tools', key 'tools.py'")
+    assert words in str(caught.value)
+
+
+def test_the_environment_keeps_what_the_user_set_and_loses_every_token():
+    environ = {
+        "PATH": "/bin", "CITY": "Zagreb", "DAPR_API_TOKEN": "t", "DAPR_GRPC_PORT": "1", "APP_API_TOKEN": "t",
+        "HOLDFAST_SECRET_API_KEY_1": "t", "HOLDFAST_CONFIG": "/x",
+    }  # fmt: skip
+    kept = scrubbed(environ)
+    assert {name for name in kept if not name.startswith("PYTHON")} == {"PATH", "CITY"}
+
+
+async def test_a_function_sees_the_users_variables_only(open_toolbox):
+    source = """
+        import os
+        def f() -> str:
+            return " ".join(sorted(name for name in os.environ if name in ("CITY", "DAPR_API_TOKEN", "HOLDFAST_SECRET_X")))
+    """
+    box = await open_toolbox(_tool(source, "f"), CITY="Zagreb", DAPR_API_TOKEN="t", HOLDFAST_SECRET_X="s")
+    assert await box.call("f", {}, key="k") == ToolResult("CITY")
+
+
+PRYING = """
+import asyncio, os, sys
+from holdfast_agent.tools import Toolbox
+from holdfast_api.config import AgentConfig
+source = '''
+import os
+def pry() -> str:
+    try:
+        return open(f"/proc/{os.getppid()}/environ").read()
+    except PermissionError:
+        return "refused"
+'''
+async def main():
+    config = AgentConfig.model_validate({"name": "a", "model": {"component": "m", "label": "m"}, "stateComponent": "s",
+        "memoryComponent": "s", "tools": [{"name": "pry", "python": {"source": source, "function": "pry", "filename": "a/b"}}]})
+    box = await Toolbox.open(config, environ=os.environ)
+    print((await box.call("pry", {}, key="k")).content)
+    await box.close()
+asyncio.run(main())
+"""
+
+
+def test_a_function_cannot_read_the_tokens_from_the_agents_process():
+    # As in a pod: without capabilities, even for root.
+    argv = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+    environ = os.environ | {"DAPR_API_TOKEN": "very-secret"}
+    done = subprocess.run([*argv, sys.executable, "-c", PRYING], env=environ, capture_output=True, text=True, check=False)
+    assert done.stdout == "refused\n", done
