@@ -1,6 +1,5 @@
 """`python -P -m holdfast_agent.functions FD`; see the package's docstring."""
 
-import asyncio
 import ctypes
 import os
 import signal
@@ -10,6 +9,7 @@ from types import ModuleType
 
 from holdfast_agent.functions.frames import Frame, encode, receive
 from holdfast_agent.functions.function import Failed, Function, understand
+from holdfast_agent.functions.loop import Loop
 from holdfast_agent.functions.module import Problem, function, load
 
 _PR_SET_PDEATHSIG = 1
@@ -30,11 +30,11 @@ def main(descriptor: int) -> None:
         return
     described = {tool: {"description": each.description, "inputSchema": each.input_schema} for tool, each in functions.items()}
     connection.sendall(encode({"functions": described}))
-    with asyncio.Runner() as runner:
-        while (call := receive(connection)) is not None:
-            connection.sendall(encode(_answer(functions, call, runner)))
-            sys.stdout.flush()
-            sys.stderr.flush()
+    loop = Loop()
+    while (call := receive(connection)) is not None:
+        connection.sendall(encode(_answer(functions, call, loop)))
+        sys.stdout.flush()
+        sys.stderr.flush()
 
 
 def _functions(first: Frame) -> dict[str, Function]:
@@ -52,9 +52,9 @@ def _functions(first: Frame) -> dict[str, Function]:
     return functions
 
 
-def _answer(functions: dict[str, Function], call: Frame, runner: asyncio.Runner) -> Frame:
+def _answer(functions: dict[str, Function], call: Frame, loop: Loop) -> Frame:
     try:
-        return {"content": functions[call["tool"]].call(call["arguments"], call["key"], runner)}
+        return {"content": functions[call["tool"]].call(call["arguments"], call["key"], loop.wait)}
     except Failed as failed:
         return {"failure": str(failed)}
 

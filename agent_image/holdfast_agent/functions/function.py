@@ -1,11 +1,10 @@
 """From a function to what a model sees of it, and from a model's arguments to the function's result."""
 
-import asyncio
 import inspect
 import json
 import traceback
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,8 +46,13 @@ class Function:
     wants_key: bool
     result: TypeAdapter[Any] | None
 
-    def call(self, arguments: Mapping[str, Any], key: str, runner: asyncio.Runner) -> str:
+    def call(self, arguments: Mapping[str, Any], key: str, wait: Callable[[Awaitable[Any]], Any]) -> str:
         """Call it; gives text, or JSON text.
+
+        Args:
+            arguments: as the model gave them.
+            key: the call's idempotency key.
+            wait: runs what an `async def` returns to its end.
 
         Raises:
             Failed: the arguments do not fit, the function raised, or its result is not what it says.
@@ -59,7 +63,7 @@ class Function:
         try:
             result = self.target(**values)
             if inspect.isawaitable(result):
-                result = runner.run(_awaited(result))
+                result = wait(result)
         except BaseException as error:  # noqa: BLE001 - SystemExit of a user's function must not end the worker either
             traceback.print_exc()
             raise Failed(_short(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)) from None
@@ -166,7 +170,3 @@ def _problems(error: ValidationError, name: str) -> list[str]:
 
 def _short(text: str) -> str:
     return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"
-
-
-async def _awaited(result: Any) -> Any:  # noqa: ANN401 - whatever it gives
-    return await result

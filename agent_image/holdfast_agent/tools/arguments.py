@@ -5,6 +5,8 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, ValidationError
+from referencing import Registry
+from referencing.exceptions import Unresolvable
 
 MAX_PROBLEMS = 5
 MAX_VALUE = 120
@@ -21,12 +23,16 @@ def validator(schema: Mapping[str, Any]) -> Draft202012Validator:
     except SchemaError as error:
         where = ".".join(str(part) for part in error.absolute_path)
         raise ValueError(f"inputSchema{'.' if where else ''}{where} is no JSON Schema: {_short(error.message)}") from None
-    return Draft202012Validator(schema)
+    # With a registry of its own it looks nothing up in the network.
+    return Draft202012Validator(schema, registry=Registry())
 
 
 def problem(check: Draft202012Validator, arguments: Mapping[str, Any]) -> str | None:
     """What is wrong with the arguments, in one line for the model; None when they fit."""
-    found = sorted(check.iter_errors(arguments), key=lambda error: [str(part) for part in error.absolute_path])
+    try:
+        found = sorted(check.iter_errors(arguments), key=lambda error: [str(part) for part in error.absolute_path])
+    except Unresolvable as error:
+        return f"the tool's own inputSchema refers to {error.ref}, which is not in it"
     if not found:
         return None
     lines = [_line(error) for error in found[:MAX_PROBLEMS]]
