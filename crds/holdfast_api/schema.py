@@ -159,7 +159,8 @@ def crd(core_v1: CoreV1) -> Schema:
 
 
 def _column(name: str, path: str, kind: str = "string", *, wide: bool = False) -> Schema:
-    return {"name": name, "type": kind, "jsonPath": path, "priority": 1 if wide else 0}
+    # Priority 0 is left out as the server leaves it out: what differs from the stored text is a conflict between kubectl and Helm.
+    return {"name": name, "type": kind, "jsonPath": path} | ({"priority": 1} if wide else {})
 
 
 _COLUMNS = [

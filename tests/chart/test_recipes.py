@@ -1,0 +1,85 @@
+"""The recipes of docs/install.md about the CRD, which outlives a release and can come from kubectl as well."""
+
+import subprocess
+
+import pytest
+import yaml
+
+from e2e.cluster import tools
+from e2e.cluster.apiserver import ApiServer
+from e2e.cluster.places import places
+
+pytestmark = pytest.mark.apiserver
+AGENT = {"apiVersion": "holdfast.dev/v1alpha1", "kind": "Agent", "metadata": {"name": "a"}, "spec": {"role": "Helper"}}
+
+
+class Cluster:
+    """helm and kubectl on one API server."""
+
+    def __init__(self, kubeconfig):
+        self.kubeconfig = str(kubeconfig)
+
+    def __call__(self, program, *arguments):
+        project = {"helm": "helm", "kubectl": "kubernetes"}[program]
+        command = [str(tools.find(places(), project, program)), "--kubeconfig", self.kubeconfig, *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        return done.returncode, done.stdout + done.stderr
+
+    def succeeds(self, *command):
+        code, output = self(*command)
+        assert code == 0, output
+        return output
+
+    def refuses(self, *command):
+        code, output = self(*command)
+        assert code != 0, output
+        return output
+
+
+@pytest.fixture
+def cluster():
+    with ApiServer() as server:
+        yield Cluster(server.kubeconfig)
+
+
+@pytest.fixture
+def agents_chart(tmp_path):
+    """A chart that holds an Agent and nothing else."""
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "Chart.yaml").write_text("apiVersion: v2\nname: agents\nversion: 0.1.0\n")
+    (tmp_path / "templates/agent.yaml").write_text(yaml.safe_dump(AGENT))
+    return tmp_path
+
+
+def test_reinstalling_over_the_kept_crd_keeps_the_agents_and_another_release_has_to_say_so(cluster, chart, agents_chart):
+    cluster.succeeds("helm", "install", "one", chart, "-n", "first", "--create-namespace")
+    cluster.succeeds("helm", "install", "agents", agents_chart, "-n", "default")
+    cluster.succeeds("helm", "uninstall", "one", "-n", "first")
+    assert "agent.holdfast.dev/a" in cluster.succeeds("kubectl", "get", "agents", "-o", "name", "-n", "default")
+
+    cluster.succeeds("helm", "upgrade", "--install", "one", chart, "-n", "first")
+    cluster.succeeds("helm", "uninstall", "one", "-n", "first")
+    other = ("helm", "upgrade", "--install", "two", chart, "-n", "second", "--create-namespace")
+    assert "invalid ownership metadata" in cluster.refuses(*other)
+    cluster.succeeds(*other, "--take-ownership")
+    cluster.succeeds("helm", "upgrade", "two", chart, "-n", "second", "--set", "workers=2")
+    assert "agent.holdfast.dev/a" in cluster.succeeds("kubectl", "get", "agents", "-o", "name", "-n", "default")
+
+
+def test_a_crd_that_kubectl_applied_first_can_be_taken_over_or_left_alone(cluster, chart, root):
+    crd = root / "crds/agents.holdfast.dev.yaml"
+    cluster.succeeds("kubectl", "apply", "-f", crd)
+
+    assert "invalid ownership metadata" in cluster.refuses("helm", "install", "one", chart, "-n", "first", "--create-namespace")
+    cluster.succeeds("helm", "install", "left", chart, "-n", "first", "--create-namespace", "--set", "crds.enabled=false")
+    cluster.succeeds("helm", "upgrade", "left", chart, "-n", "first", "--set", "crds.enabled=true", "--take-ownership")
+    assert "unchanged" in cluster.succeeds("kubectl", "apply", "-f", crd)
+
+
+def test_agents_in_a_chart_of_their_own_need_the_crd_first(cluster, chart, agents_chart):
+    assert "ensure CRDs are installed first" in cluster.refuses("helm", "install", "agents", agents_chart, "-n", "default")
+    cluster.succeeds("helm", "install", "holdfast", chart, "-n", "holdfast-system", "--create-namespace")
+    cluster.succeeds("helm", "install", "agents", agents_chart, "-n", "default")
+    cluster.succeeds("helm", "uninstall", "agents", "-n", "default")
+
+    assert cluster.succeeds("kubectl", "get", "agents", "-o", "name", "-n", "default").strip() == ""
