@@ -23,8 +23,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from e2e.cluster import shell, tools
 from e2e.cluster.faults import Fault
@@ -82,7 +84,7 @@ class ApiServer:
         self.folder = Path()
         self.url = ""
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._commands: dict[str, list[str | Path]] = {}
+        self._commands: dict[str, shell.Words] = {}
 
     @property
     def kubeconfig(self) -> Path:
@@ -94,7 +96,7 @@ class ApiServer:
         """The running parts' process ids."""
         return {part: process.pid for part, process in self.processes.items() if process.poll() is None}
 
-    def __enter__(self) -> "ApiServer":
+    def __enter__(self) -> Self:
         """Start; see `start`."""
         return self.start()
 
@@ -102,7 +104,7 @@ class ApiServer:
         """Stop; see `stop`."""
         self.stop()
 
-    def start(self) -> "ApiServer":
+    def start(self) -> Self:
         """Start all parts and wait until the API server is ready; take other ports when somebody was faster."""
         sweep()
         for attempt in range(ATTEMPTS):
@@ -170,12 +172,12 @@ class ApiServer:
         authority = self.folder / "certs" / "apiserver.crt"
         if not authority.exists():
             return False
-        request = urllib.request.Request(f"{self.url}/readyz", headers={"Authorization": f"Bearer {self.token}"})  # noqa: S310
+        request = urllib.request.Request(f"{self.url}/readyz", headers={"Authorization": f"Bearer {self.token}"})
         try:
             context = ssl.create_default_context(cafile=str(authority))
             opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
             with opener.open(request, timeout=2) as reply:
-                return bool(reply.status == 200)
+                return bool(reply.status == HTTPStatus.OK)
         except (OSError, ValueError):  # URLError is an OSError
             return False
 
@@ -211,15 +213,15 @@ class ApiServer:
         if self.controllers:
             self._commands["controllers"] = self._manager(manager_port, certs)
 
-    def _etcd(self, port: int, peer_port: int) -> list[str | Path]:
+    def _etcd(self, port: int, peer_port: int) -> shell.Words:
         url, peer = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{peer_port}"
-        argv = [tools.find(self.here, "etcd", "etcd"), "--data-dir", self.folder / "etcd", "--name", "alone"]
+        argv: shell.Words = [tools.find(self.here, "etcd", "etcd"), "--data-dir", self.folder / "etcd", "--name", "alone"]
         # a machine that loses power loses the test as well, so no fsync
         flags = ["--unsafe-no-fsync", "--log-level", "warn", "--quota-backend-bytes", str(4 << 30)]
         listen = ["--listen-client-urls", url, "--advertise-client-urls", url, "--listen-peer-urls", peer]
         return [*argv, *flags, *listen, "--initial-advertise-peer-urls", peer, "--initial-cluster", f"alone={peer}"]
 
-    def _apiserver(self, etcd_port: int, port: int, certs: Path, tokens: Path) -> list[str | Path]:
+    def _apiserver(self, etcd_port: int, port: int, certs: Path, tokens: Path) -> shell.Words:
         flags = {
             "etcd-servers": f"http://127.0.0.1:{etcd_port}",
             "secure-port": str(port),
@@ -237,10 +239,10 @@ class ApiServer:
         }
         if not self.controllers:
             flags["disable-admission-plugins"] = "ServiceAccount"
-        argv: list[str | Path] = [tools.find(self.here, "kubernetes", "kube-apiserver")]
+        argv: shell.Words = [tools.find(self.here, "kubernetes", "kube-apiserver")]
         return [*argv, *(f"--{name}={value}" for name, value in flags.items()), *self.extra_args]
 
-    def _manager(self, port: int, certs: Path) -> list[str | Path]:
+    def _manager(self, port: int, certs: Path) -> shell.Words:
         flags = {
             "kubeconfig": str(self.kubeconfig),
             "authentication-kubeconfig": str(self.kubeconfig),
@@ -255,5 +257,5 @@ class ApiServer:
             "kube-api-qps": "200",
             "kube-api-burst": "400",
         }
-        argv: list[str | Path] = [tools.find(self.here, "kubernetes", "kube-controller-manager")]
+        argv: shell.Words = [tools.find(self.here, "kubernetes", "kube-controller-manager")]
         return [*argv, *(f"--{name}={value}" for name, value in flags.items())]

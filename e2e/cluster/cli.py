@@ -6,7 +6,7 @@ import sys
 import threading
 from types import FrameType
 
-from e2e.cluster import apiserver, cluster, dockerfile, engine, images, kindcluster, preflight, purge, registry, tools
+from e2e.cluster import apiserver, cluster, dockerfile, engine, kindcluster, preflight, purge, tools
 from e2e.cluster.faults import Fault
 from e2e.cluster.places import Places, places
 from e2e.cluster.progress import say
@@ -56,9 +56,8 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def act(options: argparse.Namespace, here: Places) -> int:
     """Do what was asked."""
+    simple = {"preflight": preflight.report, "env": cluster.print_exports, "apiserver": _serve, "purge": purge.purge}
     match options.verb:
-        case "preflight":
-            preflight.report(here, own_images=not registry.answers())
         case "up":
             cluster.up(here, dapr=not options.without_dapr)
         case "down":
@@ -72,16 +71,10 @@ def act(options: argparse.Namespace, here: Places) -> int:
             kindcluster.load(here, _running(here), options.images)
             say("loaded. Next: use the image with imagePullPolicy IfNotPresent")
         case "build":
-            mark = here.state / cluster.MADE_MARK
-            made = mark.read_text() == "yes" if mark.exists() else not registry.answers()
-            dockerfile.build(here, _running(here), options.target, options.tag, images.in_force(made_here=made))
+            dockerfile.build(here, _running(here), options.target, options.tag, cluster.base_images(here))
             say(f"built {options.tag}. Next: python3 -m e2e.cluster load {options.tag}")
-        case "env":
-            cluster.print_exports(here)
-        case "apiserver":
-            _serve(here)
-        case "purge":
-            purge.purge(here)
+        case _:
+            simple[options.verb](here)
     return 0
 
 

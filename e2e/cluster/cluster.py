@@ -46,7 +46,7 @@ def up(here: Places, *, dapr: bool) -> None:
         kindcluster.provide(here, running, image)
         if dapr:
             daprinstall.provide(here, here.kubeconfig)
-    say(f"cluster {here.name} is up. Next: eval \"$(python3 -m e2e.cluster env)\" && kubectl get pods -A")
+    say(f'cluster {here.name} is up. Next: eval "$(python3 -m e2e.cluster env)" && kubectl get pods -A')
 
 
 def _programs_and_debian(here: Places) -> None:
@@ -66,11 +66,13 @@ def _up_current(here: Places, *, dapr: bool) -> None:
         if shell.answer([kubectl, "--kubeconfig", config, "get", "--raw=/readyz"])[0] != 0:
             raise Fault(f"the cluster of {config} does not answer", fix="KUBECONFIG must name a reachable cluster, or use CLUSTER=kind")
     if dapr:
-        argv = [kubectl, "--kubeconfig", config, "get", "deployments", "-A", "-l", "app=dapr-operator", "-o", "name"]
+        argv: shell.Words = [kubectl, "--kubeconfig", config, "get", "deployments", "-A", "-l", "app=dapr-operator", "-o", "name"]
         if shell.ask(argv):
             say("  ok  Dapr is there already and is left as it is")
         else:
-            raise Fault("the cluster at hand has no Dapr", fix="install it first (see docs), e.g. dapr init --kubernetes; it is your cluster")
+            raise Fault(
+                "the cluster at hand has no Dapr", fix="install it first (see docs), e.g. dapr init --kubernetes; it is your cluster"
+            )
     say("the cluster at hand is ready. Next: make test CLUSTER=current")
 
 
@@ -113,12 +115,16 @@ def _users(running: engine.Engine | None) -> str:
     return f" (ours; used by {', '.join(engine.users()) or 'nobody'})" if running and running.own else ""
 
 
+def base_images(here: Places) -> images.Names:
+    """Name the base images in force for this checkout: those of its cluster, else those that an `up` would choose."""
+    mark = here.state / MADE_MARK
+    return images.in_force(made_here=mark.read_text() == "yes" if mark.exists() else not registry.answers())
+
+
 def exports(here: Places) -> dict[str, str]:
     """Give the environment in which kubectl, helm, kind and docker work on this checkout's cluster."""
     running = engine.find()
-    mark = here.state / MADE_MARK
-    made = mark.read_text() == "yes" if mark.exists() else not registry.answers()
-    names = images.in_force(made_here=made)
+    names = base_images(here)
     folders = [str(tools.folder(here, name)) for name in ("kubernetes", "helm", "kind") if tools.folder(here, name).exists()]
     found = {
         "KUBECONFIG": str(current_kubeconfig() if is_current() else here.kubeconfig),

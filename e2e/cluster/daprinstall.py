@@ -32,7 +32,7 @@ def provide(here: Places, kubeconfig: Path) -> None:
     """Install or upgrade Dapr and wait until it serves."""
     version = tools.projects()["dapr"].version
     helm = tools.find(here, "helm", "helm")
-    where = ["--namespace", NAMESPACE, "--kubeconfig", kubeconfig]
+    where: shell.Words = ["--namespace", NAMESPACE, "--kubeconfig", kubeconfig]
     wanted = label(version)
     if installed(shell.ask([helm, "list", *where, "-o", "json"]), wanted) and _ready(here, kubeconfig):
         return
@@ -45,7 +45,7 @@ def provide(here: Places, kubeconfig: Path) -> None:
         # the chart in the module says 0.0.0: Helm's own verb gives it its version, without which no version check can work
         chart = tools.find(here, "dapr", "chart")
         shell.run([helm, "package", chart, "--version", version, "--app-version", version, "-d", folder], log, timeout=60)
-        argv = [helm, "upgrade", "--install", RELEASE, folder / f"dapr-{version}.tgz", *where, "--create-namespace"]
+        argv: shell.Words = [helm, "upgrade", "--install", RELEASE, folder / f"dapr-{version}.tgz", *where, "--create-namespace"]
         argv += ["--values", VALUES, "--set-string", f"global.tag={version}", "--description", f"holdfast {wanted}"]
         # dapr-operator writes the webhook's certificate into the CRDs; a second install must be able to win
         argv += ["--force-conflicts", "--wait", "--timeout", "5m"]
@@ -56,7 +56,17 @@ def provide(here: Places, kubeconfig: Path) -> None:
 
 
 def _ready(here: Places, kubeconfig: Path) -> bool:
-    argv = [tools.find(here, "kubernetes", "kubectl"), "--kubeconfig", kubeconfig, "-n", NAMESPACE, "get", "pods", "-o", "json"]
+    argv: shell.Words = [
+        tools.find(here, "kubernetes", "kubectl"),
+        "--kubeconfig",
+        kubeconfig,
+        "-n",
+        NAMESPACE,
+        "get",
+        "pods",
+        "-o",
+        "json",
+    ]
     code, text = shell.answer(argv)
     return code == 0 and all_ready(text)
 

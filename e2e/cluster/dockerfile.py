@@ -36,9 +36,9 @@ def host_settings(environment: dict[str, str], pip_config: str) -> dict[str, str
     if "PIP_DEFAULT_TIMEOUT" in environment:
         chosen["PIP_DEFAULT_TIMEOUT"] = environment["PIP_DEFAULT_TIMEOUT"]
     for proxy in PROXIES:
-        value = environment.get(proxy) or environment.get(proxy.upper())
-        if value:
-            chosen[proxy] = chosen[proxy.upper()] = value
+        address = environment.get(proxy) or environment.get(proxy.upper())
+        if address:
+            chosen[proxy] = chosen[proxy.upper()] = address
     return chosen
 
 
@@ -78,9 +78,9 @@ def build(here: Places, engine: Engine, target: str, tag: str, names: images.Nam
             shutil.copy(bundle, folder / "ca.crt")
         settings = host_settings(environment, shell.ask(["python3", "-m", "pip", "config", "list"]))
         (folder / "Dockerfile").write_text(host_dockerfile(names.python_build, settings, bundle=bundle is not None))
-        docker = ["docker", "build", "--network", "host"]
+        docker: shell.Words = ["docker", "build", "--network", "host"]
         shell.run([*docker, "--tag", HOST_BUILD, folder], log, env=engine.environment(), timeout=600)
         arguments = ["--build-arg", f"PYTHON_BASE={names.python}", "--build-arg", f"PYTHON_BUILD_BASE={HOST_BUILD}"]
-        argv = [*docker, *arguments, "--target", target, "--tag", tag, "--file", here.checkout / "Dockerfile", here.checkout]
+        argv: shell.Words = [*docker, *arguments, "--target", target, "--tag", tag, "--file", here.checkout / "Dockerfile", here.checkout]
         shell.run(argv, log, env=engine.environment(), timeout=1200, fix="see the log; the Dockerfile is at the root")
         tools.remove_tree(folder)

@@ -20,9 +20,10 @@ from e2e.cluster.locks import locked
 from e2e.cluster.places import Places
 from e2e.cluster.progress import step
 
-RUN = Path("/run/holdfast-engine")
+# another name makes an engine apart: for tests of the engine itself, in network and process namespaces of their own
+NAME = os.environ.get("HOLDFAST_ENGINE", "holdfast-engine")
+RUN = Path("/run") / NAME
 SOCKET = RUN / "docker.sock"
-CGROUP_PARENT = "/holdfast"
 START_SECONDS = 60
 STOP_SECONDS = 30
 ROOT_FIX = "run as root, or start Docker and give yourself access to it (docker info must work)"
@@ -105,7 +106,7 @@ def leave(here: Places) -> None:
                 for network in engine.ask("network", "ls", "--quiet", "--filter", "driver=bridge").split():
                     engine.ask("network", "rm", network)
             _stop()
-            leftovers.clean(RUN, data_roots())
+            leftovers.clean(RUN, data_roots(), cgroup_parent())
     shutil.rmtree(RUN, ignore_errors=True)
 
 
@@ -115,12 +116,22 @@ def users() -> list[str]:
     return sorted(user.name for user in folder.iterdir()) if folder.exists() else []
 
 
-def data_roots() -> list[Path]:
-    """Where the engine that ran (or crashed) kept its data."""
+def _config(name: str) -> str:
+    """Read what the engine that runs (or crashed) was started with."""
     try:
-        return [Path(json.loads((RUN / "daemon.json").read_text())["data-root"])]
+        return str(json.loads((RUN / "daemon.json").read_text())[name])
     except (OSError, ValueError, KeyError):
-        return []
+        return ""
+
+
+def data_roots() -> list[Path]:
+    """Where the engine keeps its data."""
+    return [Path(found)] if (found := _config("data-root")) else []
+
+
+def cgroup_parent() -> str:
+    """The cgroup that holds all containers of the engine."""
+    return _config("cgroup-parent") or f"/{NAME}"
 
 
 def daemon_pid() -> int | None:
@@ -142,7 +153,7 @@ def daemon_config(data: Path, *, mended: bool) -> dict[str, object]:
         "hosts": [f"unix://{SOCKET}"],
         # kind makes its own network, builds use the host's: a default bridge would only be one more thing to remove
         "bridge": "none",
-        "cgroup-parent": CGROUP_PARENT,
+        "cgroup-parent": f"/{NAME}",
         "exec-opts": ["native.cgroupdriver=cgroupfs"],
         "log-opts": {"max-size": "20m", "max-file": "2"},
     }
@@ -156,9 +167,10 @@ def _start(here: Places) -> Engine:
     _stop()  # a dockerd that hangs, or the containers of one that was killed
     previous = data_roots()
     if previous:
-        leftovers.clean(RUN, previous, keep_snapshot=True)
-    log = here.cache / "engine" / "dockerd.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
+        leftovers.clean(RUN, previous, cgroup_parent(), keep_snapshot=True)
+    home = here.cache / "engine" / NAME
+    home.mkdir(parents=True, exist_ok=True)
+    log = home / "dockerd.log"
     leftovers.remember(RUN)
     bounding = runtime.bounding_set(Path("/proc/self/status").read_text())
     mended = bool(runtime.forbidden(bounding))
@@ -166,7 +178,7 @@ def _start(here: Places) -> Engine:
         shim = RUN / "runc-mended"
         shim.write_text(f"#!{sys.executable} -IS\n" + Path(runtime.__file__).read_text())
         shim.chmod(0o755)
-    (RUN / "daemon.json").write_text(json.dumps(daemon_config(here.cache / "engine" / "data", mended=mended), indent=2))
+    (RUN / "daemon.json").write_text(json.dumps(daemon_config(home / "data", mended=mended), indent=2))
     dockerd = packages.program("dockerd")
     if dockerd is None:
         raise Fault("dockerd is not installed", fix="apt-get install docker.io")
@@ -196,7 +208,7 @@ def _stop() -> None:
                 _reap(pid)
             if daemon_pid() != pid:
                 break
-    leftovers.kill_strays(RUN, CGROUP_PARENT)
+    leftovers.kill_strays(RUN, cgroup_parent())
 
 
 def _reap(pid: int) -> None:

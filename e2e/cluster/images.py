@@ -20,7 +20,10 @@ from e2e.cluster.progress import step
 MADE_PYTHON, MADE_BUILD, MADE_REDIS = "holdfast.local/python:3.11", "holdfast.local/python:3.11-build", "holdfast.local/redis:7"
 PUBLIC_PYTHON, PUBLIC_REDIS = "python:3.11-slim", "redis:7"
 NONROOT = "65532:65532"
-PASSWD = "root:x:0:0:root:/:/sbin/nologin\nnobody:x:65534:65534:nobody:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n"
+PASSWD = "".join(
+    f"{name}:x:{number}:{number}:{name}:{home}:/sbin/nologin\n"
+    for name, number, home in (("root", 0, "/"), ("nobody", 65534, "/"), ("nonroot", 65532, "/home/nonroot"))
+)
 GROUP = "root:x:0:\nnobody:x:65534:\nnonroot:x:65532:\n"
 USERS = {"etc/passwd": PASSWD, "etc/group": GROUP}
 DAPR_REGISTRY = "ghcr.io/dapr"
@@ -74,7 +77,7 @@ def _tar(here: Places, target: Path, base: Path, files: list[str], *options: str
     listing = target.with_suffix(".files")
     listing.write_text("\0".join(files))
     # --hard-dereference: a hard link's other name may be in another slice
-    always = ["--no-recursion", "--null", "--numeric-owner", "--hard-dereference", "--mtime=@0", "--files-from", listing]
+    always: shell.Words = ["--no-recursion", "--null", "--numeric-owner", "--hard-dereference", "--mtime=@0", "--files-from", listing]
     shell.run(["tar", options[0], target, *options[1:], "-C", base, *always], here.log("images"), timeout=600)
 
 

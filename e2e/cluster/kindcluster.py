@@ -42,7 +42,7 @@ def config_files(host: Machine, *, own_image: bool) -> list[str]:
 
 def kubectl(here: Places, *arguments: str, timeout: float = 30) -> tuple[int, str]:
     """Run kubectl against this checkout's cluster."""
-    argv = [tools.find(here, "kubernetes", "kubectl"), "--kubeconfig", here.kubeconfig, *arguments]
+    argv: shell.Words = [tools.find(here, "kubernetes", "kubectl"), "--kubeconfig", here.kubeconfig, *arguments]
     return shell.answer(argv, timeout=timeout)
 
 
@@ -75,11 +75,11 @@ def _mend(here: Places, engine: Engine) -> bool:
         if healthy(here):
             return True
         # after a reboot, or a kill of the engine, the node is there but stopped
-        if engine.ask("container", "inspect", "--format", "{{.State.Running}}", node) != "true":
-            if shell.answer(["docker", "start", node], env=engine.environment(), timeout=60)[0] != 0:
-                return False
+        running = engine.ask("container", "inspect", "--format", "{{.State.Running}}", node) == "true"
+        if not running and shell.answer(["docker", "start", node], env=engine.environment(), timeout=60)[0] != 0:
+            return False
         kind = tools.find(here, "kind", "kind")
-        argv = [kind, "export", "kubeconfig", "--name", here.name, "--kubeconfig", here.kubeconfig]
+        argv: shell.Words = [kind, "export", "kubeconfig", "--name", here.name, "--kubeconfig", here.kubeconfig]
         with contextlib.suppress(Fault):
             shell.run(argv, here.log("kind"), env=engine.environment(), timeout=60)
             return _wait(here)
@@ -101,7 +101,7 @@ def _create(here: Places, engine: Engine, image: str) -> None:
     config = here.state / "kind.yaml"
     parts = config_files(machine(), own_image=bool(image))
     config.write_text("\n".join((DATA / part).read_text() for part in parts))
-    argv = [tools.find(here, "kind", "kind"), "create", "cluster", "--name", here.name, "--config", config]
+    argv: shell.Words = [tools.find(here, "kind", "kind"), "create", "cluster", "--name", here.name, "--config", config]
     argv += ["--kubeconfig", here.kubeconfig, "--wait", "180s"]
     # kept on failure: its logs tell why, and the next `up` removes it
     argv += [*(["--image", image] if image else []), "--retain"]
@@ -118,7 +118,7 @@ def delete(here: Places, engine: Engine) -> None:
     if not exists(here, engine):
         return
     with step("kind delete cluster", here.log("kind")):
-        argv = [tools.find(here, "kind", "kind"), "delete", "cluster", "--name", here.name, "--kubeconfig", here.kubeconfig]
+        argv: shell.Words = [tools.find(here, "kind", "kind"), "delete", "cluster", "--name", here.name, "--kubeconfig", here.kubeconfig]
         shell.run(argv, here.log("kind"), env=engine.environment(), timeout=180)
         with contextlib.suppress(OSError):
             os.unlink(here.kubeconfig)  # noqa: PTH108
@@ -130,5 +130,5 @@ def load(here: Places, engine: Engine, names: list[str]) -> None:
     log.unlink(missing_ok=True)
     for name in names:
         with step(f"load {name}", log):
-            argv = [tools.find(here, "kind", "kind"), "load", "docker-image", "--name", here.name, name]
+            argv: shell.Words = [tools.find(here, "kind", "kind"), "load", "docker-image", "--name", here.name, name]
             shell.run(argv, log, env=engine.environment(), timeout=300, fix=f"is there such an image? docker image inspect {name}")

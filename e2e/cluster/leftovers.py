@@ -160,7 +160,7 @@ def stray_pids(run: Path, cgroup: str) -> list[int]:
     return found
 
 
-def clean(run: Path, data_roots: list[Path], *, keep_snapshot: bool = False) -> None:
+def clean(run: Path, data_roots: list[Path], cgroup: str, *, keep_snapshot: bool = False) -> None:
     """Undo what the engine left; it must have ended."""
     for root in (run, *data_roots):
         unmount_below(root)
@@ -184,7 +184,7 @@ def clean(run: Path, data_roots: list[Path], *, keep_snapshot: bool = False) -> 
         if after.kernel.get(name) != value:
             with contextlib.suppress(OSError):
                 (Path("/proc/sys") / name).write_text(value)
-    remove_cgroups("holdfast")
+    remove_cgroups(cgroup.strip("/"))
     if not keep_snapshot:
         (run / SNAPSHOT).unlink(missing_ok=True)
 

@@ -18,7 +18,8 @@ def below(points: list[str], root: Path) -> list[str]:
     """List the mount points at or below a folder, deepest and latest first: the order in which to unmount."""
     prefix = str(root)
     inside = [point for point in points if point == prefix or point.startswith(prefix + "/")]
-    return sorted(reversed(inside), key=lambda point: point.count("/"), reverse=True)
+    inside.reverse()
+    return sorted(inside, key=lambda point: -point.count("/"))
 
 
 def unmount_below(root: Path) -> list[str]:

@@ -70,7 +70,17 @@ def provide(here: Places, engine: Engine) -> str:
         with step("node image: control plane, Dapr, Redis", log):
             release = _release(here, folder)
         with step("node image: kind build node-image", log):
-            argv = [tools.find(here, "kind", "kind"), "build", "node-image", "--type", "file", "--base-image", base, "--image", name]
+            argv: shell.Words = [
+                tools.find(here, "kind", "kind"),
+                "build",
+                "node-image",
+                "--type",
+                "file",
+                "--base-image",
+                base,
+                "--image",
+                name,
+            ]
             environment = {**engine.environment(), "TMPDIR": str(folder)}
             shell.run([*argv, release], log, env=environment, timeout=900)
         tools.remove_tree(folder)

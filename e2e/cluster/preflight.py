@@ -10,14 +10,13 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from e2e.cluster import debian, engine, golang, packages, shell, tools
+from e2e.cluster import debian, engine, golang, packages, registry, shell, tools
 from e2e.cluster.faults import Fault
 from e2e.cluster.places import Places
 from e2e.cluster.progress import say
 
 GIB = 1 << 30
 DISK_COLD, DISK_WARM, MEMORY = 30, 6, 4
-KERNEL_FEATURES = ("overlay",)
 NEEDED_KERNEL = (4, 19)
 
 
@@ -66,13 +65,21 @@ def gaps(facts: Facts) -> list[Gap]:
         need("\toverlay\n" in facts.filesystems, "the kernel has no overlay file system", "modprobe overlay")
         need(facts.systemd_cgroup, "no cgroup file system at /sys/fs/cgroup", "mount it, or run outside of this sandbox")
     if facts.missing_packages and not facts.installable:
-        need(False, f"missing: {', '.join(facts.missing_packages)}", f"as root: apt-get install {' '.join(facts.missing_packages)}")
+        need(
+            not facts.missing_packages,
+            f"missing: {', '.join(facts.missing_packages)}",
+            f"as root: apt-get install {' '.join(facts.missing_packages)}",
+        )
     need(facts.root or not facts.own_images, "no image registry answers, and making images here needs root", "run as root, or reach one")
     wanted = DISK_COLD if facts.cold and facts.own_images else DISK_WARM
-    need(facts.free_disk >= wanted * GIB, f"{facts.free_disk / GIB:.0f} GiB free disk at the cache", f"{wanted} GiB, or move HOLDFAST_CACHE")
+    need(
+        facts.free_disk >= wanted * GIB, f"{facts.free_disk / GIB:.0f} GiB free disk at the cache", f"{wanted} GiB, or move HOLDFAST_CACHE"
+    )
     need(facts.free_memory >= MEMORY * GIB, f"{facts.free_memory / GIB:.1f} GiB free memory", f"{MEMORY} GiB")
     need(facts.go or not facts.cold, "no Go and no pip to fetch it with", "Go >= 1.26.6 on PATH, or apt-get install python3-pip")
-    need(not facts.module_proxy, f"the Go module proxy does not answer: {facts.module_proxy}", "see `go env GOPROXY` and your proxy settings")
+    need(
+        not facts.module_proxy, f"the Go module proxy does not answer: {facts.module_proxy}", "see `go env GOPROXY` and your proxy settings"
+    )
     need(not facts.mirror, f"the Debian mirror does not answer: {facts.mirror}", debian.MIRROR_FIX)
     return found
 
@@ -111,10 +118,12 @@ def require(here: Places, *, own_images: bool) -> None:
         raise Fault(f"{len(found)} thing(s) are missing on this machine:{lines}")
 
 
-def report(here: Places, *, own_images: bool) -> None:
+def report(here: Places) -> None:
     """Say what was found, then what is missing."""
+    own_images = not registry.answers()
     facts = look(here, own_images=own_images)
-    say(f"kernel    {facts.kernel}, {os.cpu_count()} cores, {facts.free_memory / GIB:.0f} GiB memory, {facts.free_disk / GIB:.0f} GiB disk free")
+    say(f"kernel    {facts.kernel}, {os.cpu_count()} cores")
+    say(f"free      {facts.free_memory / GIB:.0f} GiB memory, {facts.free_disk / GIB:.0f} GiB disk")
     say(f"engine    {'a Docker answers' if facts.docker else 'ours will be started' if facts.root else 'none'}")
     say(f"images    {'made here' if own_images else 'from the registries'}")
     say(f"programs  {'to be built' if facts.cold else 'all built'}; to install: {', '.join(facts.missing_packages) or 'nothing'}")

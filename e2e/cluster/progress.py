@@ -18,6 +18,8 @@ SPINNER = "|/-\\"
 TTY_TICK = 0.2
 PLAIN_TICK = 15.0
 LINE_WIDTH = 118
+MINUTE = 60
+TENTHS_BELOW = 10
 
 _lock = threading.Lock()
 _running: dict[int, "Step"] = {}
@@ -46,11 +48,11 @@ class Step:
 
 def clock(seconds: float) -> str:
     """Show a duration as people read it: 0.4s, 12s, 3m05s."""
-    if seconds < 10:
+    if seconds < TENTHS_BELOW:
         return f"{seconds:.1f}s"
-    if seconds < 60:
+    if seconds < MINUTE:
         return f"{seconds:.0f}s"
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, rest = divmod(round(seconds), MINUTE)
     return f"{minutes}m{rest:02d}s"
 
 

@@ -18,6 +18,7 @@ from e2e.cluster.faults import Fault
 
 PR_SET_PDEATHSIG = 1
 Argv = Sequence[str | Path]
+Words = list[str | Path]
 
 
 def die_with_parent() -> Callable[[], None]:
@@ -45,7 +46,7 @@ def start(
     """Start a program in a process group of its own."""
     words = [str(word) for word in argv]
     try:
-        return subprocess.Popen(  # noqa: S603 - argv lists only, never a shell
+        return subprocess.Popen(
             words,
             stdin=stdin,
             stdout=log,
@@ -108,7 +109,7 @@ def answer(argv: Argv, *, env: Mapping[str, str] | None = None, timeout: float =
     """Run a short program and return its exit code and its stdout; 127 when it is not there, 124 when it takes too long."""
     words = [str(word) for word in argv]
     try:
-        done = subprocess.run(  # noqa: S603 - argv lists only, never a shell
+        done = subprocess.run(
             words, input=stdin, capture_output=True, env=dict(env) if env is not None else None, timeout=timeout, check=False
         )
     except FileNotFoundError:

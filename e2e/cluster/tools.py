@@ -1,7 +1,7 @@
-"""Programs from pinned Go modules, each project in a folder of the cache with the key of its pins.
+"""Programs from pinned Go modules, each project in a folder of the cache, each program beside the key of the pins it was made from.
 
-A folder whose key differs from the pins is thrown away; what is missing in it is built. Every program is built beside its place
-and renamed into it, so that a killed build leaves either nothing or the whole thing. While one project compiles, the next one's
+What is missing or has another key is built. Every program is built beside its place and renamed into it: a killed build leaves
+nothing half, and what runs from there is never pulled away under somebody. While one project compiles, the next one's
 modules are fetched. Go's own caches reach 15 GB; once all that a cluster needs is there they have served and are removed.
 """
 
@@ -21,9 +21,8 @@ from e2e.cluster.golang import build_environment, go_program
 from e2e.cluster.locks import locked
 from e2e.cluster.pins import Project, read_projects, read_sets, wanted
 from e2e.cluster.places import Places
-from e2e.cluster.progress import say, step
+from e2e.cluster.progress import step
 
-KEY_FILE = ".key"
 BUILD_FIX = "read the log; `go env GOPROXY` must name a reachable module proxy"
 
 
@@ -49,10 +48,18 @@ def folder(here: Places, name: str) -> Path:
 
 def missing(project: Project, at: Path, artefacts: list[str]) -> list[str]:
     """Which artefacts are not there, or not made from these pins."""
-    key = at / KEY_FILE
-    if not key.is_file() or key.read_text().strip() != project.key:
-        return list(artefacts)
-    return [name for name in artefacts if not (at / name).exists()]
+    return [name for name in artefacts if not (at / name).exists() or _made_from(at, name) != project.key]
+
+
+def _key_file(at: Path, artefact: str) -> Path:
+    return at / f".{artefact}.key"
+
+
+def _made_from(at: Path, artefact: str) -> str:
+    try:
+        return _key_file(at, artefact).read_text().strip()
+    except OSError:
+        return ""
 
 
 def plan(here: Places, names: list[str]) -> list[Job]:
@@ -131,7 +138,7 @@ def _fetch(here: Places, job: Job, go: Path, environment: dict[str, str]) -> Non
     tags = ["-tags", job.project.tags] if job.project.tags else []
     packages = _packages(job)
     if packages:
-        argv = [go, "list", "-deps", *tags, "-f", "", *packages]
+        argv: shell.Words = [go, "list", "-deps", *tags, "-f", "", *packages]
         shell.run(argv, log, env=environment, cwd=job.project.source, fix=BUILD_FIX)
 
 
@@ -140,9 +147,6 @@ def _build(here: Places, job: Job, go: Path, environment: dict[str, str], fetche
     log.unlink(missing_ok=True)
     with step(f"fetch {project.name} {project.version}", here.log(f"fetch-{project.name}")):
         fetched.result()
-    if (job.folder / KEY_FILE).is_file() and (job.folder / KEY_FILE).read_text().strip() != project.key:
-        say(f"  ..  {project.name}: the pins have changed, building anew")
-        remove_tree(job.folder)
     job.folder.mkdir(parents=True, exist_ok=True)
     with step(f"build {project.name} {project.version}", log) as running:
         for number, name in enumerate(job.artefacts, 1):
@@ -151,22 +155,22 @@ def _build(here: Places, job: Job, go: Path, environment: dict[str, str], fetche
                 _copy_folder(job, name, go, environment)
             else:
                 _compile(job, name, go, environment, log)
-            # from here on the folder counts as made from these pins; what is still missing in it is seen by name
-            (job.folder / KEY_FILE).write_text(project.key + "\n")
+            _key_file(job.folder, name).write_text(project.key + "\n")
         running.note = ""
 
 
 def _compile(job: Job, name: str, go: Path, environment: dict[str, str], log: Path) -> None:
     fresh = job.folder / f".{name}.new"
-    argv: list[str | Path] = [go, "build", "-v", "-ldflags", f"-s -w {job.project.ldflags}".strip()]
+    argv: shell.Words = [go, "build", "-v", "-ldflags", f"-s -w {job.project.ldflags}".strip()]
     argv += ["-tags", job.project.tags] if job.project.tags else []
     shell.run([*argv, "-o", fresh, job.project.binaries[name]], log, env=environment, cwd=job.project.source, fix=BUILD_FIX)
+    _key_file(job.folder, name).unlink(missing_ok=True)
     fresh.rename(job.folder / name)
 
 
 def _copy_folder(job: Job, name: str, go: Path, environment: dict[str, str]) -> None:
     argv = [str(go), "mod", "download", "-json", f"{job.project.module}@v{job.project.version}"]
-    done = subprocess.run(argv, capture_output=True, env=environment, cwd=job.project.source, check=False)  # noqa: S603
+    done = subprocess.run(argv, capture_output=True, env=environment, cwd=job.project.source, check=False)
     try:
         source = Path(json.loads(done.stdout)["Dir"]) / job.project.folders[name]
     except (ValueError, KeyError):
