@@ -8,6 +8,7 @@ kubelet's own clear error in the pod's status and heals by itself; with `secretK
 from typing import Any
 
 from holdfast_api import names
+from holdfast_api.config import ModelConfig
 from holdfast_api.v1alpha1 import Model, SecretKeyRef, State
 
 _TYPES = {
@@ -25,6 +26,16 @@ _TYPES = {
 _KEYLESS = {"ollama", "bedrock", "echo"}
 _PLACEHOLDER_KEY = "none"  # the OpenAI component refuses to start without a key; a local server ignores it
 _DEFAULT_VERSIONS = {"state.postgresql": "v2"}
+
+_API_ALLOWED = (
+    ("conversation", "v1alpha2", "grpc"),
+    ("state", "v1", "grpc"),
+    ("metadata", "v1", "grpc"),
+    ("metadata", "v1", "http"),
+    ("healthz", "v1", "http"),
+)
+_TRIP_AFTER = 5
+_OPEN_FOR = "30s"
 
 Manifest = dict[str, Any]
 
@@ -79,3 +90,25 @@ def state_spec(state: State) -> Manifest:
 def component(name: str, spec: Manifest, *, app_id: str) -> Manifest:
     """A Component scoped to one app id. Scopes matter twice: who sees it, and whose sidecar restarts when it changes."""
     return {"apiVersion": "dapr.io/v1alpha1", "kind": "Component", "metadata": {"name": name}, "spec": spec, "scopes": [app_id]}
+
+
+def api_spec() -> Manifest:
+    """`spec.api` of the Configuration: what the agent may ask of its sidecar.
+
+    The list names protocols, because Dapr's rule without one matches nothing and a list for HTTP alone leaves gRPC open.
+    """
+    return {"allowed": [{"name": name, "version": version, "protocol": protocol} for name, version, protocol in _API_ALLOWED]}
+
+
+def resiliency_spec(model: ModelConfig) -> Manifest:
+    """`spec` of the Resiliency: a call of the model ends in bounded time, and a model that is down is not hammered.
+
+    No retries here: the workflow retries on durable timers, and retries of retries multiply.
+    """
+    return {
+        "policies": {
+            "timeouts": {"model": f"{model.timeout_seconds:g}s"},
+            "circuitBreakers": {"model": {"maxRequests": 1, "timeout": _OPEN_FOR, "trip": f"consecutiveFailures >= {_TRIP_AFTER}"}},
+        },
+        "targets": {"components": {model.component: {"outbound": {"timeout": "model", "circuitBreaker": "model"}}}},
+    }
