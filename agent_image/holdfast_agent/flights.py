@@ -41,6 +41,8 @@ class Flights:
             task = asyncio.ensure_future(_run(start))
             self._running[key] = task
             task.add_done_callback(lambda _: self._running.pop(key, None))
+        else:
+            _LOG.info("joined a call in flight", extra={"step": key})
         result: T = await asyncio.shield(task)
         return result
 

@@ -13,9 +13,11 @@ transaction, and lets a first write replace a key that was written plainly), so 
 import asyncio
 import json
 import logging
+import random
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
+from weakref import WeakValueDictionary
 
 import grpc
 from dapr.proto import api_v1, common_v1
@@ -27,6 +29,17 @@ _CALL_SECONDS: Final = 5.0
 _ATTEMPTS: Final = 6
 _FIRST_PAUSE: Final = 0.05
 _BULK: Final = 25
+_RIVALS: Final = 20
+_RIVAL_PAUSE: Final = 0.05
+_HOPELESS: Final = frozenset(
+    {
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.UNIMPLEMENTED,
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.PERMISSION_DENIED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+    }
+)
 _FIRST_WRITE: Final = common_v1.StateOptions(concurrency=common_v1.StateOptions.CONCURRENCY_FIRST_WRITE)
 
 Document = dict[str, Any]
@@ -50,6 +63,7 @@ class Store:
 
     def __init__(self, sidecar: Sidecar, component: str) -> None:
         self._sidecar, self._component = sidecar, component
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def get(self, key: str) -> Entry | None:
         """The document under `key`, or None.
@@ -111,7 +125,11 @@ class Store:
             StoreError: the store does not answer, or others kept winning.
         """
 
-        async def attempt() -> Document | None:
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            return await self._patiently("update", key, lambda: self._exchange(key, change))
+
+    async def _exchange(self, key: str, change: Callable[[Document | None], Document | None]) -> Document | None:
+        for _ in range(_RIVALS):
             entry = await self.get(key)
             wanted = change(entry.value if entry else None)
             if wanted is None or (entry and wanted == entry.value):
@@ -120,11 +138,14 @@ class Store:
                 await self._save(key, wanted, etag=entry.etag if entry else None)
             except grpc.RpcError as error:
                 there = await self.get(key)
-                if there is None or there.value != wanted:
+                if there and there.value == wanted:
+                    return wanted
+                if (there and there.etag) == (entry and entry.etag):
                     raise error from None
-            return wanted
-
-        return await self._patiently("update", key, attempt)
+                await asyncio.sleep(random.random() * _RIVAL_PAUSE)  # noqa: S311 - only to step aside
+            else:
+                return wanted
+        raise StoreError("others kept changing it")
 
     async def _get_group(self, keys: list[str]) -> dict[str, Entry]:
         request = api_v1.GetBulkStateRequest(store_name=self._component, keys=keys, parallelism=len(keys))
@@ -161,8 +182,9 @@ class Store:
             try:
                 return await attempt()
             except (grpc.RpcError, StoreError) as error:
-                told = error.details() if isinstance(error, grpc.RpcError) else str(error)
-                if tried == _ATTEMPTS or (isinstance(error, grpc.RpcError) and error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED):
+                hopeless = isinstance(error, grpc.RpcError) and error.code() in _HOPELESS
+                if tried == _ATTEMPTS or hopeless:
+                    told = error.details() if isinstance(error, grpc.RpcError) else str(error)
                     raise StoreError(f"state store {self._component!r}: cannot {verb} {key!r}: {told}") from error
                 await asyncio.sleep(_FIRST_PAUSE * 3 ** (tried - 1))
         raise AssertionError  # pragma: no cover - the loop returns or raises

@@ -1,0 +1,152 @@
+"""The HTTP API: who gets in, what is refused and how. Every refusal is a problem that names field, value and fix."""
+
+import pytest
+
+pytestmark = pytest.mark.dapr
+
+ANSWER = {"rules": [{"turns": [{"answer": "hello"}]}]}
+LONG = "x" * (256 * 1024 + 1)
+
+BAD_BODIES = [
+    pytest.param(b"", 400, "body", id="nothing"),
+    pytest.param(b"{", 400, "body", id="cut off"),
+    pytest.param(b"\xff\xfe{}", 400, "body", id="not UTF-8"),
+    pytest.param(b'"task"', 422, "body", id="a string"),
+    pytest.param(b"[1]", 422, "body", id="a list"),
+    pytest.param(b"null", 422, "body", id="null"),
+    pytest.param(b"[" * 100_000, 400, None, id="nested"),
+    pytest.param(b"{}", 422, "task", id="no task"),
+    pytest.param(b'{"task": null}', 422, "task", id="null task"),
+    pytest.param(b'{"task": 7}', 422, "task", id="a number as task"),
+    pytest.param(b'{"task": {"a": 1}}', 422, "task", id="an object as task"),
+    pytest.param(b'{"task": " \\n"}', 422, "task", id="a blank task"),
+    pytest.param(b'{"task": "\\ud800"}', 422, "task", id="half a surrogate pair"),
+    pytest.param(b'{"task": "a", "tsak": "b"}', 422, "tsak", id="an unknown field"),
+    pytest.param(b'{"task": "a", "id": 7}', 422, "id", id="a number as id"),
+    pytest.param(b'{"task": "a", "id": ""}', 422, "id", id="an empty id"),
+    pytest.param(b'{"task": "a", "id": "../run"}', 422, "id", id="an id with a path"),
+    pytest.param(b'{"task": "a", "id": "a||b"}', 422, "id", id="an id with the store's separator"),
+    pytest.param(b'{"task": "a", "id": "-a"}', 422, "id", id="an id that begins with a dash"),
+    pytest.param(b'{"task": "a", "id": "a\\n"}', 422, "id", id="an id with a newline"),
+    pytest.param(('{"task": "a", "id": "' + "a" * 65 + '"}').encode(), 422, "id", id="a long id"),
+    pytest.param(('{"task": "' + LONG + '"}').encode(), 413, "task", id="a long task"),
+    pytest.param(b'{"task": "' + b"x" * 2_000_000 + b'"}', 413, "body", id="a huge body"),
+]
+BAD_REQUESTS = [
+    pytest.param("GET", "/runs/unknown", 404, "id", id="unknown run"),
+    pytest.param("GET", "/runs/unknown/steps", 404, "id", id="steps of an unknown run"),
+    pytest.param("GET", "/v1.0/workflows/dapr/unknown", 404, "id", id="unknown run on Dapr's path"),
+    pytest.param("GET", "/runs/a%7C%7Cb", 422, "id", id="a bad id in the path"),
+    pytest.param("GET", f"/runs/{'a' * 65}", 422, "id", id="a long id in the path"),
+    pytest.param("GET", "/runs/a/steps?limit=0", 422, "limit", id="a page of nothing"),
+    pytest.param("GET", "/runs/a/steps?turn=x", 422, "turn", id="a turn that is no number"),
+    pytest.param("GET", "/nowhere", 404, "path", id="unknown path"),
+    pytest.param("DELETE", "/run", 405, "method", id="wrong method"),
+    pytest.param("POST", "/run?wait=soon", 422, "wait", id="a wait that is no duration"),
+    pytest.param("POST", "/run?wait=0s", 422, "wait", id="a wait of nothing"),
+]
+
+
+@pytest.fixture
+async def agent(stage):
+    return (await stage(ANSWER)).agent
+
+
+def _is_problem(status, body, expected, field):
+    assert status == expected, body
+    assert (body["type"], body["status"]) == ("about:blank", expected)
+    assert body["title"]
+    assert body["detail"]
+    if field:
+        assert body["field"] == field
+        assert "value" in body
+        assert body["fix"]
+
+
+async def test_a_body_that_is_no_request_is_refused_with_field_value_and_fix(agent, subtests):
+    for case in BAD_BODIES:
+        body, expected, field = case.values
+        with subtests.test(case.id):
+            status, problem = await agent.call("POST", "/run", data=body)
+            _is_problem(status, problem, expected, field)
+    assert (await agent.ask("still well"))["result"] == "hello"
+
+
+async def test_a_request_that_leads_nowhere_is_refused_with_field_value_and_fix(agent, subtests):
+    for case in BAD_REQUESTS:
+        method, path, expected, field = case.values
+        with subtests.test(case.id):
+            status, problem = await agent.call(method, path, json={"task": "a"} if method == "POST" else None)
+            _is_problem(status, problem, expected, field)
+
+
+async def test_only_the_token_gets_in_and_either_header_carries_it(agent):
+    for headers in (
+        {},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": "Basic dG9r"},
+        {"dapr-api-token": "wröng"},
+        {"Authorization": "Bearer"},
+    ):
+        status, problem = await agent.call("POST", "/run", token=None, headers=headers, json={"task": "a"})
+        _is_problem(status, problem, 401, None)
+    for headers in ({"Authorization": "bearer token-of-the-app"}, {"dapr-api-token": "token-of-the-app"}):
+        status, _ = await agent.call("POST", "/run", token=None, headers=headers, json={"task": "a"})
+        assert status == 202
+
+
+async def test_without_a_token_nothing_is_told_about_paths_and_runs(agent):
+    for path in ("/runs/unknown", "/nowhere", "/v1.0/workflows/dapr/unknown"):
+        status, _ = await agent.call("GET", path, token=None)
+        assert status == 401
+
+
+async def test_auth_none_admits_everybody(stage):
+    here = await stage(ANSWER, auth="none")
+    status, answer = await here.agent.call("POST", "/run?wait=10s", token=None, json={"task": "a"})
+    assert (status, answer["result"]) == (200, "hello")
+
+
+async def test_curls_default_content_type_is_good_enough(agent):
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    status, answer = await agent.call("POST", "/run", data=b'{"task": "a"}', headers=headers)
+    assert status == 202
+    assert answer["status_url"] == f"/v1.0/workflows/dapr/{answer['instance_id']}"
+
+
+async def test_a_wait_that_is_too_short_answers_as_without_it(stage):
+    here = await stage({"rules": [{"turns": [{"answer": "late", "latency": "1s"}]}]})
+    status, answer = await here.agent.call("POST", "/run?wait=50ms", json={"task": "a"})
+    assert (status, set(answer)) == (202, {"instance_id", "status_url"})
+    assert (await here.agent.ended(answer["instance_id"]))["result"] == "late"
+
+
+async def test_health_is_open_and_ready_means_that_a_worker_is_connected(stage, eventually):
+    here = await stage(ANSWER)
+    assert await here.agent.call("GET", "/healthz", token=None) == (200, {"status": "ok"})
+    assert await here.dapr.workers() == 1
+    await here.dapr.kill("daprd")
+    await eventually(lambda: _is(here.agent, 503))
+    assert await here.agent.call("GET", "/healthz", token=None) == (200, {"status": "ok"})
+    await here.dapr.restart("daprd")
+    await eventually(lambda: _is(here.agent, 200))
+
+
+async def test_no_log_line_holds_a_task_an_answer_or_a_token(stage):
+    here = await stage(
+        {
+            "rules": [{"turns": [{"toolCalls": [{"name": "search", "arguments": {"city": "Atlantis"}}]}, {"answer": "the-answer"}]}],
+            "tools": {"search": {"result": "the-output"}},
+        },
+        "search",
+    )
+    await here.agent.ask("the-question")
+    log = here.agent.log.read_text()
+    assert "model answered" in log
+    for text in ("the-question", "the-answer", "the-output", "Atlantis", "must not leak", "token-of-the"):
+        assert text not in log
+
+
+async def _is(agent, expected):
+    status, _ = await agent.call("GET", "/readyz", token=None)
+    return status == expected
