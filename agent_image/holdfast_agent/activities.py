@@ -212,7 +212,10 @@ class Activities:
                 head = Head.load(document) if document else None
                 return replace(head, trouble=trouble).dump() if head and not head.terminal else None
 
-            await self._store.update(documents.head_key(call["run"]), troubled)
+            try:
+                await self._store.update(documents.head_key(call["run"]), troubled)
+            except StoreError as error:  # the head only tells people; the answer counts
+                _LOG.warning("the head cannot tell of it: %s", error, extra={"run": call["run"]})
         return answer
 
     async def _persist(self, key: str, document: Document) -> Document:

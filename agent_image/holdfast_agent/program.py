@@ -28,7 +28,6 @@ from holdfast_agent.store import Store, StoreError
 from holdfast_agent.workflow import agent
 
 _LOG = logging.getLogger(__name__)
-_TIDY_SECONDS: Final = 60.0
 _WATCH_SECONDS: Final = 0.5
 _HTTP_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 1.0
@@ -37,8 +36,15 @@ _RETRY_SECONDS: Final = 1.0
 class Program:
     """One agent, from start to stop."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, *, tidy_seconds: float = 60.0, overdue_seconds: float = 30.0) -> None:
+        """Nothing is started yet.
+
+        Args:
+            settings: what to serve.
+            tidy_seconds: how often open runs are looked after.
+            overdue_seconds: how late a durable timer must be to count as lost.
+        """
+        self._settings, self._tidy_seconds, self._overdue_seconds = settings, tidy_seconds, overdue_seconds
         self._engine: Engine | None = None
         self._flights = Flights()
         self._server = Server(token=settings.token, ready=self._ready)
@@ -92,11 +98,11 @@ class Program:
         activities = Activities(sidecar=sidecar, store=store, revisions=revisions, flights=self._flights, ended=ended)
         self._engine = engine = Engine(sidecar, name=WORKFLOW, workflow=agent, activities=activities.table())
         stack.push_async_callback(engine.close)
-        runs = Runs(store=store, engine=engine, revisions=revisions, index=index)
+        runs = Runs(store=store, engine=engine, revisions=revisions, index=index, overdue_seconds=self._overdue_seconds)
         await engine.start()
         self._server.runs = runs
         _LOG.info("ready", extra={"revision": current.name, "tools": len(current.toolbox.specs)})
-        await _look_after(runs, engine)
+        await _look_after(runs, engine, every=self._tidy_seconds)
 
     async def _ready(self) -> bool:
         return self._engine is not None and await self._engine.ready()
@@ -111,8 +117,8 @@ async def _until_stored(revisions: Revisions) -> None:
             await asyncio.sleep(_RETRY_SECONDS)
 
 
-async def _look_after(runs: Runs, engine: Engine) -> None:
-    """Tidy up each minute, and each time that the worker has connected anew."""
+async def _look_after(runs: Runs, engine: Engine, *, every: float) -> None:
+    """Tidy up regularly, and each time that the worker has connected anew."""
     loop = asyncio.get_running_loop()
     due, connected = loop.time(), True
     while True:
@@ -123,8 +129,8 @@ async def _look_after(runs: Runs, engine: Engine) -> None:
             except (StoreError, EngineError) as error:
                 _LOG.warning("looking after open runs: %s", error)
             except Exception:  # noqa: BLE001 - the one who looks after others must not fall
-                _LOG.exception("looking after open runs broke; next try in a minute")
-            due = loop.time() + _TIDY_SECONDS
+                _LOG.exception("looking after open runs broke; next try as usual")
+            due = loop.time() + every
         connected = streaming
         await asyncio.sleep(_WATCH_SECONDS)
 

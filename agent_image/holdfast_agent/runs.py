@@ -22,7 +22,6 @@ from holdfast_agent.store import Store
 _LOG = logging.getLogger(__name__)
 _POLL_SECONDS: Final = 0.4
 _GRACE_SECONDS: Final = 60.0
-_POKE_AFTER_SECONDS: Final = 30.0
 _CONCURRENCY: Final = 8
 
 
@@ -33,7 +32,17 @@ class ConflictError(Exception):
 class Runs:
     """All runs of this agent. Lives on the program's event loop."""
 
-    def __init__(self, *, store: Store, engine: Engine, revisions: Revisions, index: OpenRuns) -> None:
+    def __init__(self, *, store: Store, engine: Engine, revisions: Revisions, index: OpenRuns, overdue_seconds: float) -> None:
+        """Keep the parts.
+
+        Args:
+            store: where documents are.
+            engine: schedules, tells and wakes.
+            revisions: what new runs begin with.
+            index: of runs that may not have ended.
+            overdue_seconds: how late a timer must be to count as lost.
+        """
+        self._overdue_seconds = overdue_seconds
         self._store, self._engine, self._revisions, self._index = store, engine, revisions, index
         self._watched: Counter[str] = Counter()
         self._change = asyncio.Event()
@@ -147,7 +156,7 @@ class Runs:
             await self._schedule(head)
         elif instance.terminal:
             await self._close(head, instance.status, instance.failure)
-        elif head.trouble and head.trouble.until + _POKE_AFTER_SECONDS < now:
+        elif head.trouble and head.trouble.until + self._overdue_seconds < now:
             _LOG.warning("a timer is overdue, waking the run", extra={"run": head.id, "step": head.trouble.key})
             await self._engine.wake(head.id, poke_event(head.trouble.key, head.trouble.attempt))
 

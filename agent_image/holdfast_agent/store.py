@@ -124,7 +124,6 @@ class Store:
         Raises:
             StoreError: the store does not answer, or others kept winning.
         """
-
         async with self._locks.setdefault(key, asyncio.Lock()):
             return await self._patiently("update", key, lambda: self._exchange(key, change))
 

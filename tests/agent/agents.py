@@ -131,8 +131,10 @@ class AgentProcess:
         return value
 
 
-def agent_process(dapr: DaprProcesses, config: AgentConfig, folder: Path, session: aiohttp.ClientSession, *, port: int) -> AgentProcess:
-    """An agent, not started yet."""
+def agent_process(
+    dapr: DaprProcesses, config: AgentConfig, folder: Path, session: aiohttp.ClientSession, *, port: int, program: str | None
+) -> AgentProcess:
+    """An agent, not started yet; `program` is Python text to run in place of `serve`."""
     folder.mkdir(parents=True, exist_ok=True)
     env = {
         "PATH": os.environ["PATH"],
@@ -141,6 +143,8 @@ def agent_process(dapr: DaprProcesses, config: AgentConfig, folder: Path, sessio
         "HOLDFAST_POD": folder.name,
     }
     argv = [sys.executable, "-m", "holdfast_agent", "serve", "--host", "127.0.0.1", "--port", str(port)]
+    if program:
+        argv = [sys.executable, "-c", program, str(port)]
     process = Process("agent", argv, env=env | dapr.app_environ, log=folder / "agent.log")
     agent = AgentProcess(process, f"http://127.0.0.1:{port}", folder / "agent.log", session)
     agent.configure(config)
@@ -173,11 +177,13 @@ async def stage(tmp_path, start_dapr, sqlite_component, serve_script) -> AsyncIt
     async with contextlib.AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=90)))
 
-        async def build(script: dict[str, Any], *tools: str, store: dict[str, Any] | None = None, **more: Any) -> Stage:
+        async def build(
+            script: dict[str, Any], *tools: str, store: dict[str, Any] | None = None, program: str | None = None, **more: Any
+        ) -> Stage:
             url = await serve_script(script, ledger=tmp_path / "ledger.jsonl")
             (port,) = free_ports(1)
             dapr = await start_dapr([store or sqlite_component, model_component(url)], app_port=port)
-            agent = agent_process(dapr, agent_config(url, *tools, **more), tmp_path / "agent", session, port=port)
+            agent = agent_process(dapr, agent_config(url, *tools, **more), tmp_path / "agent", session, port=port, program=program)
             stack.push_async_callback(agent.process.stop, grace=10.0)
             await agent.start()
             return Stage(dapr, agent, url)

@@ -1,0 +1,122 @@
+"""Runs that nobody else would carry on are found and looked after: not scheduled, timer lost, ended behind our back."""
+
+import asyncio
+import shutil
+import time
+
+import aiohttp
+import pytest
+from dapr.conf import settings
+
+from holdfast_agent.documents import Head, head_key, task_digest
+from holdfast_agent.openruns import OpenRuns
+from holdfast_agent.sidecar import Sidecar
+from holdfast_agent.store import Store
+
+pytestmark = pytest.mark.dapr
+
+EAGER = """
+import asyncio, os, sys
+from holdfast_agent import logs
+from holdfast_agent.program import Program
+from holdfast_agent.settings import Settings
+logs.configure("info")
+asyncio.run(Program(Settings.read(os.environ, host="127.0.0.1", port=int(sys.argv[1])), tidy_seconds=0.5, overdue_seconds=0.5).run())
+"""
+SEARCH = {"name": "search", "arguments": {"city": "Paris"}}
+
+
+@pytest.fixture
+async def store_of(monkeypatch):
+    opened = []
+
+    def open_store(dapr):
+        monkeypatch.setattr(settings, "DAPR_HTTP_PORT", dapr.http_port)
+        monkeypatch.setattr(settings, "DAPR_GRPC_PORT", dapr.grpc_port)
+        monkeypatch.setattr(settings, "DAPR_API_TOKEN", "token-of-the-sidecar")
+        opened.append(Sidecar())
+        return Store(opened[-1], "state")
+
+    yield open_store
+    for sidecar in opened:
+        await sidecar.close()
+
+
+def _head(run, task, *, revision, at):
+    return Head(id=run, task=task, digest=task_digest(task), revision=revision, created=at, deadline=at + 600)
+
+
+async def test_a_run_whose_process_died_before_scheduling_it_is_scheduled(stage, store_of):
+    here = await stage({"rules": [{"turns": [{"answer": "hello"}]}]}, program=EAGER)
+    revision = (await here.agent.ask("first"))["revision"]
+    store = store_of(here.dapr)
+    await store.create(head_key("orphan"), _head("orphan", "go", revision=revision, at=time.time() - 5).dump())
+    await OpenRuns(store, pod="gone").add("orphan")
+    assert (await here.agent.ended("orphan"))["result"] == "hello"
+
+
+async def test_a_timer_that_went_with_the_schedulers_data_is_made_up_for(stage, tmp_path):
+    script = {
+        "rules": [{"turns": [{"toolCalls": [SEARCH]}, {"answer": "hello"}]}],
+        "tools": {"search": {"faults": [{"status": 503, "retryAfter": 4}]}},
+    }
+    here = await stage(script, "search", program=EAGER)
+    run = await here.agent.begin("go")
+
+    async def waiting():
+        return (await here.agent.run(run)).get("retrying")
+
+    await here.agent.until(waiting)
+    await here.dapr.kill("scheduler")
+    shutil.rmtree(tmp_path / "dapr-agent" / "scheduler")
+    await here.dapr.restart("scheduler")
+    assert (await here.agent.ended(run, within=60))["result"] == "hello"
+    assert "a timer is overdue" in here.agent.log.read_text()
+
+
+async def test_a_run_terminated_through_dapr_says_so(stage):
+    here = await stage(
+        {"rules": [{"turns": [{"toolCalls": [SEARCH]}, {"answer": "never"}]}], "tools": {"search": {"latency": "1s"}}},
+        "search",
+        program=EAGER,
+    )
+    run = await here.agent.begin("go")
+    await here.agent.until(lambda: here.underway("tool"))
+    url = f"http://127.0.0.1:{here.dapr.http_port}/v1.0/workflows/dapr/{run}/terminate"
+    async with aiohttp.ClientSession(headers={"dapr-api-token": "token-of-the-sidecar"}) as session, session.post(url) as response:
+        assert response.status == 202
+    view = await here.agent.ended(run)
+    assert (view["status"], view["error"]["type"]) == ("FAILED", "WorkflowEnded")
+    assert "TERMINATED" in view["error"]["message"]
+
+
+async def test_ended_runs_leave_the_index(stage, store_of):
+    here = await stage({"rules": [{"turns": [{"answer": "hello"}]}]}, program=EAGER)
+    index = OpenRuns(store_of(here.dapr), pod="watcher")
+    for _ in range(3):
+        await here.agent.ask("go")
+
+    async def empty():
+        return await index.all() == {}
+
+    await here.agent.until(empty)
+
+
+async def test_runs_that_arrive_together_share_writes_and_are_all_there(start_dapr, sqlite_component, store_of):
+    store = store_of(await start_dapr([sqlite_component]))
+    writes = []
+
+    class Counting(Store):
+        async def update(self, key, change):
+            writes.append(key)
+            return await super().update(key, change)
+
+    index = OpenRuns(Counting(store._sidecar, "state"), pod="a")
+    await asyncio.gather(*(index.add(f"run-{number}") for number in range(50)))
+    assert set(await index.all()) == {f"run-{number}" for number in range(50)}
+    assert len(writes) <= 2
+    index.drop("run-0")
+    await index.flush()
+    assert len(await index.all()) == 49
+    await OpenRuns(store, pod="b").forget({"run-1", "run-2"})
+    assert len(await index.all()) == 47
