@@ -1,0 +1,220 @@
+"""The parts put together: wait for the Lease, take stock, then watch and work until told to stop."""
+
+import asyncio
+import contextlib
+import datetime as dt
+import logging
+import signal
+import time
+from collections.abc import Coroutine
+
+import kopf
+from kubernetes.aio.client import Configuration
+
+from holdfast_api import names
+from holdfast_operator.cluster import ApiError, Cluster
+from holdfast_operator.dapr import DaprApi
+from holdfast_operator.handlers import build_registry, build_settings
+from holdfast_operator.health import HealthServer
+from holdfast_operator.intake import Intake
+from holdfast_operator.inventory import Inventory
+from holdfast_operator.kinds import Key
+from holdfast_operator.leader import Leadership
+from holdfast_operator.memory import Memory
+from holdfast_operator.metrics import Metrics
+from holdfast_operator.queue import Queue, Retry
+from holdfast_operator.reconcile import Reconciler
+from holdfast_operator.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+CREDENTIALS_SECONDS = 300
+"""How long Kopf uses a token before it asks again: well within the hour that a service account's token lives."""
+
+
+class Stopped(Exception):  # noqa: N818 - it is no error
+    """Told to stop."""
+
+
+class Restart(Exception):  # noqa: N818 - it is no error
+    """The watches have to be set up anew."""
+
+
+class LeaseLost(Exception):  # noqa: N818 - the process ends with it
+    """Another replica may be working by now."""
+
+
+class Operator:
+    """One replica."""
+
+    def __init__(self, settings: Settings, configuration: Configuration) -> None:
+        self._settings, self._configuration = settings, configuration
+        # Leases are written by those who do not lead, so they go through a door of their own.
+        self._election = Cluster(configuration)
+        self._cluster = Cluster(configuration, may_write=self._leading)
+        self._leadership = Leadership(
+            self._election, namespace=settings.pod_namespace, name=settings.lease_name, identity=settings.pod_name
+        )
+        self._memory, self._queue = Memory(), Queue(self._look, workers=settings.workers)
+        self._dapr = DaprApi(self._cluster, namespace=settings.dapr_namespace)
+        self._metrics = Metrics(agents=self._agent_counts, depth=lambda: len(self._queue), leading=lambda: self._working)
+        self._cluster.observer = self._metrics.requested
+        self._reconciler = Reconciler(cluster=self._cluster, memory=self._memory, settings=settings, dapr=self._dapr)
+        self._health = HealthServer(port=settings.http_port, ready=self._ready, metrics=self._metrics.text)
+        self._working = False
+        self._watching = asyncio.Event()
+
+    async def run(self) -> None:
+        """Work until SIGTERM or SIGINT.
+
+        Raises:
+            LeaseLost: the process must end at once.
+        """
+        await self._health.start()
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        try:
+            with contextlib.suppress(Stopped):
+                await _first_of(self._lead(), _stopped(stop))
+        finally:
+            self._working = False
+            if self._settings.leader_election:
+                await self._leadership.release()
+            await self._health.stop()
+            await self._cluster.close()
+            await self._election.close()
+
+    def _leading(self) -> bool:
+        return not self._settings.leader_election or self._leadership.held()
+
+    def _agent_counts(self) -> dict[str, int]:
+        return self._memory.ready_counts()
+
+    def _ready(self) -> bool:
+        return self._watching.is_set() or not self._working
+
+    async def _lead(self) -> None:
+        if self._settings.leader_election:
+            logger.info("standing by for the Lease %s/%s", self._settings.pod_namespace, self._settings.lease_name)
+            await self._leadership.acquire()
+        self._working = True
+        while True:
+            try:
+                await self._work()
+            except Restart:
+                logger.info("watching anew")
+
+    async def _work(self) -> None:
+        """Everything a leader does, until the first part of it ends."""
+        self._watching.clear()
+        self._memory, self._queue = Memory(), Queue(self._look, workers=self._settings.workers)
+        self._reconciler = Reconciler(cluster=self._cluster, memory=self._memory, settings=self._settings, dapr=self._dapr)
+        intake = Intake(memory=self._memory, dapr=self._dapr, due=self._queue.add, forget=self._queue.forget)
+        inventory = Inventory(
+            cluster=self._cluster, memory=self._memory, intake=intake, dapr=self._dapr, namespaces=self._settings.namespaces
+        )
+        await self._take_stock(intake, inventory)
+        scopes = self._settings.namespaces or (None,)
+        await _first_of(
+            self._kopf(intake),
+            self._queue.run(),
+            self._dapr.poll(self._dapr_changed),
+            inventory.repeat(self._settings.resync_seconds),
+            *(inventory.watch_config_maps(scope) for scope in scopes),
+            *([self._hold()] if self._settings.leader_election else []),
+        )
+
+    async def _take_stock(self, intake: Intake, inventory: Inventory) -> None:
+        """Wait for the API server and for our own CRD, then list what exists, without a word to anybody."""
+        intake.quiet = True
+        while True:
+            try:
+                if names.PLURAL in await self._cluster.served(names.GROUP, names.VERSION):
+                    await self._dapr.check()
+                    await inventory.take()
+                    break
+                logger.error("the CRD agents.holdfast.dev is not installed: install the chart's CRD, or `kubectl apply -f crds/`")
+            except ApiError as error:
+                logger.warning("taking stock failed: %s", error)
+            await asyncio.sleep(2)
+        intake.quiet = False
+
+    async def _kopf(self, intake: Intake) -> None:
+        registry, namespaces = build_registry(intake), self._settings.namespaces
+
+        @kopf.on.login(registry=registry)
+        async def login(**_: object) -> kopf.ConnectionInfo:
+            return await connection_info(self._configuration)
+
+        await kopf.operator(
+            registry=registry,
+            settings=build_settings(namespaced=bool(namespaces)),
+            clusterwide=not namespaces,
+            namespaces=namespaces,
+            standalone=True,
+            ready_flag=self._watching,
+        )
+        # Kopf takes the signals over; when it ends by itself, one has come.
+        raise Stopped
+
+    async def _look(self, key: Key) -> float | None:
+        started, result = time.monotonic(), "error"
+        try:
+            again = await self._reconciler(key)
+            result = "done"
+        except Retry:
+            result = "retry"
+            raise
+        finally:
+            self._metrics.looked(result, time.monotonic() - started)
+        return again
+
+    def _dapr_changed(self) -> None:
+        if self._settings.namespaces:
+            raise Restart  # Kopf may not look at CRDs here, so it has to be told by starting it anew.
+        for key in self._memory:
+            self._queue.add(key)
+
+    async def _hold(self) -> None:
+        await self._leadership.keep()
+        raise LeaseLost("the Lease is lost; another replica takes over")
+
+
+async def connection_info(configuration: Configuration) -> kopf.ConnectionInfo:
+    """Our credentials in Kopf's words."""
+    header = await configuration.get_api_key_with_prefix("BearerToken") or ""
+    scheme, _, token = header.partition(" ")
+    return kopf.ConnectionInfo(
+        server=configuration.host,
+        ca_path=configuration.ssl_ca_cert,
+        ca_data=configuration.ca_cert_data,
+        insecure=not configuration.verify_ssl,
+        scheme=scheme or None,
+        token=token or None,
+        certificate_path=configuration.cert_file,
+        private_key_path=configuration.key_file,
+        expiration=dt.datetime.now(dt.UTC) + dt.timedelta(seconds=CREDENTIALS_SECONDS),
+    )
+
+
+async def _stopped(stop: asyncio.Event) -> None:
+    await stop.wait()
+    raise Stopped
+
+
+async def _first_of(*work: Coroutine[None, None, None]) -> None:
+    """Run until the first one ends, then end the others and raise what it raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for coroutine in work:
+                group.create_task(coroutine)
+    except BaseExceptionGroup as errors:
+        raise _innermost(errors) from None
+
+
+def _innermost(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,242 @@
+"""Makes the children of one Agent as they should be: look before the first touch, apply what differs, prune what is no longer wanted."""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from holdfast_api import conditions, names
+from holdfast_api.v1alpha1 import Agent
+from holdfast_operator.cluster import ApiError, Cluster, Manifest
+from holdfast_operator.desired import Child, Steps
+from holdfast_operator.desired.secrets import token_names, token_secret
+from holdfast_operator.facts import ANNOTATION_SUPERSEDED, Seen, deployment_facts, seen
+from holdfast_operator.kinds import DAPR_GROUP, DEPLOYMENT, SECRET, Kind
+from holdfast_operator.memory import Record
+from holdfast_operator.observe import Findings, failed
+from holdfast_operator.ownership import controlled_by, other_managers, wanted_digest
+from holdfast_operator.queue import Retry
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+RETIREMENT_MANAGER = f"{names.FIELD_MANAGER}-retirement"
+"""Owns the one annotation that says when a child was superseded; apart, so that marking a child never has to repeat its content."""
+
+_TOKEN_BYTES = 32
+_LOOK_AGAIN = 10.0
+_NEVER_PRUNED = frozenset({SECRET, DEPLOYMENT})
+
+
+class Blocked(Exception):  # noqa: N818 - it reads as a verdict
+    """The children cannot be made.
+
+    Attributes:
+        findings: why.
+        again: seconds after which to look again, where no event tells that the cause has gone.
+    """
+
+    def __init__(self, findings: Findings, *, again: float | None = None) -> None:
+        super().__init__(str(findings))
+        self.findings, self.again = findings, again
+
+
+class Children:
+    """The children of one Agent, during one visit."""
+
+    def __init__(self, cluster: Cluster, record: Record, agent: Agent, *, clock: Callable[[], float] = time.time) -> None:
+        self._cluster, self._record, self._agent, self._clock = cluster, record, agent, clock
+        self._namespace, self._uid = agent.metadata.namespace, agent.metadata.uid
+
+    async def look(self, steps: Steps) -> None:
+        """Read each child that was never seen: one that is there and not ours must not be touched.
+
+        Raises:
+            Blocked: a name is taken.
+        """
+        unknown = [child for step in steps for child in step if not self._known(child)]
+        found = await gather(self._cluster.get(child.kind, self._namespace, child.name) for child in unknown)
+        taken = []
+        for child, live in zip(unknown, found, strict=True):
+            if live is None:
+                continue
+            if controlled_by(live, self._uid):
+                self._saw(child.kind, child.name, live)
+            else:
+                taken.append(_taken(child, live, self._agent))
+        if taken:
+            findings = Findings(accepted=failed(conditions.CHILD_NAME_TAKEN, "; ".join(taken), stalled=True))
+            raise Blocked(findings, again=_LOOK_AGAIN)
+
+    async def make_tokens(self, *, again: bool) -> None:
+        """Make the token Secrets, once. They cannot be read, so one that is there is used as it is.
+
+        An Agent that has a Deployment got them before it; `again` says that a pod misses one all the same.
+        """
+        if (self._record.tokens or (DEPLOYMENT, self._agent.metadata.name) in self._record.children) and not again:
+            return
+        await gather(
+            self._cluster.create(SECRET, token_secret(self._agent, name, secrets.token_urlsafe(_TOKEN_BYTES)))
+            for name in token_names(self._agent.metadata.name)
+        )
+        self._record.tokens = True
+
+    async def apply(self, steps: Steps) -> int:
+        """Apply what differs, step by step.
+
+        Returns:
+            How many children were written.
+
+        Raises:
+            Blocked: the API server refuses a child's content.
+            Retry: it could not be reached, or something else changed a child in the meantime.
+        """
+        written = 0
+        for step in steps:
+            differing = [child for child in step if not self._record.is_as_wanted((child.kind, child.name), _wanted(child))]
+            results = await asyncio.gather(*(self._apply(child) for child in differing), return_exceptions=True)
+            raise_first(results)
+            written += len(differing)
+        return written
+
+    async def prune(self, steps: Steps, *, settled: bool) -> float | None:
+        """Remove what is ours and no longer wanted, once the rollout is complete (`settled`): until then the old pods need it.
+
+        A versioned child is first marked as superseded and stays for its time, because a run may be pinned to it.
+
+        Returns:
+            Seconds until the next one is due, or None.
+        """
+        if not settled:
+            return None
+        wanted = {(child.kind, child.name) for step in steps for child in step}
+        waits = []
+        for (kind, name), found in list(self._record.children.items()):
+            if (kind, name) in wanted or kind in _NEVER_PRUNED or found.owner != self._uid:
+                continue
+            if not kind.versioned:
+                await self._delete(kind, name, found)
+            elif found.superseded_at is None:
+                await self._retire(kind, name, found)
+                waits.append(float(found.keep_seconds))
+            elif (wait := found.superseded_at + found.keep_seconds - self._clock()) > 0:
+                waits.append(wait)
+            else:
+                await self._delete(kind, name, found)
+        return min(waits, default=None)
+
+    def _known(self, child: Child) -> bool:
+        """Whether a child was seen and is ours, not a former Agent's of the same name."""
+        found = self._record.children.get((child.kind, child.name))
+        return found is not None and found.owner == self._uid
+
+    async def _apply(self, child: Child) -> None:
+        place = (child.kind, child.name)
+        known = self._record.children.get(place)
+        manifest = child.manifest
+        if known:
+            manifest = {**manifest, "metadata": {**manifest["metadata"], "uid": known.uid, "resourceVersion": known.version}}
+        try:
+            live = await self._cluster.apply(child.kind, manifest)
+            if known is None and (others := other_managers(live)):
+                await self._give_back(child, others)
+            if known and known.superseded_at is not None:
+                live = await self._cluster.apply(child.kind, _mark(child.kind, self._namespace, child.name), manager=RETIREMENT_MANAGER)
+        except ApiError as error:
+            if error.status in {404, 409} and not error.not_served:
+                # Somebody was faster, or it is gone: what we know of it is out of date.
+                self._record.children.pop(place, None)
+            raise refusal(child.kind, child.name, error) from None
+        found = self._saw(child.kind, child.name, live)
+        if found.digest != _wanted(child):
+            self._record.settled[place] = (_wanted(child), found.digest)
+        logger.info(
+            "%s/%s: %s %s %s", self._namespace, self._agent.metadata.name, "applied" if known else "made", child.kind.kind, child.name
+        )
+
+    async def _give_back(self, child: Child, others: set[str]) -> None:
+        """Undo an apply that hit an object which appeared between our look and our apply: an empty apply leaves it as it was."""
+        head = {"name": child.name, "namespace": self._namespace}
+        await self._cluster.apply(child.kind, {"apiVersion": child.kind.api_version, "kind": child.kind.kind, "metadata": head})
+        raise Retry(f"{child.kind.kind} {child.name} was made by {', '.join(sorted(others))} at the same moment")
+
+    async def _retire(self, kind: Kind, name: str, found: Seen) -> None:
+        mark = _mark(kind, self._namespace, name, at=datetime.fromtimestamp(self._clock(), UTC), precondition=found)
+        try:
+            self._saw(kind, name, await self._cluster.apply(kind, mark, manager=RETIREMENT_MANAGER))
+        except ApiError as error:
+            if error.status in {404, 409}:
+                self._record.children.pop((kind, name), None)
+            raise refusal(kind, name, error) from None
+
+    async def _delete(self, kind: Kind, name: str, found: Seen) -> None:
+        try:
+            await self._cluster.delete(kind, self._namespace, name, uid=found.uid, version=found.version)
+        except ApiError as error:
+            raise refusal(kind, name, error) from None
+        self._record.children.pop((kind, name), None)
+        logger.info("%s/%s: removed %s %s", self._namespace, self._agent.metadata.name, kind.kind, name)
+
+    def _saw(self, kind: Kind, name: str, live: Manifest) -> Seen:
+        found = seen(kind, live)
+        self._record.saw((kind, name), found)
+        if kind == DEPLOYMENT:
+            self._record.deployment = deployment_facts(live)
+        return found
+
+
+def refusal(kind: Kind, name: str, error: ApiError) -> Exception:
+    """What an API error on a write means: try again, or tell the user."""
+    if error.transient:
+        return Retry(str(error), after=error.retry_after)
+    if error.not_served and kind.group == DAPR_GROUP:
+        return Retry(f"Dapr's kind {kind.kind} has vanished from the API server", after=1.0)
+    if error.status in {404, 409} or "being terminated" in error.message:
+        return Retry(f"{kind.kind} {name}: {error.message}")
+    message = f"{kind.kind} {name} is refused: {error.message}"
+    if kind.group == DAPR_GROUP:
+        return Blocked(Findings(dapr=failed(conditions.DAPR_REJECTED, message)), again=_LOOK_AGAIN)
+    if error.status == 422:  # noqa: PLR2004 - HTTP
+        return Blocked(Findings(accepted=failed(conditions.INVALID_SPEC, message, stalled=True)))
+    return Blocked(Findings(accepted=failed(conditions.APPLY_FAILED, message)), again=_LOOK_AGAIN)
+
+
+async def gather(work: Iterable[Awaitable[T]]) -> list[T]:
+    """Do requests at once, all to the end, then raise what failed as what it means."""
+    results = await asyncio.gather(*work, return_exceptions=True)
+    raise_first(Retry(str(found), after=found.retry_after) if isinstance(found, ApiError) else found for found in results)
+    return [found for found in results if not isinstance(found, BaseException)]
+
+
+def raise_first(results: Iterable[object]) -> None:
+    """Raise the first error among results, one that cannot be retried before one that can."""
+    errors = [result for result in results if isinstance(result, BaseException)]
+    for error in sorted(errors, key=lambda error: isinstance(error, Retry)):
+        raise error
+
+
+def _wanted(child: Child) -> str:
+    return wanted_digest(child.manifest, metadata_only=child.kind.metadata_only)
+
+
+def _mark(kind: Kind, namespace: str, name: str, *, at: datetime | None = None, precondition: Seen | None = None) -> Manifest:
+    """Manifest of the retirement annotation alone; without a time it takes the annotation away."""
+    metadata: Manifest = {"name": name, "namespace": namespace}
+    if precondition:
+        metadata |= {"uid": precondition.uid, "resourceVersion": precondition.version}
+    if at:
+        metadata["annotations"] = {ANNOTATION_SUPERSEDED: at.isoformat(timespec="seconds")}
+    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
+
+
+def _taken(child: Child, live: Manifest, agent: Agent) -> str:
+    name = agent.metadata.name
+    if any(ref.get("kind") == names.KIND and ref.get("name") == name for ref in live["metadata"].get("ownerReferences", ())):
+        return f"{child.kind.kind} {child.name!r} belongs to a deleted Agent of this name; it is made anew once that is garbage-collected"
+    return (
+        f"{child.kind.kind} {child.name!r} exists and is not this Agent's, so it is left alone: "
+        f"`kubectl delete {child.kind.plural} {child.name} -n {agent.metadata.namespace}`, or give the Agent another name"
+    )

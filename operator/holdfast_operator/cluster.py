@@ -1,0 +1,264 @@
+"""The only module that speaks to the API server: a thin transport that sends manifests and gives back JSON.
+
+Credentials come from the `kubernetes` client (service account with token rotation, kubeconfig with its plugins). Its generated calls
+are not used: they build a typed model of every answer, which costs more than the request itself (figures in docs/decisions.md).
+
+A write is sent only while `may_write()` holds, asked in the same step of the event loop in which the request starts. So a replica
+that has lost its Lease, even one that was frozen and woke up, starts no further write.
+"""
+
+import json
+import ssl
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from kubernetes.aio.client import Configuration
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+
+from holdfast_api import names
+from holdfast_operator.kinds import Kind
+
+Manifest = dict[str, Any]
+PAGE = 500
+TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
+WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=90)
+CONNECTIONS = 64
+_APPLY = "application/apply-patch+yaml"
+_METADATA = "application/json;as={shape};g=meta.k8s.io;v=v1"
+_UNREACHABLE = 0
+
+
+class ApiError(Exception):
+    """The API server said no, or nothing.
+
+    Attributes:
+        status: HTTP status; 0 when there was no answer.
+        reason: the server's one word, for example `Conflict`.
+        message: its sentence.
+        retry_after: seconds it asked to wait, if it did.
+    """
+
+    def __init__(self, status: int, reason: str, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(f"{status} {reason}: {message}" if status else f"the API server cannot be reached: {message}")
+        self.status, self.reason, self.message, self.retry_after = status, reason, message, retry_after
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same request may succeed later without anybody changing anything."""
+        return self.status in {_UNREACHABLE, 401, 408, 429} or self.status >= 500  # noqa: PLR2004 - HTTP
+
+    @property
+    def not_served(self) -> bool:
+        """Whether the kind is unknown to the server, as opposed to one object not being there."""
+        return self.status == 404 and not self.reason  # noqa: PLR2004 - HTTP
+
+
+class NotLeading(Exception):  # noqa: N818 - it is a state, not an error
+    """This replica does not hold the Lease any more."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Part of a list, and the resourceVersion it was read at."""
+
+    items: list[Manifest]
+    version: str
+
+
+async def credentials() -> Configuration:
+    """Where the API server is and who we are: a service account inside a cluster, else the kubeconfig.
+
+    Raises:
+        ConfigException: neither is there.
+    """
+    found = Configuration()
+    try:
+        load_incluster_config(client_configuration=found)
+    except ConfigException:
+        await load_kube_config(client_configuration=found)
+    return found
+
+
+class Cluster:
+    """One API server."""
+
+    def __init__(self, configuration: Configuration, *, may_write: Callable[[], bool] = lambda: True) -> None:
+        """Connect lazily.
+
+        Args:
+            configuration: address and credentials.
+            may_write: asked right before each write.
+        """
+        self._configuration = configuration
+        self._may_write = may_write
+        self._session: aiohttp.ClientSession | None = None
+        self.observer: Callable[[str, str, int], None] = lambda verb, plural, status: None  # noqa: ARG005 - the metrics' place
+
+    async def close(self) -> None:
+        """End all connections."""
+        if self._session:
+            await self._session.close()
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
+        """Read one object; None when it does not exist."""
+        try:
+            return await self._request("GET", kind, kind.path(namespace, name))
+        except ApiError as error:
+            if error.status == 404 and not error.not_served:  # noqa: PLR2004 - HTTP
+                return None
+            raise
+
+    async def apply(self, kind: Kind, manifest: Manifest, *, manager: str = names.FIELD_MANAGER, subresource: str = "") -> Manifest:
+        """Server-side apply, with `uid` and `resourceVersion` in the manifest as preconditions."""
+        metadata = manifest["metadata"]
+        path = kind.path(metadata["namespace"], metadata["name"]) + (f"/{subresource}" if subresource else "")
+        query = {"fieldManager": manager, "force": "true"}
+        return await self._request("PATCH", kind, path, body=manifest, query=query, content_type=_APPLY)
+
+    async def create(self, kind: Kind, manifest: Manifest) -> bool:
+        """Make an object.
+
+        Returns:
+            False when one of that name is there already.
+        """
+        try:
+            await self._request("POST", kind, kind.path(manifest["metadata"]["namespace"]), body=manifest)
+        except ApiError as error:
+            if error.status == 409 and error.reason == "AlreadyExists":  # noqa: PLR2004 - HTTP
+                return False
+            raise
+        return True
+
+    async def update(self, kind: Kind, manifest: Manifest) -> Manifest:
+        """Replace an object, with its resourceVersion as precondition."""
+        metadata = manifest["metadata"]
+        return await self._request("PUT", kind, kind.path(metadata["namespace"], metadata["name"]), body=manifest)
+
+    async def count_event(self, kind: Kind, namespace: str, name: str, now: str) -> None:
+        """Say that an Event has happened once more. The first patch answers with the count, which nobody else changes."""
+        path, merge = kind.path(namespace, name), "application/merge-patch+json"
+        live = await self._request("PATCH", kind, path, body={"lastTimestamp": now}, content_type=merge)
+        await self._request("PATCH", kind, path, body={"count": live.get("count", 1) + 1}, content_type=merge)
+
+    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str, version: str | None = None) -> bool:
+        """Delete exactly this object, in the background.
+
+        Returns:
+            False when it is not there any more, or has changed.
+        """
+        conditions = {"uid": uid} | ({"resourceVersion": version} if version else {})
+        try:
+            await self._request("DELETE", kind, kind.path(namespace, name), body={"preconditions": conditions})
+        except ApiError as error:
+            if error.status in {404, 409}:
+                return False
+            raise
+        return True
+
+    async def pages(self, kind: Kind, namespace: str | None, *, selector: str = "", metadata_only: bool = False) -> AsyncIterator[Page]:
+        """List a kind in pages."""
+        query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
+        accept = _METADATA.format(shape="PartialObjectMetadataList") if metadata_only else None
+        while True:
+            answer = await self._request("GET", kind, kind.path(namespace), query=query, accept=accept)
+            yield Page(answer.get("items") or [], answer["metadata"]["resourceVersion"])
+            if not (more := answer["metadata"].get("continue")):
+                return
+            query["continue"] = more
+
+    async def watch_metadata(self, kind: Kind, namespace: str | None, version: str) -> AsyncIterator[tuple[str, Manifest]]:
+        """Events of a kind from a resourceVersion on, metadata only, until the server ends the stream.
+
+        Raises:
+            ApiError: 410 when the version is too old to go on from.
+        """
+        query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version, "timeoutSeconds": "300"}
+        headers = await self._headers() | {"Accept": _METADATA.format(shape="PartialObjectMetadata")}
+        url = self._configuration.host + kind.path(namespace)
+        try:
+            async with self._connected().get(url, params=query, headers=headers, timeout=WATCH_TIMEOUT) as answer:
+                if answer.status >= 400:  # noqa: PLR2004 - HTTP
+                    raise _error(answer, await answer.read())
+                async for line in answer.content:
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        status = event["object"]
+                        raise ApiError(status.get("code", 500), status.get("reason", ""), status.get("message", ""))
+                    yield event["type"], event["object"]
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ApiError(_UNREACHABLE, "", str(error) or type(error).__name__) from None
+
+    async def served(self, group: str, version: str) -> frozenset[str]:
+        """Plurals that the server has in a group's version; empty when it has no such group."""
+        probe = Kind(group, version, "", "")
+        try:
+            answer = await self._request("GET", probe, probe.root)
+        except ApiError as error:
+            if error.status == 404:  # noqa: PLR2004 - HTTP
+                return frozenset()
+            raise
+        return frozenset(resource["name"] for resource in answer["resources"])
+
+    async def _request(
+        self,
+        method: str,
+        kind: Kind,
+        path: str,
+        *,
+        body: Manifest | None = None,
+        query: dict[str, str] | None = None,
+        content_type: str = "application/json",
+        accept: str | None = None,
+    ) -> Manifest:
+        headers = await self._headers() | {"Content-Type": content_type} | ({"Accept": accept} if accept else {})
+        data = json.dumps(body, separators=(",", ":")).encode() if body is not None else None
+        status = _UNREACHABLE
+        try:
+            if method != "GET" and not self._may_write():
+                raise NotLeading(f"{method} {path} was not sent")
+            async with self._connected().request(
+                method, self._configuration.host + path, params=query, data=data, headers=headers, timeout=TIMEOUT
+            ) as answer:
+                status = answer.status
+                content = await answer.read()
+                if status >= 400:  # noqa: PLR2004 - HTTP
+                    raise _error(answer, content)
+                parsed: Manifest = json.loads(content)
+                return parsed
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise ApiError(_UNREACHABLE, "", str(error) or type(error).__name__) from None
+        finally:
+            self.observer(method, kind.plural, status)
+
+    async def _headers(self) -> dict[str, str]:
+        """The bearer, read again when the service account's token is about to expire."""
+        token = await self._configuration.get_api_key_with_prefix("BearerToken")
+        return {"Authorization": token} if token else {}
+
+    def _connected(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(ssl=_tls(self._configuration), limit=CONNECTIONS)
+            self._session = aiohttp.ClientSession(connector=connector, read_bufsize=2**20, headers={"User-Agent": names.FIELD_MANAGER})
+        return self._session
+
+
+def _tls(configuration: Configuration) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert, cadata=configuration.ca_cert_data)
+    if configuration.cert_file:
+        context.load_cert_chain(configuration.cert_file, configuration.key_file)
+    if not configuration.verify_ssl:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def _error(answer: aiohttp.ClientResponse, content: bytes) -> ApiError:
+    """The server's own words: a Status, or plain text where nothing is served."""
+    after = answer.headers.get("Retry-After", "")
+    try:
+        status = json.loads(content)
+    except ValueError:
+        return ApiError(answer.status, "", content.decode(errors="replace")[:300].strip(), retry_after=None)
+    message = str(status.get("message", ""))
+    return ApiError(answer.status, str(status.get("reason", "")), message, retry_after=float(after) if after.isdecimal() else None)

@@ -1,0 +1,79 @@
+"""What an Agent comes to: its children as manifests, in the order they have to be there. Pure."""
+
+import math
+from dataclasses import dataclass
+
+from holdfast_api import conditions, names
+from holdfast_api.defaults import AgentDefaults
+from holdfast_api.resolve import Refused, Resolved
+from holdfast_api.v1alpha1 import Agent
+from holdfast_operator.desired.component import component
+from holdfast_operator.desired.config_map import config_map
+from holdfast_operator.desired.configuration import configuration
+from holdfast_operator.desired.deployment import PodInputs, deployment
+from holdfast_operator.desired.disruption_budget import disruption_budget
+from holdfast_operator.desired.meta import Manifest
+from holdfast_operator.desired.resiliency import resiliency
+from holdfast_operator.desired.service import service
+from holdfast_operator.desired.service_account import service_account
+from holdfast_operator.kinds import (
+    COMPONENT,
+    CONFIG_MAP,
+    CONFIGURATION,
+    DEPLOYMENT,
+    DISRUPTION_BUDGET,
+    RESILIENCY,
+    SERVICE,
+    SERVICE_ACCOUNT,
+    Kind,
+)
+
+KEEP_MARGIN_SECONDS = 3600
+"""A superseded child stays for its run time-out and this much longer, for compensation and for the reader of a result."""
+
+
+@dataclass(frozen=True)
+class Child:
+    """One child as it should be."""
+
+    kind: Kind
+    name: str
+    manifest: Manifest
+
+
+Steps = tuple[tuple[Child, ...], ...]
+"""Children in steps: those of a step have no order among them, a later step needs the earlier ones."""
+
+
+def desired(agent: Agent, resolved: Resolved, defaults: AgentDefaults) -> Steps:
+    """The children of an Agent, the token Secrets aside.
+
+    Raises:
+        Refused: nothing says which image to run.
+    """
+    image = agent.spec.image or defaults.image
+    if image is None:
+        raise Refused(
+            conditions.INVALID_SPEC, "spec.image is missing and the operator has no default: set spec.image, or the chart's agents.image"
+        )
+    config = resolved.config
+    keep = math.ceil(config.limits.run_timeout_seconds) + KEEP_MARGIN_SECONDS
+    dapr: list[tuple[Kind, Manifest | None]] = [
+        *((COMPONENT, component(agent, name, spec, keep_seconds=keep)) for name, spec in resolved.components.items()),
+        (CONFIGURATION, configuration(agent)),
+        (RESILIENCY, resiliency(agent, config.model)),
+    ]
+    contents = [[manifest.get("spec"), manifest["metadata"]["name"]] for _, manifest in dapr if manifest]
+    inputs = PodInputs(image=image, resolved=resolved, defaults=defaults, dapr_digest=names.digest(contents))
+    first = [
+        (SERVICE_ACCOUNT, service_account(agent)),
+        (CONFIG_MAP, config_map(agent, config, keep_seconds=keep)),
+        *dapr,
+        (SERVICE, service(agent)),
+    ]
+    second = [(DEPLOYMENT, deployment(agent, inputs)), (DISRUPTION_BUDGET, disruption_budget(agent))]
+    return _step(first), _step(second)
+
+
+def _step(manifests: list[tuple[Kind, Manifest | None]]) -> tuple[Child, ...]:
+    return tuple(Child(kind, manifest["metadata"]["name"], manifest) for kind, manifest in manifests if manifest)

@@ -1,0 +1,58 @@
+"""Configuration `a`: what the sidecar may do, for whom, and how much at once.
+
+The allow-list names protocols, because Dapr's rule without one matches nothing and a list for HTTP alone leaves gRPC open.
+Hot reload is off: a change of a Dapr object reaches an agent by a rollout, one pod at a time, never by a restart under its feet.
+"""
+
+from holdfast_api.v1alpha1 import Agent
+from holdfast_operator.desired.meta import Manifest, child
+from holdfast_operator.kinds import CONFIGURATION
+
+_ALLOWED = (
+    ("conversation", "v1alpha2", "grpc"),
+    ("state", "v1", "grpc"),
+    ("metadata", "v1", "grpc"),
+    ("metadata", "v1", "http"),
+    ("healthz", "v1", "http"),
+)
+_ROUTES = (("/run", ["POST"]), ("/runs/**", ["GET", "POST"]), ("/healthz", ["GET"]), ("/readyz", ["GET"]))
+_TRUST_DOMAIN = "public"
+_MAX_ACTIVITIES = 200
+_MAX_WORKFLOWS = 100
+_RETENTION_BACKSTOP = "1440h"
+"""The agent sweeps its runs itself, documents after the instance. This only catches what no agent is left to sweep."""
+
+
+def configuration(agent: Agent) -> Manifest:
+    """The Configuration that `dapr.io/config` names; a sidecar whose Configuration is missing does not start."""
+    spec: Manifest = {
+        "features": [{"name": "HotReload", "enabled": False}],
+        "api": {"allowed": [{"name": name, "version": version, "protocol": protocol} for name, version, protocol in _ALLOWED]},
+        "accessControl": _access(agent),
+        "workflow": {
+            "maxConcurrentActivityInvocations": _MAX_ACTIVITIES,
+            "maxConcurrentWorkflowInvocations": _MAX_WORKFLOWS,
+            "stateRetentionPolicy": {"anyTerminal": _RETENTION_BACKSTOP},
+        },
+        "logging": {"apiLogging": {"enabled": False, "obfuscateURLs": True, "omitHealthChecks": True}},
+        "metric": {"enabled": True},
+        "tracing": {"samplingRate": "0"},
+    }
+    return child(CONFIGURATION, agent, agent.metadata.name) | {"spec": spec}
+
+
+def _access(agent: Agent) -> Manifest:
+    """Service invocation is closed to others, and open on these routes to the agent's own app id."""
+    return {
+        "defaultAction": "deny",
+        "trustDomain": _TRUST_DOMAIN,
+        "policies": [
+            {
+                "appId": agent.metadata.name,
+                "namespace": agent.metadata.namespace,
+                "trustDomain": _TRUST_DOMAIN,
+                "defaultAction": "deny",
+                "operations": [{"name": path, "httpVerb": verbs, "action": "allow"} for path, verbs in _ROUTES],
+            }
+        ],
+    }

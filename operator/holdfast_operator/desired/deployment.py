@@ -1,0 +1,154 @@
+"""Deployment `a`: the agent's pods, restricted in every way that an agent does not need."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast_api import names
+from holdfast_api.defaults import AgentDefaults
+from holdfast_api.resolve import Resolved
+from holdfast_api.v1alpha1 import Agent
+from holdfast_api.v1alpha1.agent import AgentSpec
+from holdfast_operator.desired.meta import Manifest, child, labels, selector
+from holdfast_operator.desired.sidecar import sidecar_annotations
+from holdfast_operator.kinds import DEPLOYMENT
+
+ANNOTATION_DAPR = "holdfast.dev/dapr-objects"
+"""Digest of the Dapr objects: sidecars read them at their start only, so a change has to roll the pods."""
+
+_RESOURCES = {"requests": {"cpu": "50m", "memory": "128Mi"}}
+_GRACE_MARGIN = 30
+_MAX_GRACE = 3600
+_PROGRESS_DEADLINE = 600
+_OPTIONAL_POD_FIELDS = {
+    "nodeSelector": "node_selector",
+    "tolerations": "tolerations",
+    "affinity": "affinity",
+    "topologySpreadConstraints": "topology_spread_constraints",
+    "priorityClassName": "priority_class_name",
+}
+
+
+@dataclass(frozen=True)
+class PodInputs:
+    """What the pods are made of.
+
+    Attributes:
+        image: image of the agent's container.
+        resolved: what the Agent comes to.
+        defaults: the administrator's.
+        dapr_digest: digest of the Dapr objects that the sidecar reads.
+    """
+
+    image: str
+    resolved: Resolved
+    defaults: AgentDefaults
+    dapr_digest: str
+
+
+def deployment(agent: Agent, inputs: PodInputs) -> Manifest:
+    """The Deployment. A new pod is ready before an old one goes, so a bad change never takes the last good pod."""
+    return child(DEPLOYMENT, agent, agent.metadata.name) | {
+        "spec": {
+            "replicas": 0 if agent.spec.suspend else agent.spec.replicas,
+            "selector": {"matchLabels": selector(agent.metadata.name)},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "progressDeadlineSeconds": _PROGRESS_DEADLINE,
+            "revisionHistoryLimit": 3,
+            "template": _template(agent, inputs),
+        }
+    }
+
+
+def _template(agent: Agent, inputs: PodInputs) -> Manifest:
+    spec, name, config = agent.spec, agent.metadata.name, inputs.resolved.config
+    sidecar_resources = (spec.dapr.sidecar_resources if spec.dapr else None) or inputs.defaults.sidecar_resources
+    annotations = {
+        **(spec.pod_annotations or {}),
+        **sidecar_annotations(name, inputs.resolved.sidecar_secrets, sidecar_resources),
+        names.ANNOTATION_REVISION: config.revision,
+        ANNOTATION_DAPR: inputs.dapr_digest,
+    }
+    pod: Manifest = {
+        "serviceAccountName": spec.service_account_name or name,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": grace_seconds(agent, inputs.resolved),
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [_container(agent, inputs)],
+        "volumes": [
+            {"name": names.CONFIG_VOLUME, "configMap": {"name": names.config_map(name, config.revision)}},
+            {"name": names.TMP_VOLUME, "emptyDir": {}},
+            *(spec.volumes or []),
+        ],
+    }
+    pull_secrets = spec.image_pull_secrets or inputs.defaults.image_pull_secrets
+    if pull_secrets:
+        pod["imagePullSecrets"] = pull_secrets
+    pod |= _present(spec, _OPTIONAL_POD_FIELDS)
+    return {"metadata": {"labels": {**(spec.pod_labels or {}), **labels(name)}, "annotations": annotations}, "spec": pod}
+
+
+def _container(agent: Agent, inputs: PodInputs) -> Manifest:
+    spec = agent.spec
+    container: Manifest = {
+        "name": names.CONTAINER,
+        "image": inputs.image,
+        "args": ["serve"],
+        "ports": [{"name": "http", "containerPort": names.APP_PORT, "protocol": "TCP"}],
+        "env": _environment(agent, inputs.resolved),
+        "resources": spec.resources or inputs.defaults.resources or _RESOURCES,
+        "readinessProbe": _probe("/readyz", period=2, failures=3),
+        "livenessProbe": _probe("/healthz", period=20, failures=6),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+            "runAsNonRoot": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        # A pod that ends tells its last words in its status, where `observe` reads them.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [
+            {"name": names.CONFIG_VOLUME, "mountPath": names.CONFIG_DIR, "readOnly": True},
+            {"name": names.TMP_VOLUME, "mountPath": "/tmp"},  # noqa: S108 - a volume of the pod's own
+            *(spec.volume_mounts or []),
+        ],
+    }
+    if policy := spec.image_pull_policy or inputs.defaults.image_pull_policy:
+        container["imagePullPolicy"] = policy
+    if spec.env_from:
+        container["envFrom"] = spec.env_from
+    return container
+
+
+def _environment(agent: Agent, resolved: Resolved) -> list[Manifest]:
+    name = agent.metadata.name
+    secrets = [
+        (names.ENV_DAPR_TOKEN, names.dapr_token_secret(name), names.TOKEN_KEY),
+        (names.ENV_APP_TOKEN, names.app_token_secret(name), names.TOKEN_KEY),
+        *((names.secret_env(ref.name, ref.key), ref.name, ref.key) for ref in resolved.container_secrets),
+    ]
+    return [
+        {"name": names.ENV_CONFIG, "value": names.CONFIG_PATH},
+        {"name": names.ENV_POD, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}},
+        *({"name": env, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}} for env, secret, key in secrets),
+        *(agent.spec.env or []),
+    ]
+
+
+def _probe(path: str, *, period: int, failures: int) -> Manifest:
+    return {"httpGet": {"path": path, "port": "http"}, "periodSeconds": period, "failureThreshold": failures, "timeoutSeconds": 5}
+
+
+def _present(spec: AgentSpec, fields: dict[str, str]) -> dict[str, Any]:
+    values = {key: getattr(spec, attribute) for key, attribute in fields.items()}
+    return {key: value for key, value in values.items() if value}
+
+
+def grace_seconds(agent: Agent, resolved: Resolved) -> int:
+    """How long a pod may finish: the longest single call it may be in, and time to write down the result."""
+    if agent.spec.termination_grace_period_seconds:
+        return agent.spec.termination_grace_period_seconds
+    longest = max([resolved.config.model.timeout_seconds, *(tool.timeout_seconds for tool in resolved.config.tools)])
+    return min(math.ceil(longest) + _GRACE_MARGIN, _MAX_GRACE)

@@ -1,0 +1,199 @@
+"""Live objects -> the few facts worth keeping in memory. Pure.
+
+Bodies are never kept: five thousand Agents have fifty thousand children. Of a child stays a digest of our part of it, of a
+Deployment its counts, and of a pod what is the matter with it, which is the one thing a Deployment does not tell.
+"""
+
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from holdfast_api import conditions, names
+from holdfast_operator.desired.meta import ANNOTATION_KEEP
+from holdfast_operator.kinds import Kind
+from holdfast_operator.ownership import owned_digest
+
+Manifest = dict[str, Any]
+
+ANNOTATION_SUPERSEDED = "holdfast.dev/superseded-at"
+SIDECAR = "daprd"
+_PULL_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable"}
+_CONFIG_REASONS = {"CreateContainerConfigError", "CreateContainerError"}
+_MESSAGE = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A child as it was last seen.
+
+    Attributes:
+        digest: digest of the part that is ours; see `ownership`.
+        version: resourceVersion.
+        uid: its uid.
+        owner: uid of the Agent that controls it.
+        keep_seconds: how long to keep it once superseded, for versioned kinds.
+        superseded_at: Unix time at which something took its place; None while it is in use.
+    """
+
+    digest: str
+    version: str
+    uid: str
+    owner: str = ""
+    keep_seconds: int = 0
+    superseded_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentFacts:
+    """Counts and conditions of a Deployment."""
+
+    generation: int
+    observed_generation: int
+    wanted: int
+    replicas: int
+    updated: int
+    ready: int
+    available: int
+    deadline_exceeded: str | None = None
+    refusal: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What keeps a pod from working: a reason of `conditions`, the container it is about, and the cluster's own words."""
+
+    reason: str
+    container: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class PodFacts:
+    """One pod. `problem` is None while nothing is known to be wrong; `uninjected` pods can only be replaced."""
+
+    uid: str
+    version: str
+    created: float
+    revision: str
+    ready: bool
+    problem: Problem | None
+    uninjected: bool = False
+
+
+def newer(version: str, than: str) -> bool:
+    """Whether one resourceVersion of a kind comes after another one; they are comparable numbers."""
+    return not than or not version.isdecimal() or not than.isdecimal() or int(version) > int(than)
+
+
+def timestamp(text: str | None) -> float | None:
+    """Unix time of an RFC 3339 text, None when it is none."""
+    try:
+        return datetime.fromisoformat(text).timestamp() if text else None
+    except ValueError:
+        return None
+
+
+def seen(kind: Kind, live: Manifest) -> Seen:
+    """Facts of a child."""
+    metadata = live["metadata"]
+    digest, version, uid = owned_digest(live, metadata_only=kind.metadata_only), metadata["resourceVersion"], metadata["uid"]
+    controller = sys.intern(next((ref["uid"] for ref in metadata.get("ownerReferences", ()) if ref.get("controller")), ""))
+    if not kind.versioned:
+        return Seen(digest, version, uid, controller)
+    annotations = metadata.get("annotations", {})
+    keep = annotations.get(ANNOTATION_KEEP, "")
+    superseded = timestamp(annotations.get(ANNOTATION_SUPERSEDED))
+    return Seen(digest, version, uid, controller, int(keep) if keep.isdecimal() else 0, superseded)
+
+
+def deployment_facts(live: Manifest) -> DeploymentFacts:
+    """Facts of a Deployment."""
+    status = live.get("status", {})
+    found = {condition["type"]: condition for condition in status.get("conditions", ())}
+    progressing, failure = found.get("Progressing", {}), found.get("ReplicaFailure", {})
+    exceeded = progressing.get("message", "") if progressing.get("reason") == "ProgressDeadlineExceeded" else None
+    return DeploymentFacts(
+        generation=live["metadata"].get("generation", 0),
+        observed_generation=status.get("observedGeneration", 0),
+        wanted=live["spec"].get("replicas", 1),
+        replicas=status.get("replicas", 0),
+        updated=status.get("updatedReplicas", 0),
+        ready=status.get("readyReplicas", 0),
+        available=status.get("availableReplicas", 0),
+        deadline_exceeded=exceeded,
+        refusal=failure.get("message", "") if failure.get("status") == "True" else None,
+    )
+
+
+def pod_facts(live: Manifest) -> PodFacts:
+    """Facts of a pod."""
+    metadata, status = live["metadata"], live.get("status", {})
+    ready = any(condition["type"] == "Ready" and condition["status"] == "True" for condition in status.get("conditions", ()))
+    uninjected = not _has_sidecar(live) and not metadata.get("deletionTimestamp") and status.get("phase") not in {"Succeeded", "Failed"}
+    problem = Problem(conditions.SIDECAR_NOT_INJECTED, SIDECAR, "") if uninjected else None if ready else _problem(live)
+    return PodFacts(
+        uid=metadata["uid"],
+        version=metadata["resourceVersion"],
+        created=timestamp(metadata.get("creationTimestamp")) or 0.0,
+        revision=metadata.get("annotations", {}).get(names.ANNOTATION_REVISION, ""),
+        ready=ready,
+        problem=problem,
+        uninjected=uninjected and is_ours(live),
+    )
+
+
+def is_ours(pod: Manifest) -> bool:
+    """Whether a pod comes from an Agent's Deployment, and does not merely carry the label: only such a pod may be deleted."""
+    metadata = pod["metadata"]
+    agent = metadata.get("labels", {}).get(names.LABEL_AGENT, "")
+    owners = metadata.get("ownerReferences", ())
+    owned = any(ref.get("controller") and ref["kind"] == "ReplicaSet" and ref["name"].startswith(f"{agent}-") for ref in owners)
+    return owned and names.ANNOTATION_REVISION in metadata.get("annotations", {})
+
+
+def _has_sidecar(pod: Manifest) -> bool:
+    spec = pod["spec"]
+    return any(container["name"] == SIDECAR for part in ("initContainers", "containers") for container in spec.get(part, ()))
+
+
+def _problem(pod: Manifest) -> Problem | None:
+    status = pod.get("status", {})
+    for condition in status.get("conditions", ()):
+        if condition["type"] == "PodScheduled" and condition["status"] == "False" and condition.get("reason") == "Unschedulable":
+            return Problem(conditions.UNSCHEDULABLE, "", _clip(condition.get("message", "")))
+    containers = [container for part in ("initContainerStatuses", "containerStatuses") for container in status.get(part, ())]
+    found = [problem for container in containers if (problem := _container_problem(container))]
+    # What keeps a container from starting explains more than a crash beside it.
+    found.sort(key=lambda problem: problem.reason in {conditions.SIDECAR_CRASHING, conditions.AGENT_CRASHING})
+    return found[0] if found else None
+
+
+def _container_problem(container: Manifest) -> Problem | None:
+    name, state = container["name"], container.get("state", {})
+    waiting = state.get("waiting", {})
+    if waiting.get("reason") in _PULL_REASONS:
+        return Problem(
+            conditions.IMAGE_PULL_FAILED, name, _clip(f"{container.get('image', '')}: {waiting.get('message') or waiting['reason']}")
+        )
+    if waiting.get("reason") in _CONFIG_REASONS:
+        return Problem(conditions.CONTAINER_CONFIG_ERROR, name, _clip(waiting.get("message", "")))
+    ended = state.get("terminated") or container.get("lastState", {}).get("terminated") or {}
+    crashed = ended.get("exitCode", 0) != 0 or waiting.get("reason") == "CrashLoopBackOff"
+    if container.get("ready") or not crashed:
+        return None
+    reason = conditions.SIDECAR_CRASHING if name == SIDECAR else conditions.AGENT_CRASHING
+    words = (ended.get("message") or "").strip() or ended.get("reason") or waiting.get("message") or "no message"
+    return Problem(
+        reason,
+        name,
+        _clip(f"exit code {ended.get('exitCode', 'unknown')}, {container.get('restartCount', 0)} restarts: {words}", tail=True),
+    )
+
+
+def _clip(text: str, *, tail: bool = False) -> str:
+    """Bound a text: of a log's tail the end matters, of a message the beginning."""
+    text = text.strip()
+    if len(text) <= _MESSAGE:
+        return text
+    return f"{text[:80]} … {text[-(_MESSAGE - 80) :]}" if tail else f"{text[:_MESSAGE]} …"

@@ -1,0 +1,60 @@
+"""What Kopf calls: every event goes to the intake, and nothing else happens here.
+
+Only low-level `on.event` handlers: they keep no state on the objects, add no finalizer, and cost one call per event. Change handlers,
+timers, daemons and indexes would write to the Agent or hold its body.
+"""
+
+from typing import Any
+
+import kopf
+
+from holdfast_api import names
+from holdfast_operator.intake import Intake
+from holdfast_operator.kinds import AGENT, COMPONENT, KOPF_WATCHED, POD, Kind
+
+IDLE_SECONDS = 0.2
+"""How long Kopf keeps a worker per object after its last event: most of an operator's memory is these, not the objects."""
+
+REQUEST_SECONDS = 30.0
+
+
+def build_registry(intake: Intake) -> kopf.OperatorRegistry:
+    """Handlers for all watched kinds, in a registry of their own."""
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.event(AGENT.group, AGENT.version, AGENT.plural, registry=registry)
+    async def on_agent(event: kopf.RawEvent, **_: Any) -> None:  # noqa: ANN401 - Kopf's keyword arguments
+        intake.agent(event["type"], dict(event["object"]))
+
+    @kopf.on.event(POD.group, POD.version, POD.plural, registry=registry)
+    async def on_pod(event: kopf.RawEvent, **_: Any) -> None:  # noqa: ANN401 - Kopf's keyword arguments
+        intake.pod(event["type"], dict(event["object"]))
+
+    for kind in KOPF_WATCHED:
+        _watch_children(registry, intake, kind)
+    return registry
+
+
+def _watch_children(registry: kopf.OperatorRegistry, intake: Intake, kind: Kind) -> None:
+    @kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=f"on_{kind.plural}")
+    async def on_child(event: kopf.RawEvent, **_: Any) -> None:  # noqa: ANN401 - Kopf's keyword arguments
+        intake.child(kind, event["type"], dict(event["object"]))
+
+
+def build_settings(*, namespaced: bool) -> kopf.OperatorSettings:
+    """Kopf as a watcher: no peering, no posting, no waiting workers.
+
+    `worker_limit` stays unset: it would limit throughput to limit / idle_timeout. Namespaced, Kopf may not look at CRDs, so it does not
+    try; the operator notices by itself when Dapr's kinds come or go, and starts Kopf anew.
+    """
+    settings = kopf.OperatorSettings()
+    settings.peering.standalone = True
+    settings.posting.enabled = False
+    settings.scanning.disabled = namespaced
+    settings.queueing.idle_timeout = IDLE_SECONDS
+    settings.networking.request_timeout = REQUEST_SECONDS
+    for kind in (POD, *KOPF_WATCHED):
+        # Components are watched whole: Agents may name ones that somebody else made, and wait for them.
+        if kind != COMPONENT:
+            settings.watching.label_selectors[kind.group, kind.version, kind.plural] = names.LABEL_AGENT
+    return settings

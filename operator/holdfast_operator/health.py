@@ -1,0 +1,50 @@
+"""/healthz, /readyz and /metrics, on the leader and on standbys alike."""
+
+from collections.abc import Callable
+
+from aiohttp import web
+
+from holdfast_operator.metrics import CONTENT_TYPE
+
+
+class HealthServer:
+    """The operator's own small HTTP server."""
+
+    def __init__(self, *, port: int, ready: Callable[[], bool], metrics: Callable[[], bytes], host: str | None = None) -> None:
+        """Prepare.
+
+        Args:
+            port: port to listen on.
+            ready: whether this replica is warm, or stands by.
+            metrics: text of /metrics.
+            host: address to listen on, all of them when None.
+        """
+        self._port, self._host, self._ready, self._metrics = port, host, ready, metrics
+        app = web.Application()
+        app.add_routes([web.get("/healthz", self._healthz), web.get("/readyz", self._readyz), web.get("/metrics", self._text)])
+        self._runner = web.AppRunner(app, access_log=None)
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            OSError: the port is taken.
+        """
+        await self._runner.setup()
+        await web.TCPSite(self._runner, self._host, self._port).start()
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        await self._runner.cleanup()
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        # Answering at all is the proof: a stuck event loop cannot. Tasks that end take the process with them.
+        return web.Response(text="ok\n")
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        if self._ready():
+            return web.Response(text="ok\n")
+        return web.Response(status=503, text="taking stock of what exists\n")
+
+    async def _text(self, _: web.Request) -> web.Response:
+        return web.Response(body=self._metrics(), headers={"Content-Type": CONTENT_TYPE})

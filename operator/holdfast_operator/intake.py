@@ -1,0 +1,109 @@
+"""Events and lists -> memory and queue. An event only says that an Agent has to be looked at again.
+
+Echoes of our own writes are recognised by their resourceVersion and cost next to nothing.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from holdfast_api import names
+from holdfast_operator.dapr import DaprApi
+from holdfast_operator.facts import deployment_facts, newer, pod_facts, seen
+from holdfast_operator.kinds import COMPONENT, DEPLOYMENT, Key, Kind
+from holdfast_operator.memory import Memory
+
+Manifest = dict[str, Any]
+DELETED = "DELETED"
+
+
+class Intake:
+    """Where every event arrives, whoever watched for it."""
+
+    def __init__(self, *, memory: Memory, dapr: DaprApi, due: Callable[[Key], None], forget: Callable[[Key], None]) -> None:
+        self._memory, self._dapr, self._enqueue, self._forget = memory, dapr, due, forget
+        self.quiet = False
+        """True while the first inventory is taken: what it finds is no news, every Agent is looked at once anyway."""
+
+    def agent(self, event: str | None, live: Manifest) -> None:
+        """An Agent was seen."""
+        metadata = live["metadata"]
+        key = (metadata["namespace"], metadata["name"])
+        if event == DELETED:
+            self._memory.forget(key)
+            self._forget(key)
+            return
+        record = self._memory.record(key)
+        if record.uid and not newer(metadata["resourceVersion"], record.version):
+            return
+        record.keep(live)
+        self.due(key)
+
+    def child(self, kind: Kind, event: str | None, live: Manifest) -> None:
+        """An object of a child kind was seen: a child, or something that Agents need."""
+        metadata = live["metadata"]
+        if kind == COMPONENT:
+            self._dapr.saw_component(metadata["namespace"], metadata["name"], alive=event != DELETED)
+        for needing in self._memory.needing(metadata["namespace"], kind, metadata["name"]):
+            self.due(needing)
+        if (key := owner(live)) is None:
+            return
+        record, place = self._memory.record(key), (kind, metadata["name"])
+        if event == DELETED:
+            known = record.children.get(place)
+            if known and known.uid == metadata["uid"]:
+                self._lost(key, kind, metadata["name"])
+        elif record.saw(place, seen(kind, live)):
+            self.due(key)
+        if kind == DEPLOYMENT and event != DELETED:
+            self._deployment(key, live)
+
+    def _deployment(self, key: Key, live: Manifest) -> None:
+        record = self._memory.record(key)
+        known = record.children[(DEPLOYMENT, live["metadata"]["name"])]
+        facts = deployment_facts(live)
+        if known.version == live["metadata"]["resourceVersion"] and facts != record.deployment:
+            record.deployment = facts
+            self.due(key)
+
+    def pod(self, event: str | None, live: Manifest) -> None:
+        """A pod with the label of an Agent was seen."""
+        metadata = live["metadata"]
+        key, name = (metadata["namespace"], metadata["labels"][names.LABEL_AGENT]), metadata["name"]
+        record = self._memory.record(key)
+        old = record.pods.get(name)
+        if event == DELETED:
+            if old and old.uid == metadata["uid"]:
+                del record.pods[name]
+                self.due(key)
+            return
+        if old and old.uid == metadata["uid"] and not newer(metadata["resourceVersion"], old.version):
+            return
+        facts = pod_facts(live)
+        record.pods[name] = facts
+        if old is None or (old.ready, old.problem, old.uid) != (facts.ready, facts.problem, facts.uid):
+            self.due(key)
+
+    def missing(self, key: Key, kind: Kind, name: str) -> None:
+        """A list shows that a child is gone whose deletion nobody told us."""
+        self._lost(key, kind, name)
+
+    def due(self, key: Key) -> None:
+        """Look at an Agent again."""
+        if not self.quiet:
+            self._enqueue(key)
+
+    def _lost(self, key: Key, kind: Kind, name: str) -> None:
+        record = self._memory.record(key)
+        record.children.pop((kind, name), None)
+        if kind == DEPLOYMENT:
+            record.deployment = None
+        self.due(key)
+
+
+def owner(live: Manifest) -> Key | None:
+    """The Agent that controls an object, by its controller reference."""
+    metadata = live["metadata"]
+    for ref in metadata.get("ownerReferences", ()):
+        if ref.get("controller") and ref["kind"] == names.KIND and ref["apiVersion"].startswith(f"{names.GROUP}/"):
+            return metadata["namespace"], ref["name"]
+    return None

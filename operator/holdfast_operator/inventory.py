@@ -1,0 +1,139 @@
+"""What exists, by lists.
+
+Once before the first look, so that a restart reads and writes nothing that is as it should be, and then every few minutes, as a net
+under events that were lost.
+
+ConfigMaps are watched here as well, because Kopf has no metadata-only watch and ConfigMaps are where clusters keep their megabytes.
+One stream of metadata of all ConfigMaps serves three ends: our own, those that Agents name, and their first appearance.
+"""
+
+import asyncio
+import logging
+import random
+
+from holdfast_api import names
+from holdfast_operator.cluster import ApiError, Cluster
+from holdfast_operator.dapr import DaprApi
+from holdfast_operator.facts import newer
+from holdfast_operator.intake import Intake
+from holdfast_operator.kinds import AGENT, CHILDREN, COMPONENT, CONFIG_MAP, DAPR_GROUP, POD, Key, Kind
+from holdfast_operator.memory import Memory
+
+logger = logging.getLogger(__name__)
+
+SELECTOR = names.LABEL_AGENT
+_JITTER = 0.2
+_RECONNECT = (0.5, 2.0)
+
+
+class Inventory:
+    """Lists everything that Agents are made of."""
+
+    def __init__(self, *, cluster: Cluster, memory: Memory, intake: Intake, dapr: DaprApi, namespaces: tuple[str, ...]) -> None:
+        self._cluster, self._memory, self._intake, self._dapr = cluster, memory, intake, dapr
+        self._scopes: tuple[str | None, ...] = namespaces or (None,)
+
+    async def take(self) -> None:
+        """List all children and pods, and note what has changed or vanished since it was last seen."""
+        for kind in CHILDREN:
+            if kind.group == DAPR_GROUP and not self._dapr.installed:
+                continue
+            for scope in self._scopes:
+                await self._children(kind, scope)
+        for scope in self._scopes:
+            await self._pods(scope)
+
+    async def take_agents(self) -> None:
+        """List all Agents: those with something new are looked at, those that are gone are forgotten."""
+        for scope in self._scopes:
+            present: set[Key] = set()
+            async for page in self._cluster.pages(AGENT, scope, metadata_only=True):
+                for live in page.items:
+                    key = (live["metadata"]["namespace"], live["metadata"]["name"])
+                    present.add(key)
+                    if newer(live["metadata"]["resourceVersion"], self._memory.record(key).version):
+                        self._intake.due(key)
+            for key in self._memory:
+                if key not in present and scope in {None, key[0]}:
+                    self._intake.due(key)
+
+    async def repeat(self, every: float) -> None:
+        """Take stock again and again."""
+        while True:
+            await asyncio.sleep(every * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311 - spreads load, guards nothing
+            try:
+                await self.take()
+                await self.take_agents()
+            except ApiError as error:
+                logger.warning("taking stock failed, the next time is in %.0f s: %s", every, error)
+
+    async def watch_config_maps(self, scope: str | None) -> None:
+        """Follow the metadata of all ConfigMaps of a namespace, or of the cluster."""
+        while True:
+            try:
+                version = await self._children(CONFIG_MAP, scope, every=True)
+                while version:
+                    version = await self._follow(scope, version)
+            except ApiError as error:
+                level = logging.DEBUG if error.status == 410 else logging.WARNING  # noqa: PLR2004 - HTTP
+                logger.log(level, "the watch of ConfigMaps starts anew: %s", error)
+            await asyncio.sleep(random.uniform(*_RECONNECT))  # noqa: S311 - spreads load, guards nothing
+
+    async def _follow(self, scope: str | None, version: str) -> str:
+        async for event, live in self._cluster.watch_metadata(CONFIG_MAP, scope, version):
+            version = live["metadata"]["resourceVersion"]
+            if event != "BOOKMARK":
+                self._intake.child(CONFIG_MAP, event, live)
+        return version
+
+    async def _children(self, kind: Kind, scope: str | None, *, every: bool = False) -> str:
+        """List one kind of child.
+
+        Args:
+            kind: what to list.
+            scope: namespace, or None for all.
+            every: those that are no children, too, for the Agents that need them.
+
+        Returns:
+            The resourceVersion of the list.
+        """
+        # Components are listed whole: which ones exist is asked for by Agents that name one.
+        selector = "" if every or kind == COMPONENT else SELECTOR
+        seen, version = set(), ""
+        async for page in self._cluster.pages(kind, scope, selector=selector, metadata_only=kind.metadata_only):
+            version = version or page.version
+            for live in page.items:
+                seen.add((live["metadata"]["namespace"], live["metadata"]["name"]))
+                self._intake.child(kind, None, live)
+        self._notice_missing(kind, scope, seen, version)
+        return version
+
+    def _notice_missing(self, kind: Kind, scope: str | None, seen: set[tuple[str, str]], version: str) -> None:
+        for key in self._memory:
+            record = self._memory.find(key)
+            if record is None or scope not in {None, key[0]}:
+                continue
+            for child, found in list(record.children.items()):
+                # One that was made after the list was read is in no list yet.
+                if child[0] == kind and (key[0], child[1]) not in seen and not newer(found.version, version):
+                    self._intake.missing(key, *child)
+        if kind == COMPONENT:
+            for namespace, name in self._dapr.components() - seen:
+                if scope in {None, namespace}:
+                    self._dapr.saw_component(namespace, name, alive=False)
+
+    async def _pods(self, scope: str | None) -> None:
+        seen, version = set(), ""
+        async for page in self._cluster.pages(POD, scope, selector=SELECTOR):
+            version = version or page.version
+            for live in page.items:
+                seen.add((live["metadata"]["namespace"], live["metadata"]["name"]))
+                self._intake.pod(None, live)
+        for key in self._memory:
+            record = self._memory.find(key)
+            gone = [name for name in record.pods if (key[0], name) not in seen] if record and scope in {None, key[0]} else []
+            for name in gone:
+                assert record is not None
+                if not newer(record.pods[name].version, version):
+                    del record.pods[name]
+                    self._intake.due(key)

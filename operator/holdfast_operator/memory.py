@@ -1,0 +1,138 @@
+"""What is known of every Agent between two looks: digests and facts, never bodies.
+
+One exception is bounded and short-lived: the manifest that came with the event that made an Agent due is kept, as JSON text, until its
+turn, so that a new Agent costs no extra read. A large one is not kept and is read again instead.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from holdfast_operator.facts import DeploymentFacts, PodFacts, Seen, newer
+from holdfast_operator.kinds import Key, Kind
+
+ChildId = tuple[Kind, str]
+Manifest = dict[str, Any]
+_MAX_KEPT = 16 * 1024
+
+
+@dataclass(slots=True)
+class Record:
+    """One Agent.
+
+    Attributes:
+        uid: of the Agent; empty while only children of it were seen.
+        version: resourceVersion up to which nothing is left to do: the last one reconciled, or the one our own status write made.
+        pending: text of the manifest to reconcile, until it is taken.
+        children: children that were seen alive and are controlled by an Agent of this name.
+        settled: for children that the server stores in other words than ours: (wanted digest, digest as stored).
+        deployment: counts of the Deployment.
+        pods: pods by name.
+        references: (kind, name) of the objects outside that the Agent needs.
+        tokens: whether the token Secrets are known to exist.
+        replaced: pods without a sidecar that were deleted in a row.
+        replace_after: Unix time before which no further one is deleted.
+        ready: status of the condition Ready at the last look.
+    """
+
+    uid: str = ""
+    version: str = ""
+    pending: str | None = None
+    children: dict[ChildId, Seen] = field(default_factory=dict)
+    settled: dict[ChildId, tuple[str, str]] = field(default_factory=dict)
+    deployment: DeploymentFacts | None = None
+    pods: dict[str, PodFacts] = field(default_factory=dict)
+    references: frozenset[ChildId] = frozenset()
+    tokens: bool = False
+    replaced: int = 0
+    replace_after: float = 0.0
+    ready: str = "Unknown"
+
+    def keep(self, manifest: Manifest) -> None:
+        """Keep the manifest of an event until it is reconciled."""
+        metadata = {key: value for key, value in manifest["metadata"].items() if key != "managedFields"}
+        text = json.dumps({**manifest, "metadata": metadata}, separators=(",", ":"))
+        self.pending = text if len(text) <= _MAX_KEPT else None
+
+    def take(self) -> Manifest | None:
+        """Take the kept manifest, if there is one."""
+        text, self.pending = self.pending, None
+        return json.loads(text) if text else None
+
+    def saw(self, child: ChildId, found: Seen) -> bool:
+        """Remember a child.
+
+        Returns:
+            Whether this is news: a later version with another content.
+        """
+        old = self.children.get(child)
+        if old and not newer(found.version, old.version):
+            return False
+        self.children[child] = found
+        return old is None or (old.digest, old.uid, old.superseded_at) != (found.digest, found.uid, found.superseded_at)
+
+    def is_as_wanted(self, child: ChildId, wanted: str) -> bool:
+        """Whether a child is known to be as its manifest says."""
+        found = self.children.get(child)
+        if found is None or found.superseded_at is not None:
+            return False
+        return found.digest == wanted or self.settled.get(child) == (wanted, found.digest)
+
+
+class Memory:
+    """All records, and which Agents need which outside objects."""
+
+    def __init__(self) -> None:
+        self._records: dict[Key, Record] = {}
+        self._needed: dict[tuple[str, Kind, str], set[Key]] = {}
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._records
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(list(self._records))
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def record(self, key: Key) -> Record:
+        """The record of an Agent, made when there is none."""
+        return self._records.setdefault(key, Record())
+
+    def find(self, key: Key) -> Record | None:
+        """The record of an Agent, or None."""
+        return self._records.get(key)
+
+    def forget(self, key: Key) -> None:
+        """Drop an Agent that is gone. Its children may live on for a moment; their events make a new, small record."""
+        if record := self._records.pop(key, None):
+            self._unneed(key, record.references)
+
+    def need(self, key: Key, references: frozenset[ChildId]) -> None:
+        """Say which outside objects an Agent needs."""
+        record = self.record(key)
+        self._unneed(key, record.references - references)
+        for kind, name in references - record.references:
+            self._needed.setdefault((key[0], kind, name), set()).add(key)
+        record.references = references
+
+    def needing(self, namespace: str, kind: Kind, name: str) -> set[Key]:
+        """Agents that need this object."""
+        return set(self._needed.get((namespace, kind, name), ()))
+
+    def ready_counts(self) -> dict[str, int]:
+        """Agents by the status of their condition Ready."""
+        counts = {"True": 0, "False": 0, "Unknown": 0}
+        for record in self._records.values():
+            if record.uid:
+                counts[record.ready] += 1
+        return counts
+
+    def _unneed(self, key: Key, references: frozenset[ChildId]) -> None:
+        for kind, name in references:
+            place = (key[0], kind, name)
+            if keys := self._needed.get(place):
+                keys.discard(key)
+                if not keys:
+                    del self._needed[place]

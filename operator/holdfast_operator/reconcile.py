@@ -1,0 +1,188 @@
+"""One look at one Agent: read, decide, apply what differs, tell in the status. Idempotent, and free when there is nothing to do."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from holdfast_api import conditions, names
+from holdfast_api.manifest import parse_agent
+from holdfast_api.resolve import Refused, Resolved, config_maps_of, resolve
+from holdfast_api.v1alpha1 import Agent
+from holdfast_operator.advice import missing_token_secret
+from holdfast_operator.children import Blocked, Children, gather
+from holdfast_operator.cluster import ApiError, Cluster, Manifest, NotLeading
+from holdfast_operator.dapr import DaprApi
+from holdfast_operator.desired import Steps, desired
+from holdfast_operator.events import Reporter
+from holdfast_operator.kinds import AGENT, COMPONENT, CONFIG_MAP, Key
+from holdfast_operator.memory import ChildId, Memory, Record
+from holdfast_operator.observe import Findings, Observed, Verdict, failed, observe
+from holdfast_operator.pods import replace_uninjected
+from holdfast_operator.queue import Retry
+from holdfast_operator.settings import Settings
+from holdfast_operator.status import condition_list, status_fields
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Visit:
+    """What one look has found so far."""
+
+    manifest: Manifest
+    findings: Findings = field(default_factory=Findings)
+    agent: Agent | None = None
+    resolved: Resolved | None = None
+    again: list[float] = field(default_factory=list)
+
+
+class Reconciler:
+    """The imperative shell around the pure parts."""
+
+    def __init__(
+        self, *, cluster: Cluster, memory: Memory, settings: Settings, dapr: DaprApi, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._cluster, self._memory, self._settings, self._dapr, self._clock = cluster, memory, settings, dapr, clock
+        self._reporter = Reporter(cluster, clock=clock)
+
+    async def __call__(self, key: Key) -> float | None:
+        """Make one Agent as it should be.
+
+        Returns:
+            Seconds after which to look again without an event, or None.
+
+        Raises:
+            Retry: something did not answer or has changed in the meantime.
+        """
+        try:
+            return await self._visit(key)
+        except ApiError as error:
+            if error.transient or error.status in {404, 409}:
+                raise Retry(str(error), after=error.retry_after) from None
+            raise
+        except NotLeading as error:
+            raise Retry(str(error)) from None
+
+    async def _visit(self, key: Key) -> float | None:
+        record = self._memory.record(key)
+        manifest = record.take() or await self._cluster.get(AGENT, *key)
+        if manifest is None:
+            self._memory.forget(key)
+            return None
+        metadata = manifest["metadata"]
+        if metadata.get("deletionTimestamp"):
+            return None
+        if record.uid != metadata["uid"]:
+            record.uid, record.tokens, record.replaced = metadata["uid"], False, 0
+        visit = Visit(manifest)
+        await self._carry_out(key, record, visit)
+        visit.again += await replace_uninjected(self._cluster, key, record, now=self._clock())
+        await self._tell(key, record, visit)
+        return min(visit.again, default=None)
+
+    async def _carry_out(self, key: Key, record: Record, visit: Visit) -> None:
+        """From the Agent to its children; what stands in the way goes into the visit's findings."""
+        try:
+            steps = await self._plan(key, visit)
+            await self._check_outside(key, visit)
+            assert visit.agent is not None
+            children = Children(self._cluster, record, visit.agent, clock=self._clock)
+            await children.look(steps)
+            lost = any(missing_token_secret(key[1], pod.problem) for pod in record.pods.values())
+            await children.make_tokens(again=lost)
+            await children.apply(steps)
+            due = await children.prune(steps, settled=self._judge(key, record, visit)[conditions.AVAILABLE].good)
+            visit.again += [due] if due is not None else []
+        except Refused as refused:
+            visit.findings = _from_refusal(refused)
+        except Blocked as blocked:
+            visit.findings = blocked.findings
+            visit.again += [blocked.again] if blocked.again else []
+
+    async def _plan(self, key: Key, visit: Visit) -> Steps:
+        """The children as they should be.
+
+        Raises:
+            Refused: the Agent cannot be carried out as it is written.
+        """
+        agent = parse_agent(visit.manifest)
+        wanted = sorted(config_maps_of(agent))
+        outside: frozenset[ChildId] = frozenset((CONFIG_MAP, name) for name in wanted)
+        self._memory.need(key, outside | self._components_of(agent))
+        found = await gather(self._cluster.get(CONFIG_MAP, key[0], name) for name in wanted)
+        texts = {name: None if live is None else live.get("data", {}) for name, live in zip(wanted, found, strict=True)}
+        visit.resolved = resolve(agent, self._settings.defaults, texts)
+        visit.agent = agent
+        return desired(agent, visit.resolved, self._settings.defaults)
+
+    def _components_of(self, agent: Agent) -> frozenset[ChildId]:
+        spec, defaults = agent.spec, self._settings.defaults
+        parts = (spec.model or defaults.model, spec.state or defaults.state, spec.memory or defaults.memory)
+        return frozenset((COMPONENT, part.component) for part in parts if part and part.component)
+
+    async def _check_outside(self, key: Key, visit: Visit) -> None:
+        """Dapr has to be installed, and Components that the Agent names have to exist.
+
+        Raises:
+            Blocked: they do not.
+        """
+        if not self._dapr.installed:
+            raise Blocked(Findings(dapr=failed(conditions.DAPR_NOT_INSTALLED, self._dapr.advice())))
+        assert visit.resolved is not None
+        absent = [name for name in visit.resolved.existing_components if not self._dapr.has_component(key[0], name)]
+        if absent:
+            listed = ", ".join(repr(name) for name in absent)
+            message = f"Component {listed} does not exist: create it in the Agent's namespace"
+            raise Blocked(Findings(references=failed(conditions.COMPONENT_NOT_FOUND, message)))
+
+    def _judge(self, key: Key, record: Record, visit: Visit) -> dict[str, Verdict]:
+        resolved = visit.resolved
+        observed = Observed(
+            findings=visit.findings,
+            deployment=record.deployment,
+            pods=tuple(record.pods.values()),
+            revision=resolved.config.revision if resolved and visit.findings.clean else None,
+            suspended=visit.agent is not None and visit.agent.spec.suspend,
+            secrets=(*resolved.sidecar_secrets, *resolved.container_secrets) if resolved else (),
+        )
+        return observe(key[1], observed)
+
+    async def _tell(self, key: Key, record: Record, visit: Visit) -> None:
+        """Write the status if it changed, then an Event if the Agent turned."""
+        metadata, before = visit.manifest["metadata"], visit.manifest.get("status", {})
+        verdicts = self._judge(key, record, visit)
+        now = datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        found = condition_list(verdicts, before.get("conditions", []), generation=metadata["generation"], now=now)
+        config = visit.resolved.config if visit.resolved else None
+        status = status_fields(
+            name=key[1],
+            namespace=key[0],
+            generation=metadata["generation"],
+            found=found,
+            deployment=record.deployment,
+            revision=config.revision if config and visit.findings.clean else before.get("revision"),
+            model=config.model.label if config else before.get("model"),
+        )
+        record.ready, record.version = verdicts[conditions.READY].status, metadata["resourceVersion"]
+        if status == before:
+            return
+        head = {"name": key[1], "namespace": key[0], "uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
+        body = {"apiVersion": names.GROUP_VERSION, "kind": names.KIND, "metadata": head, "status": status}
+        live = await self._cluster.apply(AGENT, body, subresource="status")
+        record.version = live["metadata"]["resourceVersion"]
+        await self._reporter.report(visit.manifest, _conditions(before), verdicts)
+
+
+def _conditions(status: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {condition["type"]: condition for condition in status.get("conditions", [])}
+
+
+def _from_refusal(refused: Refused) -> Findings:
+    """Where a refusal belongs; a ConfigMap that is missing may still come, a bad field stays bad."""
+    verdict = failed(refused.reason, refused.message)
+    if refused.condition == conditions.REFERENCES_RESOLVED:
+        return Findings(references=verdict)
+    return Findings(accepted=replace(verdict, stalled=True))
