@@ -1,0 +1,198 @@
+"""What the cluster tests say in many places: a namespace, an Agent in it, a call of it that outlives its pod, and patience."""
+
+import json
+import secrets
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import yaml
+
+from e2e import holdfast
+from e2e.cluster.faults import Fault
+from e2e.holdfast import kubectl
+
+Manifest = dict[str, Any]
+T = TypeVar("T")
+RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
+APP_PORT = 8001
+TERMINAL = ("COMPLETED", "FAILED")
+
+
+def eventually(probe: Callable[[], T | None], *, within: float, what: str, every: float = 0.3) -> T:
+    """Ask until the answer is truthy.
+
+    Raises:
+        AssertionError: it never was; with `what` was waited for and the last answer.
+    """
+    deadline, found = time.monotonic() + within, None
+    while time.monotonic() < deadline:
+        found = probe()
+        if found:
+            return found
+        time.sleep(every)
+    raise AssertionError(f"waited {within:.0f} s until {what}; last seen: {found!r}")
+
+
+def agent(name: str, **spec: object) -> Manifest:
+    """An Agent with the model that repeats its input, in the default store."""
+    return {
+        "apiVersion": "holdfast.dev/v1alpha1",
+        "kind": "Agent",
+        "metadata": {"name": name},
+        "spec": {"model": {"provider": "echo"}} | spec,
+    }
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """One namespace and the objects in it."""
+
+    name: str
+
+    def apply(self, *manifests: Manifest) -> None:
+        """Apply manifests, as a user does."""
+        kubectl("apply", "-n", self.name, "-f", "-", stdin=yaml.safe_dump_all(manifests))
+
+    def get(self, *arguments: str) -> Any:  # noqa: ANN401 - whatever the object is
+        """An object or a list."""
+        return holdfast.get("-n", self.name, *arguments)
+
+    def run(self, *arguments: str, timeout: float = 60) -> str:
+        """Run kubectl here."""
+        return kubectl("-n", self.name, *arguments, timeout=timeout)
+
+    def names(self, kinds: str, selector: str = "") -> set[str]:
+        """`kind/name` of what is there."""
+        return set(self.run("get", kinds, "-o", "name", *(["-l", selector] if selector else [])).split())
+
+    def pods(self, of: str) -> list[Manifest]:
+        """The pods of an Agent that are not on their way out."""
+        found = self.get("pods", "-l", f"holdfast.dev/agent={of}")["items"]
+        return [pod for pod in found if not pod["metadata"].get("deletionTimestamp")]
+
+    def ready(self, name: str, *, within: int = 120) -> None:
+        """Wait until an Agent is Ready."""
+        holdfast.wait_ready(self.name, name, seconds=within)
+
+    def condition(self, name: str, kind: str) -> Manifest:
+        """A condition of an Agent at its present generation; empty while there is none."""
+        found = self.get("agent", name)
+        of_kind = [each for each in found.get("status", {}).get("conditions", []) if each["type"] == kind]
+        current = [each for each in of_kind if each.get("observedGeneration") == found["metadata"]["generation"]]
+        return current[0] if current else {}
+
+    def says(self, name: str, kind: str, reason: str, *, within: float = 90) -> str:
+        """Wait until a condition is False for this reason; returns its message."""
+        last: Manifest = {}
+
+        def probe() -> str | None:
+            nonlocal last
+            last = self.condition(name, kind)
+            return last.get("message") if (last.get("status"), last.get("reason")) == ("False", reason) else None
+
+        try:
+            return eventually(probe, within=within, what=f"{name} says {kind}=False {reason}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; {kind} is {last}") from None
+
+    def children(self, of: str) -> set[str]:
+        """Everything that Holdfast made for an Agent and that is still there."""
+        kinds = "configmaps,serviceaccounts,services,secrets,deployments,replicasets,pods,components,configurations.dapr.io,resiliencies"
+        return self.names(kinds, f"holdfast.dev/agent={of}")
+
+
+@contextmanager
+def new_namespace(prefix: str, *labels: str) -> Iterator[Namespace]:
+    """A namespace of its own, gone afterwards."""
+    name = f"{prefix}-{secrets.token_hex(3)}"
+    kubectl("create", "namespace", name)
+    try:
+        if labels:
+            kubectl("label", "namespace", name, *labels)
+        yield Namespace(name)
+    finally:
+        kubectl("delete", "namespace", name, "--wait=false")
+
+
+@dataclass
+class Caller:
+    """Calls one agent's API with its token through kubectl port-forward, which is made anew when the pod behind it goes."""
+
+    stack: ExitStack
+    namespace: str
+    agent: str
+    token: str = field(init=False)
+    base: str = field(default="", init=False)
+
+    def __post_init__(self) -> None:
+        """Read the token, as a user does."""
+        self.token = holdfast.token(self.namespace, self.agent)
+
+    def attempt(self, path: str, body: Manifest | None = None) -> Manifest | None:
+        """One request; None when nobody answers or the answer is 503 (not connected, stopping)."""
+        try:
+            if not self.base:
+                self.base = self.stack.enter_context(holdfast.port_forward(self.namespace, f"service/{self.agent}", APP_PORT))
+            return request(self.base + path, token=self.token, body=body)[1]
+        except urllib.error.HTTPError as error:
+            if error.code != 503:
+                raise
+            return None
+        except (OSError, Fault):
+            self.base = ""
+            return None
+
+    def start(self, task: str) -> str:
+        """Begin a run; sent again until it is taken, which is safe because the id is ours. Returns the id."""
+        run = f"e2e-{secrets.token_hex(4)}"
+        answer = eventually(lambda: self.attempt("/run", {"task": task, "id": run}), within=60, what="the agent takes a run")
+        assert answer["instance_id"] == run
+        return run
+
+    def ended(self, run: str, *, within: float = 120) -> Manifest:
+        """Wait until a run has ended; returns its view."""
+
+        def probe() -> Manifest | None:
+            found = self.attempt(f"/runs/{run}")
+            return found if found and found["status"] in TERMINAL else None
+
+        return eventually(probe, within=within, what=f"run {run} ends")
+
+
+def request(url: str, *, token: str = "", body: Manifest | None = None, timeout: float = 15) -> tuple[int, Manifest]:
+    """One HTTP request, JSON in and out.
+
+    Raises:
+        urllib.error.HTTPError: the status is 400 or more.
+        OSError: nobody answered.
+    """
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    sent = urllib.request.Request(url, json.dumps(body).encode() if body is not None else None, headers)
+    with urllib.request.urlopen(sent, timeout=timeout) as answer:
+        return answer.status, json.load(answer)
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What the scripted model and its tools were asked, read through the API server."""
+
+    namespace: str
+
+    def calls(self) -> list[Manifest]:
+        """All calls."""
+        path = f"/api/v1/namespaces/{self.namespace}/services/scripted-model:8080/proxy/ledger"
+        found: list[Manifest] = json.loads(kubectl("get", "--raw", path))["calls"]
+        return found
+
+    def model(self, task: str) -> list[Manifest]:
+        """Calls of the model for a task."""
+        return [call for call in self.calls() if call["kind"] == "model" and call["detail"]["task"] == task]
+
+    def tool(self, run: str, name: str) -> list[Manifest]:
+        """Calls of a tool in a run; the key starts with the run's id."""
+        return [call for call in self.calls() if (call["kind"], call["name"]) == ("tool", name) and call["key"].startswith(f"{run}/")]

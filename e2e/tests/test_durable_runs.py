@@ -1,0 +1,115 @@
+"""A run goes on whatever dies in its middle: nothing that had finished is done again, and a tool cut off is asked again under its key.
+
+The trip planner looks for flights (a Python tool), then holds a seat (an HTTP tool that takes ten seconds), then answers.
+"""
+
+import secrets
+import time
+
+import pytest
+
+from e2e import holdfast
+from e2e.holdfast import kubectl
+from e2e.tests.support import Caller, Ledger, Namespace, eventually
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+PLANNER, SLOW_TOOL = "trip-planner", "hold_seat"
+# Quietly signals PID 1 of the container it joins: SIGQUIT ends a Go program at once, without any of its goodbyes.
+CRASH = "import os, signal; os.kill(1, signal.SIGQUIT)"
+
+
+def task() -> str:
+    """The same trip, in words that no other run has: the scripted model tells runs apart by them."""
+    return f"Find me a flight to Paris and hold a seat. ({secrets.token_hex(3)})"
+
+
+def in_the_middle(planner: Caller, ledger: Ledger, text: str) -> str:
+    """Begin a run and wait until the slow tool is at work; returns the run's id."""
+    run = planner.start(text)
+    eventually(lambda: any(not call.get("finished") for call in ledger.tool(run, SLOW_TOOL)), within=60, what=f"{SLOW_TOOL} is at work")
+    return run
+
+
+def assert_answered(planner: Caller, ledger: Ledger, run: str, text: str) -> None:
+    """The answer came, and no call of the model was made twice."""
+    ended = planner.ended(run)
+    assert (ended["status"], ended.get("error")) == ("COMPLETED", None)
+    assert ended["result"]
+    keys = [call["key"] for call in ledger.model(text)]
+    assert len(keys) == len(set(keys)) == 3
+
+
+def pod_of(namespace: Namespace, agent: str) -> str:
+    (pod,) = namespace.pods(agent)
+    return str(pod["metadata"]["name"])
+
+
+def test_a_run_answers_over_http_with_the_token_of_its_secret(planner: Caller, ledger: Ledger) -> None:
+    text = task()
+    run = planner.start(text)
+
+    assert_answered(planner, ledger, run, text)
+    assert len(ledger.tool(run, SLOW_TOOL)) == 1
+
+
+def test_a_pod_that_is_deleted_finishes_its_tool_before_it_goes(planner: Caller, ledger: Ledger, travel: Namespace) -> None:
+    text = task()
+    run = in_the_middle(planner, ledger, text)
+    travel.run("delete", "pod", pod_of(travel, PLANNER), "--wait=false")
+
+    assert_answered(planner, ledger, run, text)
+    assert len(ledger.tool(run, SLOW_TOOL)) == 1
+
+
+def test_a_pod_that_is_killed_is_replaced_and_the_tool_is_asked_again_under_its_key(
+    planner: Caller, ledger: Ledger, travel: Namespace
+) -> None:
+    text = task()
+    run = in_the_middle(planner, ledger, text)
+    killed = time.monotonic()
+    travel.run("delete", "pod", pod_of(travel, PLANNER), "--grace-period=0", "--force", "--wait=false")
+    eventually(lambda: len(ledger.tool(run, SLOW_TOOL)) > 1, within=90, what="the tool is asked again")
+    print(f"measured: pod killed -> tool asked again {time.monotonic() - killed:.1f} s")
+
+    assert_answered(planner, ledger, run, text)
+    assert len({call["key"] for call in ledger.tool(run, SLOW_TOOL)}) == 1
+
+
+def test_a_sidecar_that_crashes_comes_back_and_the_run_goes_on(
+    planner: Caller, ledger: Ledger, travel: Namespace, images: holdfast.Images
+) -> None:
+    text = task()
+    run = in_the_middle(planner, ledger, text)
+    pod = pod_of(travel, PLANNER)
+    crash_sidecar(travel, pod, images.agent)
+
+    assert_answered(planner, ledger, run, text)
+    assert len({call["key"] for call in ledger.tool(run, SLOW_TOOL)}) == 1
+    assert pod_of(travel, PLANNER) == pod
+
+
+def crash_sidecar(namespace: Namespace, pod: str, image: str) -> None:
+    """End daprd of a pod from a container beside it, which shares its processes and its user."""
+
+    def restarts() -> int:
+        statuses = namespace.get("pod", pod)["status"].get("initContainerStatuses", [])
+        return sum(int(status["restartCount"]) for status in statuses if status["name"] == "daprd")
+
+    before = restarts()
+    command = ["debug", pod, f"--image={image}", "--target=daprd", "--profile=restricted", "--quiet", "--attach=false"]
+    namespace.run(*command, "--", "python3", "-c", CRASH)
+    eventually(lambda: restarts() > before, within=30, what="daprd has crashed")
+
+
+def test_the_operator_may_die_at_any_moment_of_a_run(planner: Caller, ledger: Ledger, travel: Namespace) -> None:
+    text = task()
+    run = in_the_middle(planner, ledger, text)
+    kubectl(
+        *("delete", "pod", "-n", holdfast.NAMESPACE, "-l", "app.kubernetes.io/component=operator"),
+        *("--grace-period=0", "--force", "--wait=false"),
+    )
+
+    assert_answered(planner, ledger, run, text)
+    assert len(ledger.tool(run, SLOW_TOOL)) == 1
+    kubectl("rollout", "status", "-n", holdfast.NAMESPACE, "deployment/holdfast", "--timeout=60s", timeout=70)
+    travel.ready(PLANNER)
