@@ -1,6 +1,6 @@
 """A run goes on whatever dies in its middle: nothing that had finished is done again, and a tool cut off is asked again under its key.
 
-The trip planner looks for flights (a Python tool), then holds a seat (an HTTP tool that takes ten seconds), then answers.
+The trip planner looks for flights (a Python tool), then holds a seat (an HTTP tool that takes twelve seconds), then answers.
 """
 
 import secrets
@@ -20,7 +20,7 @@ CRASH = "import os, signal; os.kill(1, signal.SIGQUIT)"
 
 def task() -> str:
     """The same trip, in words that no other run has: the scripted model tells runs apart by them."""
-    return f"Find me a flight to Paris and hold a seat. ({secrets.token_hex(3)})"
+    return f"Plan a weekend in Zagreb ({secrets.token_hex(3)})"
 
 
 def in_the_middle(planner: Caller, ledger: Ledger, text: str) -> str:
