@@ -10,7 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from holdfast_agent import documents, loop
@@ -18,11 +18,12 @@ from holdfast_agent.documents import Document, Head, ModelTurn, ToolCall, ToolOu
 from holdfast_agent.failures import TOOL_ATTEMPTS, clipped, envelope
 from holdfast_agent.flights import Flights
 from holdfast_agent.model import Answer, converse, user_message
+from holdfast_agent.openruns import OpenRuns
 from holdfast_agent.outcome import Failure
 from holdfast_agent.revisions import Revision, RevisionError, Revisions
 from holdfast_agent.segments import segments_of
 from holdfast_agent.sidecar import Sidecar
-from holdfast_agent.store import Store, StoreError
+from holdfast_agent.store import Entry, Store, StoreError
 from holdfast_agent.transcripts import Transcripts
 
 _LOG = logging.getLogger(__name__)
@@ -38,7 +39,16 @@ T = TypeVar("T")
 class Activities:
     """What the workflow calls. Lives on the program's event loop."""
 
-    def __init__(self, *, sidecar: Sidecar, store: Store, revisions: Revisions, flights: Flights, ended: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        *,
+        sidecar: Sidecar,
+        store: Store,
+        revisions: Revisions,
+        flights: Flights,
+        index: OpenRuns,
+        ended: Callable[[str], None],
+    ) -> None:
         """Keep the parts.
 
         Args:
@@ -46,9 +56,11 @@ class Activities:
             store: where documents are.
             revisions: what runs are pinned to.
             flights: one flight per key, and the drain gate.
+            index: of runs that may not have ended.
             ended: told the id of each run that ended here.
         """
-        self._sidecar, self._store, self._revisions, self._flights, self._ended = sidecar, store, revisions, flights, ended
+        self._sidecar, self._store, self._revisions, self._flights = sidecar, store, revisions, flights
+        self._index, self._ended = index, ended
         self._transcripts = Transcripts(store)
 
     def table(self) -> dict[str, Callable[[Input], Awaitable[Output]]]:
@@ -92,6 +104,7 @@ class Activities:
 
     async def _answered(self, key: str, call: Input, work: Callable[[str, Input], Awaitable[Output]]) -> Output:
         attempt = call["attempt"]
+        self._index.add(call["run"])
         try:
             return await work(key, call)
         except StoreError as error:
@@ -111,7 +124,7 @@ class Activities:
         found = await self._store.get_many([at, documents.head_key(run)])
         head = _head(found, run)
         if at in found:
-            return await self._said(ModelTurn.load(found[at].value), call)
+            return await self._said(ModelTurn.load(found[at].value), call, found[documents.head_key(run)])
         refused = _too_late(head, call)
         if refused:
             return envelope(key, refused, call["attempt"])
@@ -130,13 +143,13 @@ class Activities:
         stored = ModelTurn.load(await self._persist(key, turn.dump()))
         extra = {"run": run, "step": key, "seconds": round(time.time() - began, 3), "calls": len(turn.calls), "dropped": answer.dropped}
         _LOG.info("model answered", extra=extra)
-        return await self._said(stored, call)
+        return await self._said(stored, call, found[documents.head_key(run)])
 
-    async def _said(self, turn: ModelTurn, call: Input) -> Output:
+    async def _said(self, turn: ModelTurn, call: Input, head: Entry) -> Output:
         if not turn.calls:
             usage = Usage.load(call["usage"]).plus(turn.usage)
-            await self._end(call["run"], lambda head: head.completed(turn.content, usage, turn.ended))
-        return {"key": turn.key, "calls": [called.name for called in turn.calls], "usage": asdict(turn.usage)}
+            await self._end(call["run"], lambda head: head.completed(turn.content, usage, turn.ended), known=head)
+        return {"key": turn.key, "calls": [called.name for called in turn.calls], "usage": turn.usage.dump()}
 
     async def _tool(self, key: str, call: Input) -> Output:
         run, began = call["run"], time.time()
@@ -189,13 +202,13 @@ class Activities:
         _LOG.warning("run failed: %s", call["error"]["type"], extra={"run": call["run"]})
         return {"key": key}
 
-    async def _end(self, run: str, change: Callable[[Head], Head]) -> None:
+    async def _end(self, run: str, change: Callable[[Head], Head], *, known: Entry | None = None) -> None:
         def ended(document: Document | None) -> Document | None:
             if document is None:
                 raise LookupError(f"the head of run {run!r} is missing from the state store")
             return change(Head.load(document)).dump()
 
-        await self._long(lambda: self._store.update(documents.head_key(run), ended))
+        await self._long(lambda: self._store.update(documents.head_key(run), ended, known=known))
         self._transcripts.forget(run)
         self._ended(run)
 
@@ -214,6 +227,7 @@ class Activities:
 
             try:
                 await self._store.update(documents.head_key(call["run"]), troubled)
+                await self._index.ensure(call["run"])
             except StoreError as error:  # the head only tells people; the answer counts
                 _LOG.warning("the head cannot tell of it: %s", error, extra={"run": call["run"]})
         return answer

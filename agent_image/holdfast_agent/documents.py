@@ -11,7 +11,7 @@ The part after `run/` is the effect's key. Whoever carries it out twice finds th
 """
 
 import re
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, Self
 
 from holdfast_api import names
@@ -70,8 +70,12 @@ class Usage:
 
     def plus(self, other: "Usage") -> "Usage":
         """Both together."""
-        mine, more = asdict(self), asdict(other)
+        mine, more = vars(self), vars(other)
         return Usage(**{name: mine[name] + more[name] for name in mine})
+
+    def dump(self) -> Document:
+        """As JSON-ready data."""
+        return dict(vars(self))
 
     @classmethod
     def load(cls, document: Document | None) -> Self:
@@ -131,7 +135,9 @@ class Head:
 
     def dump(self) -> Document:
         """As JSON-ready data."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        fields = {name: value for name, value in vars(self).items() if value is not None}
+        fields["usage"] = self.usage.dump()
+        return fields | ({"trouble": dict(vars(self.trouble))} if self.trouble else {})
 
     @classmethod
     def load(cls, document: Document) -> Self:
@@ -195,7 +201,7 @@ class ModelTurn:
 
     def dump(self) -> Document:
         """As JSON-ready data."""
-        return asdict(self) | {"calls": [asdict(call) for call in self.calls]}
+        return vars(self) | {"calls": [dict(vars(call)) for call in self.calls], "usage": self.usage.dump()}
 
     @classmethod
     def load(cls, document: Document) -> Self:
@@ -220,7 +226,7 @@ class ToolOutcome:
 
     def dump(self) -> Document:
         """As JSON-ready data."""
-        return asdict(self)
+        return dict(vars(self))
 
     @classmethod
     def load(cls, document: Document) -> Self:

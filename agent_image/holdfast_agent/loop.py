@@ -4,7 +4,7 @@ Everything here must give the same answer when the workflow is replayed, so noth
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
 from holdfast_agent import documents
@@ -48,7 +48,7 @@ class Loop:
 
     def dump(self) -> dict[str, Any]:
         """As JSON-ready data."""
-        return asdict(self)
+        return vars(self) | {"usage": self.usage.dump()}
 
     @classmethod
     def load(cls, document: Mapping[str, Any]) -> Self:
@@ -96,7 +96,7 @@ def model_step(loop: Loop) -> Step:
         MODEL,
         documents.model_key(loop.run, loop.turn),
         MODEL_ATTEMPTS,
-        common | {"segments": loop.segments, "usage": asdict(loop.usage)},
+        common | {"segments": loop.segments, "usage": loop.usage.dump()},
     )
 
 
@@ -111,13 +111,13 @@ def tool_steps(loop: Loop, answer: Result) -> list[Step]:
 
 def pack_step(loop: Loop) -> Step:
     """Put the messages of the turns since the last time into segments."""
-    data = {"run": loop.run, "first": loop.packed + 1, "last": loop.turn - 1, "segments": loop.segments, "usage": asdict(loop.usage)}
+    data = {"run": loop.run, "first": loop.packed + 1, "last": loop.turn - 1, "segments": loop.segments, "usage": loop.usage.dump()}
     return Step(PACK, f"{loop.run}/{loop.turn - 1}/pack", MODEL_ATTEMPTS, data)
 
 
 def finish_step(loop: Loop, error: dict[str, str]) -> Step:
     """Write down that the run failed."""
-    return Step(FINISH, f"{loop.run}/finish", MODEL_ATTEMPTS, {"run": loop.run, "error": error, "usage": asdict(loop.usage)})
+    return Step(FINISH, f"{loop.run}/finish", MODEL_ATTEMPTS, {"run": loop.run, "error": error, "usage": loop.usage.dump()})
 
 
 def judge(step: Step, attempt: int, answer: object) -> Verdict:

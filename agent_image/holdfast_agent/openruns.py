@@ -1,19 +1,25 @@
 """The index of runs that may not have ended: what the janitor looks through. Never Dapr's own list, which scans the whole store.
 
-An entry is written before a run is accepted, together with its head. Each process writes into one shard, picked by its pod's name:
-runs that arrive together share one write, and replicas seldom meet. Entries of ended runs go out with the next write.
+Entries are written behind: a run that ends within a second never gets one, and runs that are begun together share a write. That is
+safe because a run that Dapr has scheduled needs nobody to look after it, but for three cases, and each waits for its entry (`ensure`):
+it could not be scheduled, it is about to wait on a timer (which can be lost with the scheduler's data), or it is found unscheduled.
+
+Each process writes into one shard, picked by its pod's name, so replicas seldom meet. Entries of ended runs go out with a later write.
 """
 
 import asyncio
 import hashlib
+import logging
 import time
 from typing import Final
 
 from holdfast_agent import documents
 from holdfast_agent.documents import Document
-from holdfast_agent.store import Store
+from holdfast_agent.store import Store, StoreError
 
+_LOG = logging.getLogger(__name__)
 SHARDS: Final = 16
+_BEHIND_SECONDS: Final = 1.0
 
 
 class OpenRuns:
@@ -23,38 +29,52 @@ class OpenRuns:
         self._store = store
         self._key = documents.shard_key(int.from_bytes(hashlib.sha256(pod.encode()).digest()[:4]) % SHARDS)
         self._adding: dict[str, float] = {}
+        self._written: set[str] = set()
         self._dropping: set[str] = set()
-        self._writer: asyncio.Task[None] | None = None
-        self._next: asyncio.Task[None] | None = None
+        self._writing = asyncio.Lock()
+        self._behind: asyncio.Task[None] | None = None
 
-    async def add(self, run: str) -> None:
-        """Return when the entry is stored.
+    def add(self, run: str) -> None:
+        """The run is worked on here; it gets an entry if it lasts."""
+        if run not in self._written:
+            self._adding.setdefault(run, time.time())
+            if self._behind is None or self._behind.done():
+                self._behind = asyncio.ensure_future(self._write_behind())
+
+    async def ensure(self, run: str) -> None:
+        """Return when the run's entry is stored.
 
         Raises:
             StoreError: it is not.
         """
-        self._adding[run] = time.time()
-        if self._next is None:
-            self._next = asyncio.ensure_future(self._write_after(self._writer))
-        await asyncio.shield(self._next)
+        self.add(run)
+        await self.flush()
 
     def drop(self, run: str) -> None:
-        """The run has ended; its entry goes out some time."""
-        self._dropping.add(run)
+        """The run has ended."""
+        if self._adding.pop(run, None) is None:
+            self._dropping.add(run)
 
     async def flush(self) -> None:
-        """Write what waits to go out.
+        """Write what waits to go in or out.
 
         Raises:
             StoreError: the store does not answer.
         """
-        if self._dropping:
-            if self._next is None:
-                self._next = asyncio.ensure_future(self._write_after(self._writer))
-            await asyncio.shield(self._next)
+        async with self._writing:
+            adding, dropping = self._adding, self._dropping
+            if not adding and not dropping:
+                return
+            self._adding, self._dropping = {}, set()
+            try:
+                await self._store.update(self._key, lambda document: _changed(document, adding, dropping))
+            except StoreError:
+                self._adding, self._dropping = adding | self._adding, dropping | self._dropping
+                raise
+            self._written = (self._written | adding.keys()) - dropping
 
     async def all(self) -> dict[str, float]:
-        """Run -> when its entry was written (seconds since the epoch), over all replicas.
+        """Run -> when its entry was made (seconds since the epoch), over all replicas.
 
         Raises:
             StoreError: the store does not answer.
@@ -75,15 +95,16 @@ class OpenRuns:
             gone = runs & entry.value["runs"].keys()
             if gone:
                 await self._store.update(key, lambda document, gone=gone: _changed(document, {}, gone))  # type: ignore[misc]
+        self._written -= runs
 
-    async def _write_after(self, earlier: "asyncio.Task[None] | None") -> None:
-        """One write for all who asked while the earlier one was under way."""
-        if earlier is not None:
-            await asyncio.wait([earlier])
-        self._writer, self._next = self._next, None
-        adding, self._adding = self._adding, {}
-        dropping, self._dropping = self._dropping, set()
-        await self._store.update(self._key, lambda document: _changed(document, adding, dropping))
+    async def _write_behind(self) -> None:
+        while self._adding:
+            await asyncio.sleep(_BEHIND_SECONDS)
+            try:
+                if self._adding:
+                    await self.flush()
+            except StoreError as error:
+                _LOG.warning("the index of open runs cannot be written yet: %s", error)
 
 
 def _changed(document: Document | None, adding: dict[str, float], dropping: set[str]) -> Document:

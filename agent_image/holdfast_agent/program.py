@@ -95,7 +95,7 @@ class Program:
         def ended(run: str) -> None:
             runs.ended(run)
 
-        activities = Activities(sidecar=sidecar, store=store, revisions=revisions, flights=self._flights, ended=ended)
+        activities = Activities(sidecar=sidecar, store=store, revisions=revisions, flights=self._flights, index=index, ended=ended)
         self._engine = engine = Engine(sidecar, name=WORKFLOW, workflow=agent, activities=activities.table())
         stack.push_async_callback(engine.close)
         runs = Runs(store=store, engine=engine, revisions=revisions, index=index, overdue_seconds=self._overdue_seconds)

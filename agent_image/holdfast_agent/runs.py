@@ -22,6 +22,7 @@ from holdfast_agent.store import Store
 _LOG = logging.getLogger(__name__)
 _POLL_SECONDS: Final = 0.4
 _GRACE_SECONDS: Final = 60.0
+_MEND_AFTER_SECONDS: Final = 5.0
 _CONCURRENCY: Final = 8
 
 
@@ -67,9 +68,7 @@ class Runs:
             created=now,
             deadline=now + config.limits.run_timeout_seconds,
         )
-        (document, created), _ = await asyncio.gather(
-            self._store.create(documents.head_key(head.id), head.dump()), self._index.add(head.id)
-        )
+        document, created = await self._store.create(documents.head_key(head.id), head.dump())
         stored = Head.load(document)
         if stored.digest != head.digest:
             raise ConflictError(head.id)
@@ -85,6 +84,15 @@ class Runs:
         """
         entry = await self._store.get(documents.head_key(run))
         return Head.load(entry.value) if entry else None
+
+    async def mend(self, head: Head) -> None:
+        """Schedule a run that stands unscheduled: its process died between the head and the scheduling, so nobody was told of it.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        if not head.terminal and time.time() > head.created + _MEND_AFTER_SECONDS:
+            await self._ensure_scheduled(head, known_new=False)
 
     async def wait(self, head: Head, seconds: float) -> Head:
         """The run's head once it has ended, or as it is after `seconds`.
@@ -177,6 +185,7 @@ class Runs:
             if known_new or await self._engine.instance(head.id) is None:
                 await self._schedule(head)
         except EngineError as error:
+            await self._index.ensure(head.id)
             _LOG.warning("accepted, to be scheduled later: %s", error, extra={"run": head.id})
 
     async def _schedule(self, head: Head) -> None:

@@ -105,6 +105,8 @@ class Server:
         if head.terminal:
             return _json(views.run(head, [], {}))
         turns, outcomes = await runs.turns(head.id, head.packed + 1, head.packed + documents.TURNS_PER_GENERATION)
+        if not turns and not head.packed:
+            await runs.mend(head)
         return _json(views.run(head, turns, outcomes))
 
     async def _get_steps(self, request: web.Request) -> web.Response:

@@ -110,13 +110,16 @@ class Store:
 
         return await self._patiently("create", key, attempt)
 
-    async def update(self, key: str, change: Callable[[Document | None], Document | None]) -> Document | None:
+    async def update(
+        self, key: str, change: Callable[[Document | None], Document | None], *, known: Entry | None = None
+    ) -> Document | None:
         """Read, change and write back until nobody was in between.
 
         Args:
             key: where the document is.
             change: gets the stored document (None: there is none) and returns what shall stand, or None to leave all as it is. It may
                 be called several times and must not change its argument.
+            known: what was read a moment ago, to save reading it again. If it is outdated, the store says so.
 
         Returns:
             What stands now.
@@ -125,11 +128,11 @@ class Store:
             StoreError: the store does not answer, or others kept winning.
         """
         async with self._locks.setdefault(key, asyncio.Lock()):
-            return await self._patiently("update", key, lambda: self._exchange(key, change))
+            return await self._patiently("update", key, lambda: self._exchange(key, change, known))
 
-    async def _exchange(self, key: str, change: Callable[[Document | None], Document | None]) -> Document | None:
-        for _ in range(_RIVALS):
-            entry = await self.get(key)
+    async def _exchange(self, key: str, change: Callable[[Document | None], Document | None], known: Entry | None) -> Document | None:
+        for tried in range(_RIVALS):
+            entry = known if known and tried == 0 else await self.get(key)
             wanted = change(entry.value if entry else None)
             if wanted is None or (entry and wanted == entry.value):
                 return entry.value if entry else None

@@ -1,6 +1,5 @@
 """Runs that nobody else would carry on are found and looked after: not scheduled, timer lost, ended behind our back."""
 
-import asyncio
 import shutil
 import time
 
@@ -8,8 +7,8 @@ import aiohttp
 import pytest
 from dapr.conf import settings
 
-from holdfast_agent.documents import Head, head_key, task_digest
-from holdfast_agent.openruns import OpenRuns
+from holdfast_agent.documents import Head, head_key, shard_key, task_digest
+from holdfast_agent.openruns import SHARDS, OpenRuns
 from holdfast_agent.sidecar import Sidecar
 from holdfast_agent.store import Store
 
@@ -51,7 +50,7 @@ async def test_a_run_whose_process_died_before_scheduling_it_is_scheduled(stage,
     revision = (await here.agent.ask("first"))["revision"]
     store = store_of(here.dapr)
     await store.create(head_key("orphan"), _head("orphan", "go", revision=revision, at=time.time() - 5).dump())
-    await OpenRuns(store, pod="gone").add("orphan")
+    await OpenRuns(store, pod="gone").ensure("orphan")
     assert (await here.agent.ended("orphan"))["result"] == "hello"
 
 
@@ -112,11 +111,31 @@ async def test_runs_that_arrive_together_share_writes_and_are_all_there(start_da
             return await super().update(key, change)
 
     index = OpenRuns(Counting(store._sidecar, "state"), pod="a")
-    await asyncio.gather(*(index.add(f"run-{number}") for number in range(50)))
+    for number in range(49):
+        index.add(f"run-{number}")
+    await index.ensure("run-49")
     assert set(await index.all()) == {f"run-{number}" for number in range(50)}
-    assert len(writes) <= 2
+    assert len(writes) == 1
     index.drop("run-0")
     await index.flush()
     assert len(await index.all()) == 49
     await OpenRuns(store, pod="b").forget({"run-1", "run-2"})
     assert len(await index.all()) == 47
+
+
+async def test_a_run_that_ends_at_once_costs_no_entry(start_dapr, sqlite_component, store_of):
+    store = store_of(await start_dapr([sqlite_component]))
+    index = OpenRuns(store, pod="a")
+    index.add("quick")
+    index.drop("quick")
+    await index.flush()
+    assert await index.all() == {}
+    assert not await store.get_many(shard_key(shard) for shard in range(SHARDS))
+
+
+async def test_a_run_that_nobody_scheduled_or_indexed_is_mended_when_it_is_looked_at(stage, store_of):
+    here = await stage({"rules": [{"turns": [{"answer": "hello"}]}]})
+    revision = (await here.agent.ask("first"))["revision"]
+    head = _head("zombie", "go", revision=revision, at=time.time() - 6)
+    await store_of(here.dapr).create(head_key("zombie"), head.dump())
+    assert (await here.agent.ended("zombie"))["result"] == "hello"
