@@ -219,12 +219,12 @@ def test_a_file_that_is_no_ledger_is_refused_untouched(tmp_path):
     [
         ("rules: [", "is no YAML"),
         ("rules: 3", "rules: "),
-        ("rules: [{task: '(', turns: [{answer: x}]}]", "rules[0].task: Value error, '(' is no regular expression"),
+        ("rules: [{task: '(', turns: [{answer: x}]}]", "rules[0].task: '(' is no regular expression"),
         (
             "rules: [{turns: [{answer: x, toolCalls: [{name: t}]}]}]",
-            "rules[0].turns[0]: Value error, give exactly one of toolCalls and answer",
+            "rules[0].turns[0]: give exactly one of toolCalls and answer",
         ),
-        ("rules: [{turns: [{answer: x, latency: soon}]}]", "turns[0].latency: Value error, 'soon' is not a duration"),
+        ("rules: [{turns: [{answer: x, latency: soon}]}]", "turns[0].latency: 'soon' is not a duration"),
         ("rules: [{turns: [{answer: x, faults: [{status: 500, hang: 1s}]}]}]", "exactly one of status, hang and garbage"),
         ("rules: [{turns: [{answr: x}]}]", "answr: Extra inputs"),
     ],

@@ -159,7 +159,9 @@ def parse(text: str) -> Script:
     try:
         return Script.model_validate(data)
     except ValidationError as error:
-        raise ScriptError("; ".join(f"{_where(one['loc'])}{one['msg']}" for one in error.errors()[:5])) from None
+        raise ScriptError(
+            "; ".join(f"{_where(one['loc'])}{one['msg'].removeprefix('Value error, ')}" for one in error.errors()[:5])
+        ) from None
 
 
 def _where(location: tuple[int | str, ...]) -> str:

@@ -1,0 +1,62 @@
+"""The steps of a run as lines for people. Pure but for remembering what was said."""
+
+from typing import Any
+
+_MAX_TEXT = 100
+
+View = dict[str, Any]
+
+
+class Timeline:
+    """Turns snapshots of a run's steps into the lines that are new in them."""
+
+    def __init__(self) -> None:
+        """Begin with nothing said."""
+        self._said: dict[str, str] = {}
+        self._turn = 1
+
+    @property
+    def turn(self) -> int:
+        """The last turn in which the model has answered: what is before it cannot change any more."""
+        return self._turn
+
+    def news(self, steps: list[View]) -> list[str]:
+        """Lines for the steps that are new, or have another status than before.
+
+        That the model is thinking is not worth a line: it always is when nothing else goes on.
+        """
+        lines = []
+        for step in steps:
+            if self._said.get(step["key"]) != step["status"]:
+                self._said[step["key"]] = step["status"]
+                lines += [] if step["kind"] == "model" and step["status"] == "running" else [line(step)]
+        answered = [step["turn"] for step in steps if step["kind"] == "model" and step["status"] == "completed"]
+        self._turn = max([self._turn, *answered])
+        return lines
+
+
+def line(step: View) -> str:
+    """One step on one line: turn, mark, kind, name, time, and what it asked or gave."""
+    mark = {"completed": "✓", "failed": "✗", "running": "…", "retrying": "↻"}.get(step["status"], "·")
+    seconds = f"{step['seconds']:.1f}s" if "seconds" in step else ""
+    attempt = f"attempt {step['attempt']}" if step.get("attempt", 1) > 1 else ""
+    words = [f"{step['turn']:>3}", mark, f"{step['kind']:<5}", _what(step), seconds, attempt, _outcome(step)]
+    return "  ".join(word for word in words if word)
+
+
+def _what(step: View) -> str:
+    return f"{step['name']}({excerpt(step.get('arguments', ''))})" if step["kind"] == "tool" else str(step["name"])
+
+
+def _outcome(step: View) -> str:
+    if step["status"] in {"running", "retrying"}:
+        return str(step["status"])
+    asked = ", ".join(step.get("calls") or [])
+    given = f"→ {asked}" if asked else f"→ {excerpt(step.get('output') or '')}"
+    return given.rstrip("→ ")
+
+
+def excerpt(text: str) -> str:
+    """The beginning of a text on one line."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= _MAX_TEXT else flat[: _MAX_TEXT - 1] + "…"

@@ -1,0 +1,139 @@
+"""What daprd reads here: the same Components and Resiliency as in a cluster, on SQLite."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from holdfast_agent.local.documents import Documents
+from holdfast_agent.local.faults import LocalError
+from holdfast_api import conditions, dapr, names
+from holdfast_api.config import AgentConfig
+from holdfast_api.defaults import AgentDefaults
+from holdfast_api.resolve import Refused, Resolved, resolve
+from holdfast_api.v1alpha1 import Agent, ComponentMetadata, SecretKeyRef, State
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an Agent comes to on this machine.
+
+    Attributes:
+        resolved: as in a cluster, on the store here.
+        resources: documents for daprd's folder.
+        sidecar_secrets: all Secret keys that daprd needs.
+        notes: what is different from a cluster, for people.
+    """
+
+    resolved: Resolved
+    resources: tuple[dict[str, Any], ...]
+    sidecar_secrets: tuple[SecretKeyRef, ...]
+    notes: tuple[str, ...]
+
+
+def plan(documents: Documents, database: Path) -> Plan:
+    """Resolve an Agent with its state in a file.
+
+    Raises:
+        LocalError: it cannot be carried out as it is written.
+    """
+    agent, notes = _on_this_machine(documents.agent)
+    metadata = [ComponentMetadata(name="connectionString", value=str(database)), ComponentMetadata(name="busyTimeout", value="10s")]
+    defaults = AgentDefaults(state=State(type="state.sqlite", metadata=metadata))
+    try:
+        resolved = resolve(agent, defaults, documents.config_maps)
+    except Refused as refused:
+        if refused.reason == conditions.MODEL_MISSING:
+            raise LocalError("spec.model is missing: set it; a default of the operator is known in its cluster only") from None
+        raise LocalError(refused.message) from None
+    name = agent.metadata.name
+    made = [dapr.component(component, spec, app_id=name) for component, spec in resolved.components.items()]
+    secrets = list(resolved.sidecar_secrets)
+    for component in resolved.existing_components:
+        if component not in documents.components:
+            raise LocalError(
+                f"Component {component!r}, which the Agent names, is not in the files: put it there, or use spec.model.provider"
+            )
+        made.append(_own_component(documents.components[component], secrets))
+    return Plan(resolved, (*made, _resiliency(resolved.config)), tuple(dict.fromkeys(secrets)), tuple(notes))
+
+
+def write(resources: tuple[dict[str, Any], ...], folder: Path) -> None:
+    """Put the documents into a folder, which then holds nothing else."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for document in resources:
+        path = folder / f"{document['kind'].lower()}-{document['metadata']['name']}.yaml"
+        path.write_text(yaml.safe_dump(document, sort_keys=False))
+
+
+def configuration() -> dict[str, Any]:
+    """`spec` of the Configuration: the allow-list of a cluster. Access control needs mTLS, and here only we can call."""
+    return {"api": dapr.api_spec(), "tracing": {"samplingRate": "0"}}
+
+
+def redirected(agent: Agent, *, endpoint: str | None, mappings: dict[str, str]) -> Agent:
+    """The Agent with addresses that exist here: names inside a cluster mean nothing outside.
+
+    Args:
+        agent: as it is written.
+        endpoint: base URL of the model; None to keep it.
+        mappings: beginning of a URL -> what to put in its place, for the model and all HTTP tools.
+
+    Raises:
+        LocalError: there is no endpoint to set.
+    """
+    spec = agent.spec
+    model = spec.model
+    if endpoint and (model is None or not model.provider):
+        raise LocalError("--endpoint needs spec.model.provider: the endpoint of a Component stands in the Component")
+    if model and (endpoint or model.endpoint):
+        model = model.model_copy(update={"endpoint": endpoint or _mapped(model.endpoint or "", mappings)})
+    tools = [
+        tool.model_copy(update={"http": tool.http.model_copy(update={"url": _mapped(tool.http.url, mappings)})}) if tool.http else tool
+        for tool in spec.tools
+    ]
+    return agent.model_copy(update={"spec": spec.model_copy(update={"model": model, "tools": tools})})
+
+
+def _mapped(url: str, mappings: dict[str, str]) -> str:
+    for beginning, instead in mappings.items():
+        if url.startswith(beginning):
+            return instead + url.removeprefix(beginning)
+    return url
+
+
+def _on_this_machine(agent: Agent) -> tuple[Agent, list[str]]:
+    """Without what only a cluster has."""
+    spec, notes = agent.spec, []
+    if spec.state or spec.memory:
+        notes.append("spec.state and spec.memory are not used here: everything is in one SQLite file")
+    if spec.volumes or spec.volume_mounts:
+        notes.append("spec.volumes are not mounted here")
+    if spec.suspend:
+        notes.append("spec.suspend is not heeded here")
+    return agent.model_copy(update={"spec": spec.model_copy(update={"state": None, "memory": None})}), notes
+
+
+def _resiliency(config: AgentConfig) -> dict[str, Any]:
+    return {
+        "apiVersion": "dapr.io/v1alpha1",
+        "kind": "Resiliency",
+        "metadata": {"name": config.name},
+        "scopes": [config.name],
+        "spec": dapr.resiliency_spec(config.model),
+    }
+
+
+def _own_component(document: dict[str, Any], secrets: list[SecretKeyRef]) -> dict[str, Any]:
+    """A Component of the user's, its Secrets taken from the environment: there is no secret store here."""
+    entries = []
+    for entry in document.get("spec", {}).get("metadata") or []:
+        if ref := entry.get("secretKeyRef"):
+            secrets.append(SecretKeyRef(name=ref["name"], key=ref.get("key") or ref["name"]))
+            entries.append({"name": entry["name"], "envRef": names.secret_env(secrets[-1].name, secrets[-1].key)})
+        else:
+            entries.append(entry)
+    return {key: value for key, value in document.items() if key != "auth"} | {"spec": document.get("spec", {}) | {"metadata": entries}}

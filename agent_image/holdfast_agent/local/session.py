@@ -1,0 +1,118 @@
+"""Everything that an agent needs here, started together and ended in order: the agent first, then daprd, then what serves daprd."""
+
+import contextlib
+import json
+import os
+import secrets
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast_agent.local import environment, manifests
+from holdfast_agent.local.binaries import find
+from holdfast_agent.local.client import AgentClient
+from holdfast_agent.local.documents import Documents
+from holdfast_agent.local.faults import LocalError
+from holdfast_agent.local.manifests import Plan
+from holdfast_agent.local.ports import free_ports
+from holdfast_agent.local.process import Process
+from holdfast_agent.local.processes import DaprOptions, DaprProcesses
+from holdfast_agent.local.workspace import Workspace
+from holdfast_api import names
+
+_READY_SECONDS = 90.0
+_SPARE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Session:
+    """A running agent.
+
+    Attributes:
+        client: its HTTP API.
+        agent: its process.
+        dapr: the others.
+    """
+
+    client: AgentClient
+    agent: Process
+    dapr: DaprProcesses
+
+    def check(self) -> None:
+        """Tell when something died that should live.
+
+        Raises:
+            LocalError: which one, with the end of its log.
+        """
+        for process in (self.agent, *self.dapr.processes.values()):
+            if not process.running:
+                raise LocalError(f"{process.name} ended with code {process.exit_code}:\n{process.tail()}")
+
+
+@contextlib.asynccontextmanager
+async def running(
+    documents: Documents, workspace: Workspace, environ: Mapping[str, str], say: Callable[[str], None]
+) -> AsyncIterator[Session]:
+    """Start an agent and all it needs; ready when entered, ended when left.
+
+    Raises:
+        LocalError: something is missing, or does not start.
+    """
+    plan = manifests.plan(documents, workspace.folder / "state.db")
+    sidecar_secrets = environment.secret_environ(plan.sidecar_secrets, documents, environ)
+    tool_secrets = environment.secret_environ(plan.resolved.container_secrets, documents, environ)
+    binaries = find(environ, Path.home())
+    for note in plan.notes:
+        say(f"note: {note}")
+    async with contextlib.AsyncExitStack() as stack:
+        lock = await stack.enter_async_context(workspace.processes_lock(say))
+        manifests.write(plan.resources, workspace.folder / "resources")
+        (port,) = free_ports(1)
+        dapr = DaprProcesses(
+            DaprOptions(
+                binaries=binaries,
+                folder=workspace.folder,
+                app_id=plan.resolved.config.name,
+                resources=workspace.folder / "resources",
+                app_port=port,
+                api_token=secrets.token_urlsafe(32),
+                app_token=secrets.token_urlsafe(32),
+                environ=sidecar_secrets | {"NAMESPACE": documents.agent.metadata.namespace},
+                configuration=manifests.configuration(),
+                keep_open=(lock,),
+            )
+        )
+        await stack.enter_async_context(dapr)
+        agent = _agent(plan, documents, workspace, environ, tool_secrets | dapr.app_environ, port=port, lock=lock)
+        stack.push_async_callback(agent.stop, grace=_grace(plan))
+        agent.start()
+        client = await stack.enter_async_context(AgentClient(f"http://127.0.0.1:{port}", dapr.app_environ[names.ENV_APP_TOKEN]))
+        await agent.until(client.ready, within=_READY_SECONDS)
+        yield Session(client, agent, dapr)
+
+
+def _agent(
+    plan: Plan, documents: Documents, workspace: Workspace, environ: Mapping[str, str], own: Mapping[str, str], *, port: int, lock: int
+) -> Process:
+    config = workspace.folder / "agent.json"
+    config.write_text(json.dumps(plan.resolved.config.document(), ensure_ascii=False))
+    return Process(
+        "the agent",
+        [sys.executable, "-m", "holdfast_agent", "serve", "--host", "127.0.0.1", "--port", str(port)],
+        env=environment.base(environ) | environment.container_environ(documents) | dict(own) | {names.ENV_CONFIG: str(config)},
+        log=workspace.folder / "logs" / "agent.log",
+        cwd=workspace.folder,
+        keep_open=(lock,),
+    )
+
+
+def _grace(plan: Plan) -> float:
+    """As long as the longest call that may be in flight: what is broken off would have to be made again."""
+    config = plan.resolved.config
+    return max([config.model.timeout_seconds, *(tool.timeout_seconds for tool in config.tools)]) + _SPARE_SECONDS
+
+
+def new_run_id() -> str:
+    """An id that sorts by nothing and is short enough to type."""
+    return f"run-{os.urandom(4).hex()}"

@@ -1,0 +1,122 @@
+"""The folder that holds everything of one agent here: state, Dapr's data, logs, and which runs were asked for.
+
+state.db             runs and their documents (SQLite)
+scheduler/           what wakes workflows; as much a part of the state as the database
+resources/           Components and Resiliency that daprd reads, written anew at each start
+configuration.yaml   as above
+agent.json           the resolved AgentConfig
+runs.json            ids and tasks of the last runs, so that the same command goes on with an unfinished one
+logs/                of every process
+run.lock             held by the command
+processes.lock       held by every process that the command started, until the last of them is gone
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from holdfast_agent.local.faults import LocalError
+
+_KEPT_RUNS = 100
+_POLL_SECONDS = 0.1
+_LEFTOVER_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class AskedRun:
+    """A run that the command asked for."""
+
+    id: str
+    task: str
+    ended: bool = False
+
+
+def default_folder(agent: str, environ: Mapping[str, str], home: Path) -> Path:
+    """Where an agent's folder is unless the user says otherwise."""
+    return Path(environ.get("XDG_STATE_HOME") or home / ".local" / "state") / "holdfast" / agent
+
+
+class Workspace:
+    """The folder, and who may use it."""
+
+    def __init__(self, folder: Path) -> None:
+        """Make the folder, for this user only.
+
+        Raises:
+            LocalError: it cannot be made.
+        """
+        self.folder = folder.absolute()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise LocalError(f"the folder {folder} cannot be made: {error}: choose another with --state-dir") from None
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other commands out while the block lasts.
+
+        Raises:
+            LocalError: another one is in.
+        """
+        with (self.folder / "run.lock").open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                lock.seek(0)
+                holder = lock.read().strip() or "another process"
+                raise LocalError(
+                    f"this agent is already running here (process {holder}, folder {self.folder}): wait for it, end it, or use another "
+                    "--state-dir, which has its own runs"
+                ) from None
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+            yield
+
+    @contextlib.asynccontextmanager
+    async def processes_lock(self, say: Callable[[str], None]) -> AsyncIterator[int]:
+        """A descriptor for every process to inherit; entered only when all that an earlier command left behind are gone.
+
+        Raises:
+            LocalError: they do not go.
+        """
+        with (self.folder / "processes.lock").open("a") as lock:
+            for attempt in range(int(_LEFTOVER_SECONDS / _POLL_SECONDS)):
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except OSError:
+                    if attempt == 1:
+                        say("waiting for the processes of an earlier run to end")
+                    await asyncio.sleep(_POLL_SECONDS)
+            else:
+                raise LocalError(f"processes of an earlier run do not end: see `fuser {self.folder / 'processes.lock'}`")
+            yield lock.fileno()
+
+    def runs(self) -> list[AskedRun]:
+        """The last runs, oldest first."""
+        try:
+            return [AskedRun(**entry) for entry in json.loads((self.folder / "runs.json").read_text())]
+        except FileNotFoundError:
+            return []
+        except (ValueError, TypeError) as error:
+            raise LocalError(f"{self.folder / 'runs.json'} is damaged ({error}): remove it; runs can then be resumed by their id") from None
+
+    def unfinished(self, task: str | None = None) -> AskedRun | None:
+        """The last run that has not ended, of this task when one is given."""
+        return next((run for run in reversed(self.runs()) if not run.ended and task in {None, run.task}), None)
+
+    def remember(self, run: AskedRun) -> None:
+        """Write a run down, in place of what was known of it; on the disk when this returns."""
+        runs = [known for known in self.runs() if known.id != run.id]
+        fresh = self.folder / "runs.json.new"
+        with fresh.open("w") as file:
+            json.dump([asdict(each) for each in [*runs, run][-_KEPT_RUNS:]], file, ensure_ascii=False, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self.folder / "runs.json")
