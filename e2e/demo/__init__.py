@@ -1,7 +1,6 @@
 """`make demo`: an agent whose process is killed in the middle of its work, and the proof that nothing was lost or paid for twice.
 
 proof     ledgers -> table and verdict (pure)
-watch     the steps of a run as they happen, on the screen
 cluster   the demo in a kind cluster: the pod is deleted
-local     the same with processes of this machine: the agent is killed
+local     the same with processes of this machine: everything is killed, and the same command typed again
 """

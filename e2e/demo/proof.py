@@ -1,6 +1,6 @@
 """From the model's and the tool's own records to the table and the verdict. Pure.
 
-The scripted model server writes down every request before it answers it, and nobody kills that server. A model call is told by the hash of its
+The scripted model server writes down every request before it answers, and nobody kills that server. A model call is told by the hash of its
 messages, a tool call by its Idempotency-Key. What counts is therefore what really arrived, not what the agent believes.
 """
 
