@@ -24,6 +24,7 @@ from e2e.holdfast import ROOT
 
 CLAIM = "everything was killed in the middle, the same command gave the answer, nothing that had finished was done again"
 RUN_SECONDS, KILL_SECONDS = 240.0, 120.0
+SHOWN_SECONDS = 1.0  # so that the screen shows the call before the kill
 
 
 def show(here: Places) -> list[str]:
@@ -92,6 +93,7 @@ def _when_at_work(url: str, command: "subprocess.Popen[bytes]") -> int:
     while time.monotonic() < deadline and command.poll() is None:
         calls = request(f"{url}/ledger")["calls"]
         if any(one["name"] == SLOW_TOOL and not one.get("finished") for one in calls):
+            time.sleep(SHOWN_SECONDS)
             return int(calls[-1]["number"])
         time.sleep(0.2)
     shell.end_group(command)
