@@ -1,6 +1,7 @@
 """Dapr in the cluster, from its own chart by Helm."""
 
 import json
+import time
 from pathlib import Path
 
 from e2e.cluster import shell, tools
@@ -12,6 +13,7 @@ from e2e.cluster.progress import step
 VALUES = Path(__file__).parent / "dapr" / "values.yaml"
 NAMESPACE = "dapr-system"
 RELEASE = "dapr"
+READY_SECONDS = 90
 
 
 def label(version: str) -> str:
@@ -19,13 +21,13 @@ def label(version: str) -> str:
     return digest(version, VALUES.read_bytes(), Path(__file__).read_bytes())
 
 
-def installed(releases: str, wanted: str) -> bool:
-    """Read `helm list -o json`: is the release there, complete, and made from the same?"""
+def installed(release: str, wanted: str) -> bool:
+    """Read `helm status -o json`: is the release complete, and made from the same?"""
     try:
-        found = json.loads(releases or "[]")
-    except ValueError:
+        info = json.loads(release)["info"]
+    except (ValueError, KeyError):
         return False
-    return any(one.get("name") == RELEASE and one.get("status") == "deployed" and wanted in one.get("description", "") for one in found)
+    return info.get("status") == "deployed" and wanted in info.get("description", "")
 
 
 def provide(here: Places, kubeconfig: Path) -> None:
@@ -34,8 +36,12 @@ def provide(here: Places, kubeconfig: Path) -> None:
     helm = tools.find(here, "helm", "helm")
     where: shell.Words = ["--namespace", NAMESPACE, "--kubeconfig", kubeconfig]
     wanted = label(version)
-    if installed(shell.ask([helm, "list", *where, "-o", "json"]), wanted) and _ready(here, kubeconfig):
-        return
+    if installed(shell.ask([helm, "status", RELEASE, *where, "-o", "json"]), wanted):
+        # after a restart of the node its pods take a while; only if they do not come back is it installed again
+        with step("wait for Dapr") as waiting:
+            if _becomes_ready(here, kubeconfig):
+                return
+            waiting.note = "it does not come back: installing again"
     log = here.log("dapr")
     log.unlink(missing_ok=True)
     folder = here.state / "dapr"
@@ -51,8 +57,17 @@ def provide(here: Places, kubeconfig: Path) -> None:
         argv += ["--force-conflicts", "--wait", "--timeout", "5m"]
         fix = f"kubectl --kubeconfig {kubeconfig} -n {NAMESPACE} get pods,events"
         shell.run(argv, log, timeout=330, fix=fix)
-        if not _ready(here, kubeconfig):
+        if not _becomes_ready(here, kubeconfig):
             raise Fault("Dapr is installed, but not all of it runs", log=log, fix=fix)
+
+
+def _becomes_ready(here: Places, kubeconfig: Path) -> bool:
+    deadline = time.monotonic() + READY_SECONDS
+    while not _ready(here, kubeconfig):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.5)
+    return True
 
 
 def _ready(here: Places, kubeconfig: Path) -> bool:

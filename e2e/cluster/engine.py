@@ -26,6 +26,7 @@ RUN = Path("/run") / NAME
 SOCKET = RUN / "docker.sock"
 START_SECONDS = 60
 STOP_SECONDS = 30
+PROGRAMS = ("dockerd", "docker", "iptables", "nft")
 ROOT_FIX = "run as root, or start Docker and give yourself access to it (docker info must work)"
 
 
@@ -79,7 +80,7 @@ def join(here: Places) -> Engine:
         return found
     if os.geteuid() != 0:
         raise Fault("no Docker answers, and only root can start one", fix=ROOT_FIX)
-    packages.provide(here, ["dockerd", "docker", "iptables"])
+    packages.provide(here, list(PROGRAMS))
     with locked(RUN / "lock", "starting the engine"):
         found = find()
         if found is None or not found.own:

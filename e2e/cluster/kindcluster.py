@@ -71,7 +71,10 @@ def provide(here: Places, engine: Engine, image: str) -> None:
 
 def _mend(here: Places, engine: Engine) -> bool:
     node = f"{here.name}-control-plane"
-    with step("use the cluster that is there", here.log("kind")):
+    with step("use the cluster that is there", here.log("kind")) as running_step:
+        if not _complete(here, engine):
+            running_step.note = "it was never finished"
+            return False
         if healthy(here):
             return True
         # after a reboot, or a kill of the engine, the node is there but stopped
@@ -86,6 +89,16 @@ def _mend(here: Places, engine: Engine) -> bool:
     return False
 
 
+def _marker(here: Places) -> Path:
+    return here.state / "created"
+
+
+def _complete(here: Places, engine: Engine) -> bool:
+    """Tell whether kind finished making this very node: one that was killed on its way leaves a node that serves, without storage."""
+    node = engine.ask("container", "inspect", "--format", "{{.Id}}", f"{here.name}-control-plane")
+    return bool(node) and _marker(here).exists() and _marker(here).read_text() == node
+
+
 def _wait(here: Places) -> bool:
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
@@ -98,6 +111,7 @@ def _wait(here: Places) -> bool:
 def _create(here: Places, engine: Engine, image: str) -> None:
     log = here.log("kind")
     log.unlink(missing_ok=True)
+    _marker(here).unlink(missing_ok=True)
     config = here.state / "kind.yaml"
     parts = config_files(machine(), own_image=bool(image))
     config.write_text("\n".join((DATA / part).read_text() for part in parts))
@@ -111,6 +125,7 @@ def _create(here: Places, engine: Engine, image: str) -> None:
         here.kubeconfig.chmod(0o600)
         if not healthy(here) and not _wait(here):
             raise Fault("the cluster did not become ready", log=log, fix=fix)
+        _marker(here).write_text(engine.ask("container", "inspect", "--format", "{{.Id}}", f"{here.name}-control-plane"))
 
 
 def delete(here: Places, engine: Engine) -> None:

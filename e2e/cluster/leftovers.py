@@ -178,8 +178,7 @@ def clean(run: Path, data_roots: list[Path], cgroup: str, *, keep_snapshot: bool
         calls = undo_filter(before.filters.get(name, ""), after.filters.get(name, ""))
         for call in calls if program else []:
             shell.answer([program or name, *call])
-        if program and calls and not before.filters.get(name):
-            _drop_empty_tables(program)
+    _drop_empty_tables(before)
     for name, value in before.kernel.items():
         if after.kernel.get(name) != value:
             with contextlib.suppress(OSError):
@@ -189,11 +188,18 @@ def clean(run: Path, data_roots: list[Path], cgroup: str, *, keep_snapshot: bool
         (run / SNAPSHOT).unlink(missing_ok=True)
 
 
-def _drop_empty_tables(program: Path) -> None:
-    """Where there was no table before, remove the empty built-in chains; iptables' nft variant can, the legacy one ignores it."""
-    for table in ("filter", "nat", "raw", "mangle"):
-        if "-A" not in shell.ask([f"{program}-save", "-t", table]):
-            shell.answer([program, "-t", table, "-X"])
+def empty_tables(before: str, after: str) -> list[str]:
+    """Name the tables that were not there before and hold nothing now: no rule, no chain of anybody's, no policy but ACCEPT."""
+    old, new = parse_filter(before), parse_filter(after)
+    bare = re.compile(r":[A-Z]+ ACCEPT")
+    return [table for table, lines in new.items() if table not in old and all(bare.fullmatch(line) for line in lines)]
+
+
+def _drop_empty_tables(before: State) -> None:
+    nft = packages.program("nft")
+    for name, family in (("iptables", "ip"), ("ip6tables", "ip6")):
+        for table in empty_tables(before.filters.get(name, ""), now().filters[name]) if nft else []:
+            shell.answer([nft or "nft", "delete", "table", family, table])
 
 
 def remove_cgroups(name: str) -> None:

@@ -22,6 +22,7 @@ from e2e.cluster.places import Places
 from e2e.cluster.progress import step
 
 HERE = Path(__file__).parent
+KEPT_IMAGES = 2
 SYSTEMD = "etc/systemd/system"
 ENABLED = ("kubelet.service", "containerd.service", "undo-mount-hacks.service")
 # what kind's own base image removes: units that have no place in a container
@@ -89,11 +90,11 @@ def provide(here: Places, engine: Engine) -> str:
 
 
 def _forget_older(engine: Engine, name: str) -> None:
-    """Remove node images made from other pins; those that a cluster still runs on stay."""
-    listed = engine.ask("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "reference=holdfast.local/kind-*").split()
-    for other in listed:
-        if other not in (name, f"holdfast.local/kind-base:{key()}"):
-            engine.ask("image", "rm", other)
+    """Remove all but the newest node images: another checkout may have other pins, and one on which a cluster runs cannot be removed."""
+    engine.ask("image", "rm", f"holdfast.local/kind-base:{key()}")
+    listed = engine.ask("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "reference=holdfast.local/kind-node").split()
+    for other in [one for one in listed if one != name][KEPT_IMAGES:]:
+        engine.ask("image", "rm", other)
 
 
 def _base(here: Places, folder: Path, name: str) -> Image:

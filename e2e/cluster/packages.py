@@ -10,7 +10,7 @@ from e2e.cluster.places import Places
 from e2e.cluster.progress import step
 
 # program to look for -> package that brings it
-PROGRAMS = {"dockerd": "docker.io", "docker": "docker.io", "iptables": "iptables", "debootstrap": "debootstrap"}
+PROGRAMS = {"dockerd": "docker.io", "docker": "docker.io", "iptables": "iptables", "nft": "nftables", "debootstrap": "debootstrap"}
 POLICY = Path("/usr/sbin/policy-rc.d")
 
 

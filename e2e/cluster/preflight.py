@@ -89,7 +89,7 @@ def look(here: Places, *, own_images: bool) -> Facts:
     running = engine.find()
     docker = running is not None
     cold = bool(tools.plan(here, ["cluster" if own_images else "client"]))
-    programs = [] if docker else ["dockerd", "docker", "iptables"]
+    programs = [] if docker else list(engine.PROGRAMS)
     programs += ["debootstrap"] if own_images and not debian.ready(here) else []
     return Facts(
         system=os.uname().sysname,

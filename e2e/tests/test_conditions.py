@@ -69,12 +69,10 @@ def test_a_missing_component_is_named_and_its_coming_heals(troubled: Namespace) 
     message = troubled.says("storeless", "ReferencesResolved", "ComponentNotFound")
     assert "'our-store'" in message
 
-    spec = {
-        "type": "state.in-memory",
-        "version": "v1",
-        "metadata": [{"name": "actorStateStore", "value": "true"}],
-    }
-    troubled.apply({"apiVersion": "dapr.io/v1alpha1", "kind": "Component", "metadata": {"name": "our-store"}, "spec": spec})
+    # Scoped: a second actor state store in sight would end the sidecars of the others.
+    store = {"type": "state.in-memory", "version": "v1", "metadata": [{"name": "actorStateStore", "value": "true"}]}
+    component = {"apiVersion": "dapr.io/v1alpha1", "kind": "Component", "metadata": {"name": "our-store"}}
+    troubled.apply(component | {"spec": store, "scopes": ["storeless"]})
     troubled.ready("storeless")
 
 
