@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from holdfast_agent.documents import ID_PATTERN
 from holdfast_agent.problems import Problem
-from holdfast_api.v1alpha1.types import seconds
+from holdfast_api.durations import seconds
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 MAX_TASK_BYTES: Final = 256 * 1024

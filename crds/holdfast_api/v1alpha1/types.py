@@ -4,7 +4,6 @@ Every string and list has a bound. That is not only hygiene: the API server esti
 rule over an unbounded list is refused when the CRD is applied.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self
@@ -14,9 +13,8 @@ from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-_DURATION = re.compile(r"([0-9]+)(ms|s|m|h)")
-_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-DURATION_PATTERN = r"^([0-9]{1,9}(ms|s|m|h)){1,4}$"
+from holdfast_api.durations import DURATION_PATTERN
+from holdfast_api.durations import seconds as seconds  # noqa: PLC0414 - also known from here
 
 
 @dataclass(frozen=True)
@@ -66,20 +64,6 @@ def unique(attribute: str) -> AfterValidator:
         return items
 
     return AfterValidator(check)
-
-
-def seconds(duration: str) -> float:
-    """Length in seconds of a duration such as `90s`, `1h30m` or `250ms`.
-
-    Raises:
-        ValueError: the text is not a duration, or is zero.
-    """
-    if not re.fullmatch(DURATION_PATTERN, duration):
-        raise ValueError(f"{duration!r} is not a duration; write for example 30s, 5m or 1h30m")
-    total = sum(int(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION.findall(duration))
-    if total <= 0:
-        raise ValueError(f"{duration!r} is zero; give a duration longer than that")
-    return total
 
 
 def _checked_duration(value: str) -> str:
