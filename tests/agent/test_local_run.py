@@ -1,22 +1,18 @@
 """`holdfast_agent run`: the file that kubectl takes, one command, an answer, and nothing lost by Ctrl-C or `kill -9`."""
 
 import asyncio
-import contextlib
 import json
-import os
 import signal
-import sys
-from pathlib import Path
 
 import aiohttp
 import pytest
-import yaml
 
 TASK = "Plan a weekend in Zagreb"
 TOOLS = """
+import os
+
 def search_flights(destination: str) -> list[str]:
     '''Find flights.'''
-    import os
     return [destination, os.environ["AIRLINE"]]
 """
 
@@ -50,55 +46,6 @@ def _documents(url, **spec):
     config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "tools"}, "data": {"tools.py": TOOLS}}
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "seats"}, "stringData": {"api-key": "s3cret"}}
     return [agent, config_map, secret]
-
-
-class Command:
-    """`holdfast_agent run` in a folder of the test's own."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.environ = {**os.environ, "XDG_STATE_HOME": str(folder / "state"), "OPENAI_API_KEY": "sk-none"}
-        self.processes = []
-
-    def write(self, *documents):
-        (self.folder / "agent.yaml").write_text(yaml.safe_dump_all(documents))
-
-    async def start(self, *arguments, text=None):
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "holdfast_agent", "run", "agent.yaml", *arguments, cwd=self.folder, env=self.environ,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        self.processes.append(process)
-        if text is not None:
-            process.stdin.write(text.encode())
-        process.stdin.close()
-        return process
-
-    async def __call__(self, *arguments, text=None):
-        process = await self.start(*arguments, text=text)
-        async with asyncio.timeout(90):
-            out, err = await process.communicate()
-        return process.returncode, out.decode(), err.decode()
-
-    @property
-    def left(self):
-        """Processes that still run in the state folder."""
-        found = []
-        for proc in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if (proc / "cwd").readlink().is_relative_to(self.folder / "state"):
-                    found.append((proc / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-        return found
-
-
-@pytest.fixture
-async def command(tmp_path):
-    command = Command(tmp_path)
-    yield command
-    for process in command.processes:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
 
 
 async def _calls(url, kind=None):

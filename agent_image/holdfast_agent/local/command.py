@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -198,13 +199,13 @@ def _report(outcome: View, *, as_json: bool) -> int:
 
 
 def _again(options: argparse.Namespace) -> str:
-    words = ["python -m holdfast_agent run", *map(str, options.files)]
+    words = ["python", "-m", "holdfast_agent", "run", *map(str, options.files)]
     for name in ("agent", "endpoint", "state_dir"):
         if value := getattr(options, name):
             words += [f"--{name.replace('_', '-')}", str(value)]
     words += [word for path in options.secrets for word in ("--secrets", str(path))]
     words += [word for pair in options.map for word in ("--map", "=".join(pair))]
-    return " ".join(words)
+    return shlex.join(words)
 
 
 def _say(text: str) -> None:

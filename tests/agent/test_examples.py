@@ -1,0 +1,69 @@
+"""Every example is what it says: valid, and an agent that runs."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from holdfast_agent.local.documents import read
+from holdfast_agent.scripted.script import parse
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+AGENTS = {"assistant.yaml": "Write a haiku", "trip-planner.yaml": "Plan a weekend in Zagreb"}
+
+
+def _kinds(path):
+    return {document["kind"] for document in yaml.safe_load_all(path.read_text())}
+
+
+def _script():
+    documents = yaml.safe_load_all((EXAMPLES / "scripted-model.yaml").read_text())
+    return next(document["data"]["script.yaml"] for document in documents if document["kind"] == "ConfigMap")
+
+
+def test_every_example_with_an_agent_is_known_here():
+    found = {path.name for path in EXAMPLES.glob("*.yaml") if "Agent" in _kinds(path)}
+    assert found == set(AGENTS)
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_an_example_is_a_valid_agent_and_names_only_what_is_beside_it(name):
+    documents = read([EXAMPLES / name])
+    python = [tool.python for tool in documents.agent.spec.tools if tool.python]
+    assert all(ref.config_map_key_ref.key in documents.config_maps[ref.config_map_key_ref.name] for ref in python)
+
+
+def test_the_smallest_agent_has_ten_lines():
+    lines = [line for line in (EXAMPLES / "assistant.yaml").read_text().splitlines() if not line.startswith("#")]
+    assert len(lines) <= 10
+
+
+def test_the_scripted_model_of_the_examples_obeys_restricted_pod_security():
+    documents = list(yaml.safe_load_all((EXAMPLES / "scripted-model.yaml").read_text()))
+    pod = next(document for document in documents if document["kind"] == "Deployment")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert container["securityContext"]["allowPrivilegeEscalation"] is False
+    mounts = {mount["name"] for mount in container["volumeMounts"]}
+    assert mounts == {volume["name"] for volume in pod["volumes"]}
+
+
+@pytest.mark.dapr
+async def test_the_assistant_answers(serve_script, command):
+    url = await serve_script({"rules": [{"turns": [{"answer": "Holdfast in the tide"}]}]})
+    command.write(*yaml.safe_load_all((EXAMPLES / "assistant.yaml").read_text()))
+    code, out, err = await command("--task", AGENTS["assistant.yaml"], "--endpoint", f"{url}/v1")
+    assert (code, out) == (0, "Holdfast in the tide\n"), err
+
+
+@pytest.mark.dapr
+async def test_the_trip_planner_finds_a_flight_and_holds_a_seat(serve_script, command):
+    script = parse(_script()).model_dump(by_alias=True)
+    script["tools"]["hold_seat"]["latency"] = "100ms"
+    url = await serve_script(script)
+    command.write(*yaml.safe_load_all((EXAMPLES / "trip-planner.yaml").read_text()))
+    code, out, err = await command("--task", AGENTS["trip-planner.yaml"], "--map", f"http://scripted-model:8080={url}")
+    assert (code, out) == (0, "Two seats to Zagreb with Croatia Airlines are held for an hour, 129.00 each.\n"), err
+    assert '[{"airline":"Ryanair","price":87.9},{"airline":"Croatia Airlines","price":129.0}' in err
+    assert '"reference": "HF-2906"' in err
