@@ -14,7 +14,7 @@ import importlib.util, json, os, shutil, sys
 names = ["pip", "setuptools", "kopf", "kubernetes", "dapr", "grpc", "holdfast_operator", "holdfast_agent"]
 print(json.dumps({
     "user": os.getuid(),
-    "programs": sorted(p for p in ("sh", "bash", "apt", "dpkg", "gcc", "perl", "ldd") if shutil.which(p, path="/bin:/usr/bin:/usr/local/bin")),
+    "programs": sorted(p for p in ("sh", "bash", "apt", "dpkg", "gcc", "perl", "ldd") if shutil.which(p)),
     "modules": sorted(name for name in names if importlib.util.find_spec(name)),
     "writable": sorted(folder for folder in ("/", "/opt/holdfast", "/usr", "/etc", "/tmp") if os.access(folder, os.W_OK)),
 }))
