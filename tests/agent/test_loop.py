@@ -1,0 +1,221 @@
+"""What the durable loop decides, without Dapr: pure functions, and the generator driven by hand."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from dapr.ext.workflow._durabletask.task import CompletableTask
+
+from holdfast_agent import loop
+from holdfast_agent.documents import Usage
+from holdfast_agent.failures import MODEL_ATTEMPTS, TOOL_ATTEMPTS, backoff, clipped, envelope
+from holdfast_agent.loop import Loop, Step
+from holdfast_agent.outcome import Failure
+from holdfast_agent.workflow import RunFailed, agent
+
+START = datetime(2026, 1, 1)  # noqa: DTZ001 - Dapr's contexts tell naive UTC
+NOW = START.replace(tzinfo=UTC).timestamp()
+STEP = Step("tool", "r/1/0", 3, {})
+TRANSIENT = {"class": "transient", "message": "busy", "retryAfter": 2.0}
+
+
+def _state(**more):
+    return Loop(**{"run": "r", "revision": "abc", "deadline": NOW + 1000, "max_iterations": 5} | more)
+
+
+def _said(turn, *tools, run="r"):
+    return {"key": f"{run}/{turn}/model", "calls": list(tools), "usage": Usage(turns=1, tool_calls=len(tools)).dump()}
+
+
+def test_a_result_with_the_right_key_is_taken():
+    assert loop.judge(STEP, 1, {"key": "r/1/0"}).result == {"key": "r/1/0"}
+
+
+def test_a_result_with_another_key_is_refused_and_asked_for_again_at_once():
+    verdict = loop.judge(STEP, 1, {"key": "r/21/0"})
+    assert (verdict.result, verdict.delay) == (None, 0.0)
+
+
+def test_a_transient_error_is_tried_again_after_the_time_it_says():
+    verdict = loop.judge(STEP, 1, {"key": "r/1/0", "error": TRANSIENT})
+    assert (verdict.result, verdict.delay, verdict.message) == (None, 2.0, "busy")
+
+
+def test_the_last_transient_error_and_every_other_error_stand():
+    for attempt, kind in ((3, "transient"), (1, "permanent"), (1, "fatal")):
+        answer = {"key": "r/1/0", "error": TRANSIENT | {"class": kind}}
+        assert loop.judge(STEP, attempt, answer).result == answer
+
+
+def test_an_activity_that_breaks_is_tried_again_and_then_fails_the_run():
+    assert loop.judge(STEP, 1, None).delay == 1.0
+    assert loop.judge(STEP, 3, None).result["error"]["class"] == "fatal"
+    assert loop.judge(STEP, 3, {"key": "wrong"}).result["error"]["class"] == "fatal"
+
+
+def test_limits_are_met_before_the_next_turn_is_asked_for():
+    assert loop.exceeded(_state(turn=5), NOW) is None
+    assert loop.exceeded(_state(turn=6), NOW)["type"] == "LimitExceeded"
+    assert loop.exceeded(_state(), NOW + 1000)["type"] == "RunTimeout"
+
+
+def test_the_workflows_input_survives_a_round_trip_and_ignores_what_it_does_not_know():
+    state = _state(turn=7, packed=3, segments=2, usage=Usage(1, 2, 3, 4))
+    assert Loop.load(state.dump() | {"from_the_future": 1}) == state
+
+
+def test_waits_double_are_spread_by_key_and_bounded_and_an_asked_for_wait_wins():
+    waits = [backoff("r/1/0", attempt) for attempt in range(1, 9)]
+    assert all(2**n <= wait <= 1.25 * 2**n for n, wait in enumerate(waits[:6]))
+    assert max(waits) <= 75
+    assert backoff("r/1/0", 1) == backoff("r/1/0", 1) != backoff("s/1/0", 1)
+    assert backoff("r/1/0", 1, asked=17) == 17
+
+
+def test_an_envelope_is_short_and_on_one_line():
+    error = envelope("k", Failure("permanent", "a\nb " + "x" * 5000), 1)["error"]
+    assert error["message"].startswith("a b x")
+    assert len(error["message"]) == 500
+    assert "retryAfter" not in error
+    assert clipped("short") == "short"
+
+
+class Context:
+    """A workflow context whose clock stands until a timer or an activity moves it on."""
+
+    def __init__(self):
+        self.current_utc_datetime = START
+        self.called, self.timers, self.events, self.continued = [], [], {}, None
+
+    def call_activity(self, name, **given):
+        task = CompletableTask()
+        self.called.append((name, given["input"], task))
+        return task
+
+    def create_timer(self, delta):
+        task = CompletableTask()
+        self.timers.append((delta, task))
+        return task
+
+    def wait_for_external_event(self, name):
+        return self.events.setdefault(name, CompletableTask())
+
+    def continue_as_new(self, payload, *, save_events):
+        assert save_events
+        self.continued = payload
+
+
+class Driver:
+    """Runs the generator as Dapr's worker does: sends in what it waits for once that is complete."""
+
+    def __init__(self, state):
+        self.ctx = Context()
+        self.flow = agent(self.ctx, state.dump())
+        self.waits, self.output = next(self.flow), None
+
+    def proceed(self):
+        while self.output is None and self.waits.is_complete:
+            try:
+                if self.waits.is_failed:
+                    self.waits = self.flow.throw(self.waits.get_exception())
+                else:
+                    self.waits = self.flow.send(self.waits.get_result())
+            except StopIteration as end:
+                self.output = end.value if end.value is not None else "continued"
+        return self
+
+    def answer(self, *results):
+        """Complete the newest activities with these results, in the order in which they were called."""
+        for (_, _, task), result in zip(self.ctx.called[-len(results) :], results, strict=True):
+            task.complete(result)
+        return self.proceed()
+
+    def fire(self):
+        delta, task = self.ctx.timers[-1]
+        self.ctx.current_utc_datetime += delta
+        task.complete(None)
+        return self.proceed()
+
+    @property
+    def names(self):
+        return [name for name, _, _ in self.ctx.called]
+
+
+def test_a_run_with_one_tool_call_costs_three_activities():
+    driver = Driver(_state()).answer(_said(1, "search")).answer({"key": "r/1/0"}).answer(_said(2))
+    assert driver.names == ["model", "tool", "model"]
+    assert driver.output == {"run": "r", "revision": "abc", "usage": {"turns": 2, "tool_calls": 1, "input_tokens": 0, "output_tokens": 0}}
+
+
+def test_all_calls_of_a_turn_are_begun_together_and_only_the_failed_one_again():
+    driver = Driver(_state()).answer(_said(1, "a", "b", "c"))
+    assert driver.names == ["model", "tool", "tool", "tool"]
+    driver.answer({"key": "r/1/0"}, {"key": "r/1/1", "error": TRANSIENT}, {"key": "r/1/2"})
+    assert [delta for delta, _ in driver.ctx.timers] == [timedelta(seconds=2)]
+    driver.fire()
+    name, again, _ = driver.ctx.called[-1]
+    assert (name, again["call"], again["attempt"]) == ("tool", 1, 2)
+    assert driver.answer({"key": "r/1/1"}).names[-1] == "model"
+
+
+def test_another_calls_result_is_refused_and_the_call_made_again():
+    driver = Driver(_state()).answer(_said(99))
+    assert driver.names == ["model", "model"]
+    assert driver.ctx.called[-1][1]["attempt"] == 2
+    assert driver.answer(_said(1)).output["usage"]["turns"] == 1
+
+
+def test_a_model_that_stays_down_fails_the_run_after_bounded_attempts():
+    driver = Driver(_state())
+    for _ in range(MODEL_ATTEMPTS - 1):
+        driver.answer({"key": "r/1/model", "error": TRANSIENT}).fire()
+    driver.answer({"key": "r/1/model", "error": TRANSIENT})
+    assert driver.names == ["model"] * MODEL_ATTEMPTS + ["finish"]
+    assert driver.ctx.called[-1][1]["error"] == {"type": "ModelFailed", "message": "busy"}
+    with pytest.raises(RunFailed, match="ModelFailed: busy"):
+        driver.answer({"key": "r/finish"})
+
+
+def test_a_fatal_tool_ends_the_run_once_its_siblings_have_settled():
+    driver = Driver(_state()).answer(_said(1, "a", "b"))
+    fatal = {"key": "r/1/0", "error": {"class": "fatal", "message": "gone"}}
+    driver.ctx.called[-2][2].complete(fatal)
+    assert driver.proceed().names == ["model", "tool", "tool"]
+    driver.ctx.called[-1][2].complete({"key": "r/1/1"})
+    assert driver.proceed().names[-1] == "finish"
+    with pytest.raises(RunFailed, match="ToolFailed: gone"):
+        driver.answer({"key": "r/finish"})
+
+
+def test_no_retry_is_waited_for_past_the_deadline():
+    driver = Driver(_state(deadline=NOW + 1)).answer({"key": "r/1/model", "error": TRANSIENT})
+    assert driver.ctx.timers == []
+    assert driver.ctx.called[-1][1]["error"]["type"] == "RunTimeout"
+
+
+def test_a_lost_timer_is_made_up_for_by_a_poke_but_not_before_its_time():
+    driver = Driver(_state()).answer({"key": "r/1/model", "error": TRANSIENT})
+    [(name, event)] = driver.ctx.events.items()
+    assert name == loop.poke_event("r/1/model", 1)
+    driver.ctx.current_utc_datetime += timedelta(seconds=1)
+    event.complete({"wake": True})
+    assert driver.proceed().names == ["model"]
+    late = Driver(_state()).answer({"key": "r/1/model", "error": TRANSIENT})
+    late.ctx.current_utc_datetime += timedelta(seconds=30)
+    late.ctx.events[name].complete({"wake": True})
+    assert late.proceed().names == ["model", "model"]
+
+
+def test_after_twenty_turns_the_run_is_packed_and_continues_as_new_with_nothing_outstanding():
+    driver = Driver(_state(max_iterations=100))
+    for turn in range(1, 21):
+        driver.answer(_said(turn, "a"))
+        driver.answer({"key": f"r/{turn}/0"})
+    assert driver.names[-1] == "pack"
+    assert driver.ctx.called[-1][1] | {"usage": None, "attempt": None} == {
+        "run": "r", "first": 1, "last": 20, "segments": 0, "usage": None, "attempt": None
+    }  # fmt: skip
+    driver.answer({"key": "r/20/pack", "segments": 1})
+    assert all(task.is_complete for _, _, task in driver.ctx.called)
+    state = Loop.load(driver.ctx.continued)
+    assert (state.turn, state.packed, state.segments, state.usage.turns) == (21, 20, 1, 20)
+    assert TOOL_ATTEMPTS < MODEL_ATTEMPTS

@@ -1,0 +1,89 @@
+"""What providers say when a model call fails, and what becomes of it; and what an answer may look like."""
+
+import grpc
+import pytest
+from dapr.proto import api_v1
+
+from holdfast_agent.activities import bounded
+from holdfast_agent.model import MAX_CALLS, read_answer
+from holdfast_agent.outcome import Failure
+from holdfast_agent.providers import model_failure
+from holdfast_agent.segments import segments_of
+
+TEXTS = [
+    ("permanent", "API returned unexpected status code: 401: Incorrect API key provided: sk-x"),
+    ("permanent", "API returned unexpected status code: 400: This model's maximum context length is 8192 tokens"),
+    ("permanent", "API returned unexpected status code: 429: You exceeded your current quota (insufficient_quota)"),
+    ("permanent", "API returned unexpected status code: 404: The model `gpt-9` does not exist"),
+    ("transient", "API returned unexpected status code: 429: Rate limit reached for gpt-5-mini (rate_limit_exceeded)"),
+    ("transient", "API returned unexpected status code: 500: The server had an error (server_error)"),
+    ("transient", "API returned unexpected status code: 503"),
+    ("permanent", 'anthropic: {"type":"error","error":{"type":"authentication_error","message":"invalid x-api-key"}}'),
+    ("transient", 'anthropic: {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}'),
+    ("permanent", "googleapi: Error 400: API key not valid. Please pass a valid API key., API_KEY_INVALID"),
+    ("transient", "googleapi: Error 429: Resource has been exhausted, RESOURCE_EXHAUSTED"),
+    ("permanent", "operation error Bedrock Runtime: InvokeModel, StatusCode: 403, AccessDeniedException: no access"),
+    ("transient", "operation error Bedrock Runtime: InvokeModel, StatusCode: 429, ThrottlingException: slow down"),
+    ("permanent", "(HTTP Error 422) unprocessable"),
+    ("transient", "(HTTP Error 408) timeout"),
+    ("permanent", 'model "llama9:latest" not found, try pulling it first'),
+    ("transient", "dial tcp 10.0.0.1:443: connect: connection refused"),
+    ("transient", "something nobody has seen before, 4711"),
+]
+
+
+@pytest.mark.parametrize(("kind", "text"), TEXTS)
+def test_a_providers_words_decide_whether_trying_again_can_help(kind, text):
+    assert model_failure(grpc.StatusCode.INTERNAL, text).kind == kind
+
+
+def test_what_the_sidecar_itself_says_is_told_apart():
+    assert model_failure(grpc.StatusCode.DEADLINE_EXCEEDED, "").kind == "transient"
+    assert model_failure(grpc.StatusCode.UNAVAILABLE, "connection refused").kind == "transient"
+    assert model_failure(grpc.StatusCode.INVALID_ARGUMENT, "conversation component llm not found").kind == "transient"
+    assert model_failure(grpc.StatusCode.UNIMPLEMENTED, "denied").kind == "permanent"
+
+
+def _reply(*calls, content=""):
+    message = api_v1.ConversationResultMessage(
+        content=content,
+        tool_calls=[
+            api_v1.ConversationToolCalls(id=name, function=api_v1.ConversationToolCallsOfFunction(name="f", arguments="{}"))
+            for name in calls
+        ],
+    )
+    return api_v1.ConversationResponseAlpha2(
+        outputs=[api_v1.ConversationResultAlpha2(choices=[api_v1.ConversationResultChoices(message=message)])]
+    )
+
+
+def test_calls_without_an_id_or_with_one_that_is_taken_get_their_own():
+    answer = read_answer(_reply("a", "a", "", "b"), turn=3)
+    assert [call.id for call in answer.calls] == ["a", "call_3_1", "call_3_2", "b"]
+
+
+def test_more_calls_than_a_turn_may_have_are_dropped_and_counted():
+    answer = read_answer(_reply(*map(str, range(MAX_CALLS + 3))), turn=1)
+    assert (len(answer.calls), answer.dropped, answer.usage.tool_calls) == (MAX_CALLS, 3, MAX_CALLS)
+
+
+def test_an_answer_without_a_choice_is_asked_for_again():
+    assert read_answer(api_v1.ConversationResponseAlpha2(), turn=1) == Failure("transient", "the model answered without a choice")
+
+
+def test_a_tools_text_is_cut_to_what_one_message_may_hold_and_says_so():
+    assert bounded("short") == "short"
+    cut = bounded("é" * 200_000)
+    assert len(cut.encode()) < 257 * 1024
+    assert "cut off here: the tool returned 400000 bytes" in cut
+    assert bounded("half \ud800 pair") == "half ? pair"
+
+
+def test_segments_hold_all_messages_in_order_and_none_is_too_big():
+    messages = [{"key": str(number), "content": "x" * 200_000} for number in range(10)]
+    segments = list(segments_of(messages, last_turn=20))
+    assert [message for segment in segments for message in segment["messages"]] == messages
+    assert [len(segment["messages"]) for segment in segments] == [2] * 5
+    assert {segment["last_turn"] for segment in segments} == {20}
+    assert list(segments_of([], last_turn=0)) == []
+    assert len(list(segments_of([{"content": "x" * 2_000_000}], last_turn=1))) == 1
