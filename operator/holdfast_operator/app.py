@@ -18,7 +18,7 @@ from holdfast_operator.handlers import build_registry, build_settings
 from holdfast_operator.health import HealthServer
 from holdfast_operator.intake import Intake
 from holdfast_operator.inventory import Inventory
-from holdfast_operator.kinds import Key
+from holdfast_operator.kinds import DAPR_GROUP, Key
 from holdfast_operator.leader import Leadership
 from holdfast_operator.memory import Memory
 from holdfast_operator.metrics import Metrics
@@ -53,7 +53,11 @@ class Operator:
         self._election = Cluster(configuration)
         self._cluster = Cluster(configuration, may_write=self._leading)
         self._leadership = Leadership(
-            self._election, namespace=settings.pod_namespace, name=settings.lease_name, identity=settings.pod_name
+            self._election,
+            namespace=settings.pod_namespace,
+            name=settings.lease_name,
+            identity=settings.pod_name,
+            duration=settings.lease_seconds,
         )
         self._memory, self._queue = Memory(), Queue(self._look, workers=settings.workers)
         self._dapr = DaprApi(self._cluster, namespace=settings.dapr_namespace)
@@ -174,6 +178,8 @@ class Operator:
     def _dapr_changed(self) -> None:
         if self._settings.namespaces:
             raise Restart  # Kopf may not look at CRDs here, so it has to be told by starting it anew.
+        if not self._dapr.installed:
+            self._memory.drop_group(DAPR_GROUP)
         for key in self._memory:
             self._queue.add(key)
 

@@ -27,7 +27,7 @@ RETIREMENT_MANAGER = f"{names.FIELD_MANAGER}-retirement"
 """Owns the one annotation that says when a child was superseded; apart, so that marking a child never has to repeat its content."""
 
 _TOKEN_BYTES = 32
-_LOOK_AGAIN = 10.0
+_LOOK_AGAIN = 5.0
 _NEVER_PRUNED = frozenset({SECRET, DEPLOYMENT})
 
 

@@ -17,37 +17,47 @@ from holdfast_operator.kinds import Kind
 logger = logging.getLogger(__name__)
 
 LEASE = Kind("coordination.k8s.io", "v1", "leases", "Lease")
-DURATION = 15.0
-DEADLINE = 10.0
-RENEW_EVERY = 3.0
+_DEADLINE = 2 / 3
+_RENEWALS = 5
 
 
 class Leadership:
     """This replica's part in the election.
 
     A Lease is free when it has no holder, or when this replica has seen the same renewal for a whole lease duration: times written by
-    other machines are never compared with our clock.
+    other machines are never compared with our clock. The holder renews five times within the duration and stops after two thirds of it,
+    so that its last write has ended long before somebody else begins.
     """
 
-    def __init__(self, cluster: Cluster, *, namespace: str, name: str, identity: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        namespace: str,
+        name: str,
+        identity: str,
+        duration: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._cluster, self._namespace, self._name, self._identity, self._clock = cluster, namespace, name, identity, clock
+        self._duration, self._deadline, self._pause = duration, duration * _DEADLINE, duration / _RENEWALS
         self._renewed = float("-inf")
         self._last_seen: tuple[str, float] = ("", float("-inf"))
 
     def held(self) -> bool:
         """Whether this replica may write, by its own clock."""
-        return self._clock() - self._renewed < DEADLINE
+        return self._clock() - self._renewed < self._deadline
 
     async def acquire(self) -> None:
         """Wait until the Lease is ours."""
         while not await self._try():  # noqa: ASYNC110 - what is waited for happens on another machine
-            await asyncio.sleep(RENEW_EVERY / 2)
+            await asyncio.sleep(self._pause / 2)
         logger.info("leading as %s", self._identity)
 
     async def keep(self) -> None:
         """Renew until the Lease is lost."""
         while self.held():
-            await asyncio.sleep(RENEW_EVERY)
+            await asyncio.sleep(self._pause)
             if not self.held():
                 break
             await self._try()
@@ -69,7 +79,7 @@ class Leadership:
     async def _try(self) -> bool:
         started = self._clock()
         try:
-            async with asyncio.timeout(DEADLINE / 2):
+            async with asyncio.timeout(self._deadline / 2):
                 live = await self._cluster.get(LEASE, self._namespace, self._name)
                 if live is None:
                     head = {"name": self._name, "namespace": self._namespace}
@@ -94,7 +104,7 @@ class Leadership:
         version = live["metadata"]["resourceVersion"]
         if self._last_seen[0] != version:
             self._last_seen = (version, self._clock())
-        return self._clock() - self._last_seen[1] > float(spec.get("leaseDurationSeconds", DURATION))
+        return self._clock() - self._last_seen[1] > float(spec.get("leaseDurationSeconds", self._duration))
 
     def _manifest(self, live: dict[str, Any]) -> dict[str, Any]:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -102,7 +112,7 @@ class Leadership:
         ours = old.get("holderIdentity") == self._identity
         spec = {
             "holderIdentity": self._identity,
-            "leaseDurationSeconds": int(DURATION),
+            "leaseDurationSeconds": max(1, round(self._duration)),
             "renewTime": now,
             "acquireTime": old.get("acquireTime", now) if ours else now,
             "leaseTransitions": old.get("leaseTransitions", 0) + (0 if ours else 1),

@@ -31,7 +31,7 @@ class Metrics:
     """All metrics of one operator, in a registry of their own."""
 
     def __init__(self, *, agents: Callable[[], dict[str, int]], depth: Callable[[], int], leading: Callable[[], bool]) -> None:
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         self._registry.register(_Sizes(agents, depth, leading))
         self._looks = Counter("holdfast_reconciles", "Looks at an Agent.", ["result"], registry=self._registry)

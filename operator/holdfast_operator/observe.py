@@ -121,7 +121,7 @@ def _from_pods(agent: str, observed: Observed) -> tuple[Verdict | None, Verdict 
 
 def _trouble(agent: str, observed: Observed, deployment: DeploymentFacts) -> tuple[Verdict, str]:
     """Why a rollout is not complete, and the condition it belongs to. The newest pod that is in trouble speaks."""
-    if deployment.refusal is not None and deployment.replicas < deployment.wanted + (1 if deployment.updated == 0 else 0):
+    if deployment.refusal is not None and deployment.updated < deployment.wanted:
         condition, reason, message = advise_refusal(deployment.refusal)
         return failed(reason, message), condition
     current = [pod for pod in observed.pods if observed.revision is None or pod.revision == observed.revision] or observed.pods

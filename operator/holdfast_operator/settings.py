@@ -31,6 +31,7 @@ class Settings:
         http_port: port of /healthz, /readyz and /metrics.
         leader_election: hold a Lease while working, so that replicas can stand by.
         lease_name: name of that Lease.
+        lease_seconds: how long a Lease that is not renewed keeps others waiting.
         pod_name: identity in the Lease.
         pod_namespace: namespace of the Lease.
         log_level: debug, info, warning or error.
@@ -45,6 +46,7 @@ class Settings:
     http_port: int = 8080
     leader_election: bool = False
     lease_name: str = "holdfast-operator"
+    lease_seconds: float = 15.0
     pod_name: str = "holdfast-operator"
     pod_namespace: str = "default"
     log_level: str = "info"
@@ -67,6 +69,7 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Settings:
         http_port=_number(environ, "HOLDFAST_HTTP_PORT", plain.http_port, most=65535),
         leader_election=_flag(environ, "HOLDFAST_LEADER_ELECTION"),
         lease_name=environ.get("HOLDFAST_LEASE_NAME") or plain.lease_name,
+        lease_seconds=_duration(environ, "HOLDFAST_LEASE_DURATION", plain.lease_seconds),
         pod_name=environ.get("HOLDFAST_POD_NAME") or environ.get("HOSTNAME") or plain.pod_name,
         pod_namespace=environ.get("HOLDFAST_POD_NAMESPACE") or plain.pod_namespace,
         log_level=_choice(environ, "HOLDFAST_LOG_LEVEL", plain.log_level, _LEVELS),

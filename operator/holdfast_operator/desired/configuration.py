@@ -1,21 +1,14 @@
 """Configuration `a`: what the sidecar may do, for whom, and how much at once.
 
-The allow-list names protocols, because Dapr's rule without one matches nothing and a list for HTTP alone leaves gRPC open.
 Hot reload is off: a change of a Dapr object reaches an agent by a rollout, one pod at a time, never by a restart under its feet.
 """
 
+from holdfast_api import dapr
 from holdfast_api.v1alpha1 import Agent
 from holdfast_operator.desired.meta import Manifest, child
 from holdfast_operator.kinds import CONFIGURATION
 
-_ALLOWED = (
-    ("conversation", "v1alpha2", "grpc"),
-    ("state", "v1", "grpc"),
-    ("metadata", "v1", "grpc"),
-    ("metadata", "v1", "http"),
-    ("healthz", "v1", "http"),
-)
-_ROUTES = (("/run", ["POST"]), ("/runs/**", ["GET", "POST"]), ("/healthz", ["GET"]), ("/readyz", ["GET"]))
+_ROUTES = (("/run", ["POST"]), ("/runs/**", ["GET", "POST"]), ("/v1.0/workflows/dapr/**", ["GET"]))
 _TRUST_DOMAIN = "public"
 _MAX_ACTIVITIES = 200
 _MAX_WORKFLOWS = 100
@@ -27,7 +20,7 @@ def configuration(agent: Agent) -> Manifest:
     """The Configuration that `dapr.io/config` names; a sidecar whose Configuration is missing does not start."""
     spec: Manifest = {
         "features": [{"name": "HotReload", "enabled": False}],
-        "api": {"allowed": [{"name": name, "version": version, "protocol": protocol} for name, version, protocol in _ALLOWED]},
+        "api": dapr.api_spec(),
         "accessControl": _access(agent),
         "workflow": {
             "maxConcurrentActivityInvocations": _MAX_ACTIVITIES,

@@ -1,0 +1,196 @@
+"""The operator as a program, in a namespace, with exactly the rights that `rbac` says. On a real API server."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from holdfast_api import conditions, names
+from holdfast_operator import kinds
+from holdfast_operator.leader import LEASE
+
+from e2e.cluster.apiserver import ApiServer
+from tests.operator.conftest import StartOperator
+from tests.operator.live import CRD, Api, eventually, install_crds
+
+pytestmark = pytest.mark.apiserver
+NAMESPACE = kinds.Kind("", "v1", "namespaces", "Namespace")
+
+
+def ready(api: Api, namespace: str, name: str) -> bool:
+    """The rollout is complete and the Agent says so."""
+    if api.get(kinds.DEPLOYMENT, namespace, name) is None:
+        return False
+    api.roll_out(namespace, name)
+    live = api.get(kinds.AGENT, namespace, name)
+    current = live["status"].get("observedGeneration") == live["metadata"]["generation"]
+    return current and api.condition(namespace, name)["status"] == "True"
+
+
+def versions(api: Api, namespace: str) -> dict[str, str]:
+    found = {}
+    for kind in (*kinds.CHILDREN, kinds.AGENT):
+        for live in api.list(kind, namespace):
+            found[f"{kind.kind}/{live['metadata']['name']}"] = live["metadata"]["resourceVersion"]
+    return found
+
+
+def test_an_agent_is_made_kept_and_deleted_with_the_documented_rights(api: Api, namespace: str, start_operator: StartOperator) -> None:
+    operator = start_operator(namespace)
+    api.create(kinds.CONFIG_MAP, namespace, {"metadata": {"name": "prompt"}, "data": {"text": "one"}})
+    api.agent(namespace, "a", {"replicas": 2, "systemPromptFrom": {"configMapKeyRef": {"name": "prompt", "key": "text"}}})
+    eventually(lambda: ready(api, namespace, "a"))
+
+    # Drift, a lost child, and a text that changes: each is seen by a watch.
+    api.patch(kinds.DEPLOYMENT, namespace, "a", {"spec": {"progressDeadlineSeconds": 1}})
+    eventually(lambda: api.get(kinds.DEPLOYMENT, namespace, "a")["spec"]["progressDeadlineSeconds"] == 600)
+    for kind, name in ((kinds.SERVICE, "a"), (kinds.CONFIGURATION, "a"), (kinds.DISRUPTION_BUDGET, "a")):
+        api.delete(kind, namespace, name)
+        eventually(lambda kind=kind, name=name: api.get(kind, namespace, name))
+    first = api.get(kinds.AGENT, namespace, "a")["status"]["revision"]
+    api.delete(kinds.CONFIG_MAP, namespace, names.config_map("a", first))
+    eventually(lambda: api.get(kinds.CONFIG_MAP, namespace, names.config_map("a", first)))
+    api.patch(kinds.CONFIG_MAP, namespace, "prompt", {"data": {"text": "two"}})
+    eventually(lambda: api.get(kinds.AGENT, namespace, "a")["status"]["revision"] != first)
+
+    # What is taken away by pruning, and the Agent itself without a finalizer to wait for.
+    api.patch(kinds.AGENT, namespace, "a", {"spec": {"replicas": 1}})
+    eventually(lambda: ready(api, namespace, "a") and api.get(kinds.DISRUPTION_BUDGET, namespace, "a") is None)
+    api.delete(kinds.AGENT, namespace, "a")
+    assert api.get(kinds.AGENT, namespace, "a") is None
+    assert operator.end() == 0
+    assert "ERROR" not in operator.log.read_text()
+    assert "Forbidden" not in operator.log.read_text()
+
+
+def test_idle_agents_cost_no_request_and_a_restart_changes_nothing(api: Api, namespace: str, start_operator: StartOperator) -> None:
+    operator = start_operator(namespace)
+    for number in range(5):
+        api.agent(namespace, f"a{number}")
+    for number in range(5):
+        eventually(lambda number=number: ready(api, namespace, f"a{number}"))
+    before = versions(api, namespace)
+
+    def asked() -> float:
+        discovery = operator.metric('holdfast_api_requests_total{code="200",resource="",verb="GET"}')
+        return operator.metric("holdfast_api_requests_total") - discovery
+
+    count = asked()
+    time.sleep(2)
+    assert asked() == count
+    assert operator.end() == 0
+
+    again = start_operator(namespace)
+    eventually(lambda: again.metric("holdfast_reconciles_total") >= 5)
+    assert again.metric('holdfast_agents{ready="True"}') == 5
+    assert versions(api, namespace) == before
+    writes = [line for line in again.http("/metrics")[1].splitlines() if "api_requests_total{" in line and 'verb="GET"' not in line]
+    assert writes == []
+
+
+def test_killed_again_and_again_it_still_gets_there(api: Api, namespace: str, start_operator: StartOperator) -> None:
+    for number in range(12):
+        api.agent(namespace, f"a{number:02}", {"replicas": 2})
+    for lifetime in (0.02, 0.05, 0.1, 0.2):
+        operator = start_operator(namespace)
+        time.sleep(lifetime)
+        operator.end(signal.SIGKILL)
+    start_operator(namespace)
+
+    for number in range(12):
+        eventually(lambda number=number: ready(api, namespace, f"a{number:02}"))
+    for kind in (kinds.SERVICE, kinds.DEPLOYMENT, kinds.DISRUPTION_BUDGET, kinds.CONFIGURATION, kinds.RESILIENCY):
+        assert len(api.list(kind, namespace)) == 12, kind.kind
+    assert len([live for live in api.list(kinds.SECRET, namespace) if live["type"] == "Opaque"]) == 24
+
+
+def test_a_name_that_is_freed_is_used_within_seconds(api: Api, namespace: str, start_operator: StartOperator) -> None:
+    start_operator(namespace)
+    api.create(kinds.SERVICE, namespace, {"metadata": {"name": "a"}, "spec": {"ports": [{"port": 80}]}})
+    api.agent(namespace, "a")
+    eventually(lambda: api.condition(namespace, "a")["reason"] == conditions.CHILD_NAME_TAKEN)
+
+    api.delete(kinds.SERVICE, namespace, "a")
+
+    eventually(lambda: ready(api, namespace, "a"), seconds=20)
+
+
+def test_one_leads_one_stands_by_and_takes_over(api: Api, namespace: str, start_operator: StartOperator) -> None:
+    first = start_operator(namespace, HOLDFAST_LEADER_ELECTION="true")
+    second = start_operator(namespace, HOLDFAST_LEADER_ELECTION="true")
+    assert (first.metric("holdfast_leading"), second.metric("holdfast_leading")) == (1, 0)
+    assert second.http("/healthz")[0] == 200
+    api.agent(namespace, "a")
+    eventually(lambda: ready(api, namespace, "a"))
+    assert second.metric("holdfast_reconciles_total") == 0
+
+    assert first.end() == 0
+    eventually(lambda: second.metric("holdfast_leading") == 1, seconds=5)
+    api.agent(namespace, "b")
+    eventually(lambda: ready(api, namespace, "b"))
+    assert api.get(LEASE, namespace, "holdfast-operator")["spec"]["leaseTransitions"] >= 1
+
+
+def test_a_leader_that_was_frozen_past_its_lease_writes_nothing_and_ends(api: Api, namespace: str, start_operator: StartOperator) -> None:
+    election = {"HOLDFAST_LEADER_ELECTION": "true", "HOLDFAST_LEASE_DURATION": "4s"}
+    first, second = start_operator(namespace, **election), start_operator(namespace, **election)
+    first.send(signal.SIGSTOP)
+    eventually(lambda: second.metric("holdfast_leading") == 1, seconds=30)
+    api.agent(namespace, "a")
+    eventually(lambda: ready(api, namespace, "a"))
+    before = versions(api, namespace)
+
+    first.send(signal.SIGCONT)
+
+    assert first.popen.wait(15) == 1
+    assert "the Lease is lost" in first.log.read_text()
+    assert versions(api, namespace) == before
+
+
+@pytest.fixture(scope="module")
+def bare() -> Iterator[Api]:
+    """An API server that Dapr's CRDs are put into and taken from."""
+    with ApiServer() as server:
+        found = Api(server)
+        install_crds(found, dapr=False)
+        yield found
+
+
+def test_dapr_that_comes_and_goes_is_noticed_within_seconds(bare: Api, start_operator: StartOperator) -> None:
+    bare.create(NAMESPACE, None, {"metadata": {"name": "team"}})
+    operator = start_operator("team", server=bare)
+    bare.agent("team", "a")
+    eventually(lambda: bare.condition("team", "a")["reason"] == conditions.DAPR_NOT_INSTALLED)
+
+    install_crds(bare, ours=False)
+    eventually(lambda: ready(bare, "team", "a"), seconds=20)
+
+    for live in bare.list(CRD, None):
+        if live["spec"]["group"] == kinds.DAPR_GROUP:
+            bare.delete(CRD, None, live["metadata"]["name"])
+    eventually(lambda: bare.condition("team", "a")["reason"] == conditions.DAPR_NOT_INSTALLED, seconds=20)
+
+    eventually(lambda: not [live for live in bare.list(CRD, None) if live["spec"]["group"] == kinds.DAPR_GROUP])
+    install_crds(bare, ours=False)
+    eventually(lambda: ready(bare, "team", "a") and bare.get(kinds.CONFIGURATION, "team", "a"), seconds=20)
+    assert operator.end() == 0
+
+
+def test_an_unusable_setting_is_one_sentence_and_no_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "holdfast_operator"]
+    ended = subprocess.run(command, env={"HOLDFAST_HTTP_PORT": "many"}, capture_output=True, text=True, check=False, timeout=30)
+
+    assert ended.returncode == 2
+    assert ended.stderr.strip() == "HOLDFAST_HTTP_PORT=many: give a whole number from 1 to 65535"
+
+
+def test_without_a_cluster_it_says_what_to_set(tmp_path: Path) -> None:
+    command, environment = [sys.executable, "-m", "holdfast_operator"], {"KUBECONFIG": str(tmp_path / "absent"), "HOME": str(tmp_path)}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=30)
+
+    assert ended.returncode == 2
+    assert "set KUBECONFIG" in ended.stderr
+    assert "Traceback" not in ended.stderr
