@@ -82,7 +82,7 @@ def main(names: list[str]) -> int:
         print(f"no stage {', '.join(unknown)}; there are: {', '.join(STAGES)}")
         return 2
     chosen = names or list(STAGES)
-    started_cluster = "cluster" in chosen and os.environ.get("CLUSTER") != "current" and not places(ROOT).kubeconfig.exists()
+    started_cluster = "cluster" in chosen and os.environ.get("CLUSTER") != "current" and not places().kubeconfig.exists()
     outcomes = {}
     try:
         for name in chosen:
@@ -116,7 +116,7 @@ def run(name: str, stage: Stage) -> Outcome:
 
 
 def _pytest(name: str, stage: Stage, outcome: Outcome) -> None:
-    report = places(ROOT).state / "reports" / f"{name}.xml"
+    report = places().state / "reports" / f"{name}.xml"
     report.parent.mkdir(parents=True, exist_ok=True)
     report.unlink(missing_ok=True)
     command = (PYTHON, "-m", "pytest", "-q", "--durations=5", f"--junitxml={report}", "-m", stage.select, *stage.paths)
