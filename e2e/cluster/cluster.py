@@ -13,6 +13,7 @@ from e2e.cluster.places import Places
 from e2e.cluster.progress import say, step
 
 MADE_MARK = "made-here"
+NETWORK_MARK = "network-was-not-there"
 
 
 def is_current() -> bool:
@@ -43,6 +44,8 @@ def up(here: Places, *, dapr: bool) -> None:
             running = engine.join(here)
             image = nodeimage.provide(here, running)
         (here.state / MADE_MARK).write_text("no" if registered else "yes")
+        if not running.own and not running.ask("network", "ls", "--quiet", "--filter", "name=^kind$"):
+            (here.state / NETWORK_MARK).touch()
         kindcluster.provide(here, running, image)
         if dapr:
             daprinstall.provide(here, here.kubeconfig)
@@ -54,8 +57,17 @@ def _programs_and_debian(here: Places) -> None:
     packages.provide(here, ["debootstrap"] if not debian.ready(here) else [])
     with ThreadPoolExecutor(1, "debian") as pool:
         beside = pool.submit(debian.provide, here)
-        tools.provide(here, ["cluster"])
-        beside.result()
+        # whichever fails first ends the other: nobody wants to hear after a quarter of an hour that the mirror never answered
+        beside.add_done_callback(lambda done: shell.end_all() if done.exception() else None)
+        built = False
+        try:
+            tools.provide(here, ["cluster"])
+            built = True
+        finally:
+            if not built:
+                shell.end_all()
+            if built or (beside.done() and beside.exception()):
+                beside.result()
 
 
 def _up_current(here: Places, *, dapr: bool) -> None:
@@ -90,6 +102,10 @@ def down(here: Places) -> None:
                 running = engine.join(here)
         if running is not None and (running.own or not tools.plan(here, ["client"])):
             kindcluster.delete(here, running)
+            if (here.state / NETWORK_MARK).exists():
+                # kind makes its network once and never removes it; docker refuses while another cluster is in it
+                running.ask("network", "rm", "kind")
+                (here.state / NETWORK_MARK).unlink()
         engine.leave(here)
     say("nothing is left running. Next: make cluster (warm: under a minute), or python3 -m e2e.cluster purge to free the disk")
 

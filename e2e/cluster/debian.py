@@ -14,6 +14,7 @@ from pathlib import Path
 
 from e2e.cluster import shell
 from e2e.cluster.faults import Fault
+from e2e.cluster.locks import locked
 from e2e.cluster.mounts import unmount_below
 from e2e.cluster.packages import search_path
 from e2e.cluster.pins import digest
@@ -103,6 +104,12 @@ def provide(here: Places) -> None:
     """Make the root file system unless it is there."""
     if ready(here):
         return
+    with locked(here.cache / "debian" / ".lock", "installing Debian for the images"):
+        if not ready(here):
+            _install(here)
+
+
+def _install(here: Places) -> None:
     recipe, target = read_recipe(), root(here)
     fresh = target.with_name(target.name + ".new")
     log = here.log("debootstrap")

@@ -84,3 +84,5 @@ def build(here: Places, engine: Engine, target: str, tag: str, names: images.Nam
         argv: shell.Words = [*docker, *arguments, "--target", target, "--tag", tag, "--file", here.checkout / "Dockerfile", here.checkout]
         shell.run(argv, log, env=engine.environment(), timeout=1200, fix="see the log; the Dockerfile is at the root")
         tools.remove_tree(folder)
+        # what earlier builds left; the last day's layers make the next build quick
+        engine.ask("image", "prune", "--force", "--filter", "until=24h")

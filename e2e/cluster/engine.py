@@ -98,10 +98,13 @@ def leave(here: Places) -> None:
     with locked(RUN / "lock", "ending the engine"):
         users = RUN / "users"
         (users / here.name).unlink(missing_ok=True)
-        if users.exists() and any(users.iterdir()):
+        engine = find()
+        _forget_vanished(engine)
+        # a reboot may have emptied /run, and with it the list of users
+        clusters = engine.ask("ps", "--quiet", "--filter", "label=io.x-k8s.kind.cluster") if engine and engine.own else ""
+        if clusters or (users.exists() and any(users.iterdir())):
             return
         with step("end the engine"):
-            engine = find()
             if engine and engine.own:
                 leftovers.remember_bridges(RUN, engine.ask("network", "ls", "--quiet", "--no-trunc").split())
                 for network in engine.ask("network", "ls", "--quiet", "--filter", "driver=bridge").split():
@@ -109,6 +112,15 @@ def leave(here: Places) -> None:
             _stop()
             leftovers.clean(RUN, data_roots(), cgroup_parent())
     shutil.rmtree(RUN, ignore_errors=True)
+
+
+def _forget_vanished(engine: Engine | None) -> None:
+    """Sign out the clusters of checkouts that are no more; nobody else could remove their nodes."""
+    for user in (RUN / "users").glob("*"):
+        if not Path(user.read_text()).exists():
+            if engine and engine.own:
+                engine.ask("rm", "--force", "--volumes", f"{user.name}-control-plane")
+            user.unlink()
 
 
 def users() -> list[str]:

@@ -3,10 +3,10 @@
 import os
 import urllib.error
 import urllib.request
+from http import HTTPStatus
 
 # the node image, the base images; Dapr's images
 REGISTRIES = ("https://registry-1.docker.io/v2/", "https://ghcr.io/v2/")
-UNAUTHORIZED = 401
 TIMEOUT = 5.0
 
 
@@ -24,6 +24,6 @@ def _answers(url: str) -> bool:
             return True
     except urllib.error.HTTPError as error:
         # "who are you?" comes only from a registry; a proxy that refuses says something else
-        return error.code == UNAUTHORIZED and "Docker-Distribution-Api-Version" in error.headers
+        return error.code == HTTPStatus.UNAUTHORIZED and "bearer" in error.headers.get("WWW-Authenticate", "").lower()
     except (OSError, ValueError):
         return False

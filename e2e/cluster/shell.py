@@ -5,11 +5,14 @@ that a `kill -9` of ours leaves nothing behind. (The kernel means the parent *th
 that lives as long as they do.) A daemon that must outlive us is started with `detached=True`.
 """
 
+import contextlib
 import ctypes
 import os
 import shlex
 import signal
 import subprocess
+import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -17,17 +20,20 @@ from typing import IO
 from e2e.cluster.faults import Fault
 
 PR_SET_PDEATHSIG = 1
+_running: set["subprocess.Popen[bytes]"] = set()
+_running_lock = threading.Lock()
 Argv = Sequence[str | Path]
 Words = list[str | Path]
 
 
 def die_with_parent() -> Callable[[], None]:
     """Make the function that a child runs before exec: a new session, and death with its parent."""
-    libc = ctypes.CDLL(None, use_errno=True)
+    libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
     parent = os.getpid()
 
     def before_exec() -> None:
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if libc is not None:
+            libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:  # the parent died before prctl
             os._exit(1)
 
@@ -74,6 +80,15 @@ def end_group(process: "subprocess.Popen[bytes]", grace: float = 5.0) -> None:
     process.wait(timeout=grace)
 
 
+def end_all() -> None:
+    """End every program that `run` waits for in some thread: for the thread that gives up on behalf of all."""
+    with _running_lock:
+        processes = list(_running)
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+
+
 def run(
     argv: Argv,
     log: Path,
@@ -92,11 +107,15 @@ def run(
         out.flush()
         source = stdin.open("rb") if stdin else None
         process = start(words, out, env=env, cwd=cwd, stdin=source or subprocess.DEVNULL)
+        with _running_lock:
+            _running.add(process)
         try:
             code = process.wait(timeout=timeout)
         except subprocess.TimeoutExpired:
             raise Fault(f"{Path(words[0]).name} took longer than {timeout:.0f} s", fix=fix, log=log) from None
         finally:
+            with _running_lock:
+                _running.discard(process)
             if process.poll() is None:
                 end_group(process)
             if source:

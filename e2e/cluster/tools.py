@@ -104,6 +104,7 @@ def provide(here: Places, names: list[str]) -> None:
             except BaseException:
                 for future in fetched.values():
                     future.cancel()
+                shell.end_all()
                 raise
         if not plan(here, ["cluster"]):
             drop_go_caches(here)

@@ -113,3 +113,12 @@ def test_the_operator_may_die_at_any_moment_of_a_run(planner: Caller, ledger: Le
     assert len(ledger.tool(run, SLOW_TOOL)) == 1
     kubectl("rollout", "status", "-n", holdfast.NAMESPACE, "deployment/holdfast", "--timeout=60s", timeout=70)
     travel.ready(PLANNER)
+
+
+def test_the_store_may_be_killed_and_loses_nothing(planner: Caller, ledger: Ledger) -> None:
+    text = task()
+    run = in_the_middle(planner, ledger, text)
+    kubectl("delete", "pod", "-n", holdfast.NAMESPACE, "holdfast-redis-0", "--grace-period=0", "--force", "--wait=false")
+
+    assert_answered(planner, ledger, run, text)
+    assert len({call["key"] for call in ledger.tool(run, SLOW_TOOL)}) == 1
