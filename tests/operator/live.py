@@ -9,17 +9,14 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
-import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from kubernetes.aio.client import Configuration
 
@@ -152,14 +149,15 @@ class World:
         self.now = now
         self.restart()
 
+    def _time(self) -> float:
+        return self.now()
+
     def restart(self) -> None:
         """Forget everything, as a new process would."""
         self.due: set[kinds.Key] = set()
         self.memory = Memory()
         self.dapr = DaprApi(self.cluster, namespace="dapr-system")
-        self.reconciler = Reconciler(
-            cluster=self.cluster, memory=self.memory, settings=self.settings, dapr=self.dapr, clock=lambda: self.now()
-        )
+        self.reconciler = Reconciler(cluster=self.cluster, memory=self.memory, settings=self.settings, dapr=self.dapr, clock=self._time)
         self.intake = Intake(memory=self.memory, dapr=self.dapr, due=self.due.add, forget=self.due.discard)
 
     async def take_stock(self, namespace: str) -> None:

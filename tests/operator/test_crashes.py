@@ -4,9 +4,9 @@ import copy
 from typing import Any
 
 import pytest
+
 from holdfast_operator import kinds
 from holdfast_operator.desired.deployment import ANNOTATION_DAPR
-
 from tests.operator.live import Api, World
 
 pytestmark = pytest.mark.apiserver

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from e2e.cluster.apiserver import ApiServer
 from holdfast_api import conditions, names
 from holdfast_operator import kinds
 from holdfast_operator.leader import LEASE
-
-from e2e.cluster.apiserver import ApiServer
 from tests.operator.conftest import StartOperator
 from tests.operator.live import CRD, Api, eventually, install_crds
 

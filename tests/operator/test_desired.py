@@ -1,0 +1,138 @@
+"""Agents and the children they come to, as pairs of files. `HOLDFAST_GOLDEN=write pytest ...` writes them anew: read the diff."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from holdfast_api import names
+from holdfast_api.defaults import AgentDefaults
+from holdfast_api.manifest import parse_agent
+from holdfast_api.resolve import Refused, Resolved, resolve
+from holdfast_api.v1alpha1 import Agent
+from holdfast_operator.desired import Child, desired
+from holdfast_operator.desired.deployment import grace_seconds
+from tests.operator.live import DEFAULTS
+
+DATA = Path(__file__).resolve().parents[1] / "data" / "operator"
+DEFAULT = AgentDefaults.model_validate(DEFAULTS)
+TEXTS = {"prompts": {"planner": "You plan trips."}, "booking": {"book.py": "def book(): ...\n"}}
+
+
+def agent(spec: dict[str, Any] | None = None, name: str = "a") -> Agent:
+    return parse_agent({"metadata": {"name": name, "namespace": "ns", "uid": "u"}, "spec": spec or {}})
+
+
+def resolved(found: Agent) -> Resolved:
+    return resolve(found, DEFAULT, TEXTS)
+
+
+def children(found: Agent) -> dict[str, dict]:
+    steps = desired(found, resolved(found), DEFAULT)
+    return {child.kind.kind: child.manifest for step in steps for child in step}
+
+
+def pod(spec: dict[str, Any] | None = None) -> dict:
+    return children(agent(spec))["Deployment"]["spec"]["template"]
+
+
+@pytest.mark.parametrize("name", ["minimal", "full"])
+def test_an_agent_comes_to_the_children_in_its_golden_file(name: str) -> None:
+    found = parse_agent(yaml.safe_load((DATA / f"{name}.agent.yaml").read_text()))
+    steps = desired(found, resolved(found), DEFAULT)
+    text = yaml.safe_dump_all([child.manifest for step in steps for child in step], sort_keys=False, width=140)
+    golden = DATA / f"{name}.children.yaml"
+    if os.environ.get("HOLDFAST_GOLDEN") == "write":
+        golden.write_text(text)
+
+    assert list(yaml.safe_load_all(text)) == list(yaml.safe_load_all(golden.read_text()))
+
+
+def test_everything_a_pod_needs_comes_a_step_before_the_pod() -> None:
+    first, second = desired(agent({"replicas": 2}), resolved(agent({"replicas": 2})), DEFAULT)
+
+    assert {child.kind.kind for child in second} == {"Deployment", "PodDisruptionBudget"}
+    assert {"ConfigMap", "Component", "Configuration", "Resiliency", "ServiceAccount"} <= {child.kind.kind for child in first}
+
+
+def test_a_single_pod_or_none_has_no_disruption_budget() -> None:
+    for spec in ({"replicas": 1}, {"replicas": 0}, {"replicas": 5, "suspend": True}):
+        assert "PodDisruptionBudget" not in children(agent(spec))
+
+
+def test_an_existing_service_account_is_used_and_none_is_made() -> None:
+    found = children(agent({"serviceAccountName": "mine"}))
+
+    assert "ServiceAccount" not in found
+    assert found["Deployment"]["spec"]["template"]["spec"]["serviceAccountName"] == "mine"
+
+
+def test_existing_components_are_used_and_none_are_made() -> None:
+    spec = {"model": {"component": "llm"}, "state": {"component": "shared"}}
+    found = children(agent(spec))
+
+    assert "Component" not in found
+    assert "llm" in found["Resiliency"]["spec"]["targets"]["components"]
+
+
+def test_what_the_user_adds_never_replaces_what_holdfast_sets() -> None:
+    template = pod({"podLabels": {"x": "y"}, "podAnnotations": {"x": "y"}, "env": [{"name": "X", "value": "y"}]})
+
+    assert template["metadata"]["labels"][names.LABEL_AGENT] == "a"
+    assert template["metadata"]["annotations"]["dapr.io/app-id"] == "a"
+    assert template["metadata"]["annotations"]["x"] == "y"
+    variables = [entry["name"] for entry in template["spec"]["containers"][0]["env"]]
+    assert {names.ENV_DAPR_TOKEN, names.ENV_APP_TOKEN, names.ENV_CONFIG, names.ENV_POD, "X"} == set(variables)
+
+
+def test_a_pod_is_restricted() -> None:
+    spec = pod()["spec"]
+    security = spec["containers"][0]["securityContext"]
+
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert security["allowPrivilegeEscalation"] is False
+    assert security["readOnlyRootFilesystem"] is True
+    assert security["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_the_sidecars_keys_come_from_secrets_by_name_only() -> None:
+    model = {"provider": "openai", "name": "m", "apiKeySecretRef": {"name": "openai", "key": "api-key"}}
+    annotation = pod({"model": model})["metadata"]["annotations"]["dapr.io/env-from-secret"]
+
+    assert annotation == f"{names.secret_env('openai', 'api-key')}=openai:api-key"
+
+
+def test_a_new_behaviour_is_a_new_revision_and_rolls_the_pods() -> None:
+    before, after = pod({"goal": "x"}), pod({"goal": "y"})
+
+    assert before["metadata"]["annotations"][names.ANNOTATION_REVISION] != after["metadata"]["annotations"][names.ANNOTATION_REVISION]
+    assert before["spec"]["volumes"][0] != after["spec"]["volumes"][0]
+
+
+def test_scaling_does_not_roll_the_pods() -> None:
+    assert pod({"replicas": 1}) == pod({"replicas": 5})
+
+
+def test_a_pod_may_finish_its_longest_call() -> None:
+    tool = {"name": "t", "timeout": "10m", "http": {"url": "http://x"}}
+    cases = [({}, 150), ({"tools": [tool]}, 630), ({"tools": [tool | {"timeout": "5h"}]}, 3600), ({"terminationGracePeriodSeconds": 7}, 7)]
+
+    for spec, seconds in cases:
+        assert grace_seconds(agent(spec), resolved(agent(spec))) == seconds
+
+
+def test_without_an_image_the_fix_is_told() -> None:
+    with pytest.raises(Refused, match=r"spec\.image.*agents\.image"):
+        desired(agent(), resolved(agent()), AgentDefaults())
+
+
+def test_names_fit_whatever_the_agent_is_called() -> None:
+    longest = agent(name="a" * 58)
+    found: list[Child] = [child for step in desired(longest, resolved(longest), DEFAULT) for child in step]
+
+    assert all(len(child.name) <= 253 for child in found)
+    assert all(len(value) <= 63 for child in found for value in child.manifest["metadata"]["labels"].values())
+    assert all(len(child.name) <= 63 for child in found if child.kind.kind in {"Service", "Deployment"})
