@@ -6,6 +6,7 @@ import os
 import sys
 
 _USAGE_ERROR = 2
+_LAST_PORT = 65535
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,10 +36,16 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     serve = verbs.add_parser("serve", help="serve the agent of $HOLDFAST_CONFIG beside a Dapr sidecar (the default)")
     serve.add_argument("--host", default=None, help="address to listen on (default: all)")
-    serve.add_argument("--port", type=int, default=None, help="port to listen on (default: 8001)")
+    serve.add_argument("--port", type=_port, default=None, help="port to listen on (default: 8001)")
     verbs.add_parser("run", help="run an agent.yaml here, without a cluster", add_help=False)
     verbs.add_parser("scripted", help="serve a model that answers from a script", add_help=False)
     return parser
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text[:6]) <= _LAST_PORT):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: use a number from 0 (any free one) to {_LAST_PORT}")
+    return int(text)
 
 
 def _serve(host: str | None, port: int | None) -> int:

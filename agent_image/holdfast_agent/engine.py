@@ -6,7 +6,7 @@ Pinned to dapr 1.19.0, because three things here lean on how it is built:
   lives, and are shielded from the cancelling that the worker does when it stops;
 * after losing the sidecar it waits 2, 4, 8, 15 s between attempts to connect, on an Event. Ours ends that wait as soon as the sidecar
   serves again, so a restarted sidecar is back at work after a second and not after seven;
-* no call of its client has a deadline. Each one here has.
+* no call of its client has a deadline, and its channel may wait for minutes before it looks for the sidecar again. Here both are short.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from dapr.ext.workflow._durabletask.task import Task, TaskFailedError
 from dapr.ext.workflow.aio import DaprWorkflowClient
 from dapr.ext.workflow.logger import LoggerOptions
 
-from holdfast_agent.sidecar import Sidecar
+from holdfast_agent.sidecar import CHANNEL_OPTIONS, Sidecar
 
 __all__ = ["Context", "Engine", "EngineError", "Instance", "Task", "TaskFailed", "when_all", "when_any"]
 
@@ -35,6 +35,7 @@ _TORN_READS: Final = 8
 _TORN_PAUSE: Final = 0.25
 _PROBE_SECONDS: Final = 0.25
 _THREADS: Final = 4
+_ACTIVITIES: Final = 2000
 _TERMINAL: Final = frozenset({"COMPLETED", "FAILED", "TERMINATED"})
 
 Context = DaprWorkflowContext
@@ -76,13 +77,16 @@ class Engine:
         self._sidecar, self._name = sidecar, name
         self._loop = asyncio.get_running_loop()
         quiet = LoggerOptions(log_level=logging.WARNING, log_handler=_Forward(), log_formatter=logging.Formatter("%(message)s"))
-        self._runtime = WorkflowRuntime(logger_options=quiet, maximum_thread_pool_workers=_THREADS)
+        self._runtime = WorkflowRuntime(
+            logger_options=quiet, maximum_thread_pool_workers=_THREADS, maximum_concurrent_activity_work_items=_ACTIVITIES
+        )
         self._runtime.register_workflow(_fresh(workflow), name=name)
         for activity, function in activities.items():
             self._runtime.register_activity(self._hop(function), name=activity)
         self._worker = self._runtime._WorkflowRuntime__worker  # noqa: SLF001 - see the module's text
         self._worker._shutdown = _PatientEvent()  # noqa: SLF001 - see the module's text
         self._client = DaprWorkflowClient(logger_options=quiet)
+        self._client._DaprWorkflowClient__obj._channel_options = CHANNEL_OPTIONS  # noqa: SLF001 - see the module's text
         self._started = False
 
     @property

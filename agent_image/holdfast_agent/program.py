@@ -29,6 +29,7 @@ from holdfast_agent.workflow import agent
 
 _LOG = logging.getLogger(__name__)
 _WATCH_SECONDS: Final = 0.5
+_THOROUGH_EACH: Final = 10
 _HTTP_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 1.0
 
@@ -83,13 +84,14 @@ class Program:
 
     async def _work(self, stack: AsyncExitStack) -> None:
         settings = self._settings
-        sidecar = Sidecar()
+        sidecar, server = Sidecar(), self._server
+        server.waiting_for = "the Dapr sidecar"
         stack.push_async_callback(sidecar.close)
         _, current = await asyncio.gather(sidecar.wait_healthy(), Revision.open(settings.config, os.environ))
         store = Store(sidecar, settings.config.memory_component)
         revisions = Revisions(current, store, os.environ)
         stack.push_async_callback(revisions.close)
-        await _until_stored(revisions)
+        await self._publish(revisions)
         index = OpenRuns(store, pod=settings.pod)
 
         def ended(run: str) -> None:
@@ -99,38 +101,39 @@ class Program:
         self._engine = engine = Engine(sidecar, name=WORKFLOW, workflow=agent, activities=activities.table())
         stack.push_async_callback(engine.close)
         runs = Runs(store=store, engine=engine, revisions=revisions, index=index, overdue_seconds=self._overdue_seconds)
+        server.waiting_for = "the workflow worker to connect to the Dapr sidecar"
         await engine.start()
-        self._server.runs = runs
+        server.runs = runs
         _LOG.info("ready", extra={"revision": current.name, "tools": len(current.toolbox.specs)})
         await _look_after(runs, engine, every=self._tidy_seconds)
+
+    async def _publish(self, revisions: Revisions) -> None:
+        while True:
+            try:
+                return await revisions.publish()
+            except StoreError as error:
+                _LOG.warning("the revision cannot be stored yet: %s", error)
+                self._server.waiting_for = str(error)
+                await asyncio.sleep(_RETRY_SECONDS)
 
     async def _ready(self) -> bool:
         return self._engine is not None and await self._engine.ready()
 
 
-async def _until_stored(revisions: Revisions) -> None:
-    while True:
-        try:
-            return await revisions.publish()
-        except StoreError as error:
-            _LOG.warning("the revision cannot be stored yet: %s", error)
-            await asyncio.sleep(_RETRY_SECONDS)
-
-
 async def _look_after(runs: Runs, engine: Engine, *, every: float) -> None:
     """Tidy up regularly, and each time that the worker has connected anew."""
     loop = asyncio.get_running_loop()
-    due, connected = loop.time(), True
+    due, connected, times = 0.0, False, 0
     while True:
         streaming = engine.streaming
         if streaming and (not connected or loop.time() >= due):
             try:
-                await runs.tidy()
+                await runs.tidy(thorough=not connected or times % _THOROUGH_EACH == 0)
             except (StoreError, EngineError) as error:
                 _LOG.warning("looking after open runs: %s", error)
             except Exception:  # noqa: BLE001 - the one who looks after others must not fall
                 _LOG.exception("looking after open runs broke; next try as usual")
-            due = loop.time() + every
+            due, times = loop.time() + every, times + 1
         connected = streaming
         await asyncio.sleep(_WATCH_SECONDS)
 

@@ -5,11 +5,12 @@ again. Once the head stands the run is accepted, whatever happens to the schedul
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 import uuid
-from collections import Counter
 from typing import Final
+from weakref import WeakValueDictionary
 
 from holdfast_agent import documents
 from holdfast_agent.documents import Head, ModelTurn, ToolOutcome
@@ -20,7 +21,7 @@ from holdfast_agent.revisions import Revisions
 from holdfast_agent.store import Store
 
 _LOG = logging.getLogger(__name__)
-_POLL_SECONDS: Final = 0.4
+_POLL_SECONDS: Final = 1.0
 _GRACE_SECONDS: Final = 60.0
 _MEND_AFTER_SECONDS: Final = 5.0
 _CONCURRENCY: Final = 8
@@ -45,8 +46,8 @@ class Runs:
         """
         self._overdue_seconds = overdue_seconds
         self._store, self._engine, self._revisions, self._index = store, engine, revisions, index
-        self._watched: Counter[str] = Counter()
-        self._change = asyncio.Event()
+        self._ends: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
+        self._unscheduled: set[str] = set()
 
     async def accept(self, task: str, run: str | None) -> Head:
         """Begin a run, or find the one that the same request began.
@@ -100,24 +101,20 @@ class Runs:
         Raises:
             StoreError: the store does not answer.
         """
-        until = time.monotonic() + seconds
-        self._watched[head.id] += 1
-        try:
-            while not head.terminal and (left := until - time.monotonic()) > 0:
-                await self._changed(min(left, _POLL_SECONDS))
-                head = await self.find(head.id) or head
-        finally:
-            self._watched[head.id] -= 1
-            if not self._watched[head.id]:
-                del self._watched[head.id]
+        until, end = time.monotonic() + seconds, self._ends.setdefault(head.id, asyncio.Event())
+        while not head.terminal and (left := until - time.monotonic()) > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(left, _POLL_SECONDS)):
+                    await end.wait()
+            head = await self.find(head.id) or head
         return head
 
     def ended(self, run: str) -> None:
         """A run ended in this process: drop it from the index and let those who wait look."""
         self._index.drop(run)
-        if run in self._watched:
-            self._change.set()
-            self._change = asyncio.Event()
+        end = self._ends.pop(run, None)
+        if end:
+            end.set()
 
     async def turns(self, run: str, first: int, last: int) -> tuple[list[ModelTurn], dict[str, ToolOutcome]]:
         """The turns in that range that have happened, and the finished calls by key.
@@ -133,8 +130,11 @@ class Runs:
         outcomes = (ToolOutcome.load(entry.value) for entry in done.values())
         return turns, {outcome.key: outcome for outcome in outcomes}
 
-    async def tidy(self) -> None:
-        """Look after every run that may not have ended: schedule, wake or close what nobody else will.
+    async def tidy(self, *, thorough: bool) -> None:
+        """Look after the runs that may not have ended: schedule, wake or close what nobody else will.
+
+        Args:
+            thorough: ask Dapr about every one of them. Else only about those whose timer is overdue or whose scheduling failed here.
 
         Raises:
             StoreError: the store does not answer.
@@ -151,12 +151,15 @@ class Runs:
             head = Head.load(entry.value) if entry else None
             if (head is None and since + _GRACE_SECONDS < now) or (head and head.terminal):
                 gone.add(run)
-            elif head and now > head.created + 1:
+            elif head and (thorough or run in self._unscheduled or self._overdue(head, now)):
                 async with gate:
                     await self._look_after(head, now)
 
         await asyncio.gather(*(look(run, since) for run, since in open_runs.items()))
         await self._index.forget(gone)
+
+    def _overdue(self, head: Head, now: float) -> bool:
+        return head.trouble is not None and head.trouble.until + self._overdue_seconds < now
 
     async def _look_after(self, head: Head, now: float) -> None:
         instance = await self._engine.instance(head.id)
@@ -164,7 +167,7 @@ class Runs:
             await self._schedule(head)
         elif instance.terminal:
             await self._close(head, instance.status, instance.failure)
-        elif head.trouble and head.trouble.until + self._overdue_seconds < now:
+        elif head.trouble and self._overdue(head, now):
             _LOG.warning("a timer is overdue, waking the run", extra={"run": head.id, "step": head.trouble.key})
             await self._engine.wake(head.id, poke_event(head.trouble.key, head.trouble.attempt))
 
@@ -185,6 +188,7 @@ class Runs:
             if known_new or await self._engine.instance(head.id) is None:
                 await self._schedule(head)
         except EngineError as error:
+            self._unscheduled.add(head.id)
             await self._index.ensure(head.id)
             _LOG.warning("accepted, to be scheduled later: %s", error, extra={"run": head.id})
 
@@ -193,10 +197,4 @@ class Runs:
         state = Loop(run=head.id, revision=head.revision, deadline=head.deadline, max_iterations=revision.config.limits.max_iterations)
         if await self._engine.schedule(head.id, state.dump()):
             _LOG.info("run scheduled", extra={"run": head.id})
-
-    async def _changed(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._change.wait()
-        except TimeoutError:
-            return
+        self._unscheduled.discard(head.id)

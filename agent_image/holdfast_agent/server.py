@@ -23,7 +23,13 @@ _RETRY_AFTER: Final = {"Retry-After": "2"}
 
 
 class Server:
-    """Routes and what they need. `runs` is set once the agent is connected, and `stopping` before it disconnects."""
+    """Routes and what they need.
+
+    Attributes:
+        runs: set once the agent is connected.
+        waiting_for: what keeps it from that, for people.
+        stopping: set before it disconnects.
+    """
 
     def __init__(self, *, token: str | None, ready: Any) -> None:  # noqa: ANN401 - a coroutine function to bool
         """Make the application.
@@ -34,6 +40,7 @@ class Server:
         """
         self.runs: Runs | None = None
         self.stopping = False
+        self.waiting_for = "the program to start"
         self._token, self._ready = token, ready
         self.app = web.Application(middlewares=[as_problems, self._admit], client_max_size=requests.MAX_BODY_BYTES)
         self.app.add_routes(
@@ -75,7 +82,7 @@ class Server:
         if self.stopping:
             raise Problem(503, "the agent is stopping")
         if self.runs is None or not await self._ready():
-            raise Problem(503, "no workflow worker is connected to the Dapr sidecar yet", headers=_RETRY_AFTER)
+            raise Problem(503, f"the agent waits for {self.waiting_for}", headers=_RETRY_AFTER)
         return _json({"status": "ready"})
 
     async def _post_run(self, request: web.Request) -> web.Response:
@@ -129,7 +136,7 @@ class Server:
 
     def _connected(self) -> Runs:
         if self.runs is None:
-            raise Problem(503, "the agent is not connected to its Dapr sidecar yet", fix="try again in some seconds", headers=_RETRY_AFTER)
+            raise Problem(503, f"the agent waits for {self.waiting_for}", fix="try again in some seconds", headers=_RETRY_AFTER)
         return self.runs
 
 

@@ -56,7 +56,7 @@ class Settings:
             config=config,
             token=token if config.auth == "token" else None,
             host=host,
-            port=port or names.APP_PORT,
+            port=names.APP_PORT if port is None else port,
             log_level=level,
             pod=environ.get(names.ENV_POD) or f"{os.uname().nodename}-{os.getpid()}",
         )

@@ -19,6 +19,14 @@ _TOKEN_HEADER: Final = "dapr-api-token"  # noqa: S105 - the name of a header
 _POLL_SECONDS: Final = 0.2
 _HTTP_TIMEOUT: Final = aiohttp.ClientTimeout(total=2.0)
 _MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
+CHANNEL_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+    # gRPC's own back-off grows to two minutes, far longer than a sidecar takes to restart.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+)
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -35,11 +43,10 @@ class Sidecar:
         token = settings.DAPR_API_TOKEN
         self.metadata: Metadata = ((_TOKEN_HEADER, token),) if token else ()
         endpoint = GrpcEndpoint(settings.DAPR_GRPC_ENDPOINT or f"{settings.DAPR_RUNTIME_HOST}:{settings.DAPR_GRPC_PORT}")
-        options = [("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES), ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES)]
         self._channel = (
-            grpc.aio.secure_channel(endpoint.endpoint, grpc.ssl_channel_credentials(), options=options)
+            grpc.aio.secure_channel(endpoint.endpoint, grpc.ssl_channel_credentials(), options=CHANNEL_OPTIONS)
             if endpoint.tls
-            else grpc.aio.insecure_channel(endpoint.endpoint, options=options)
+            else grpc.aio.insecure_channel(endpoint.endpoint, options=CHANNEL_OPTIONS)
         )
         self.stub = api_service_v1.DaprStub(self._channel)
         self._url = (settings.DAPR_HTTP_ENDPOINT or f"http://{settings.DAPR_RUNTIME_HOST}:{settings.DAPR_HTTP_PORT}").rstrip("/")

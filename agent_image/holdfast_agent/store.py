@@ -29,6 +29,7 @@ _CALL_SECONDS: Final = 5.0
 _ATTEMPTS: Final = 6
 _FIRST_PAUSE: Final = 0.05
 _BULK: Final = 25
+_GROUPS: Final = 8
 _RIVALS: Final = 20
 _RIVAL_PAUSE: Final = 0.05
 _HOPELESS: Final = frozenset(
@@ -84,7 +85,13 @@ class Store:
         wanted = list(dict.fromkeys(keys))
         groups = [wanted[start : start + _BULK] for start in range(0, len(wanted), _BULK)]
         found: dict[str, Entry] = {}
-        for group in await asyncio.gather(*map(self._get_group, groups)):
+        gate = asyncio.Semaphore(_GROUPS)
+
+        async def fetch(group: list[str]) -> dict[str, Entry]:
+            async with gate:
+                return await self._get_group(group)
+
+        for group in await asyncio.gather(*map(fetch, groups)):
             found |= group
         return found
 

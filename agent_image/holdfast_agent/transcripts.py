@@ -14,7 +14,7 @@ from holdfast_agent.documents import Document, ModelTurn, ToolOutcome
 from holdfast_agent.model import Message, assistant_message, tool_message
 from holdfast_agent.store import Store
 
-_MAX_BYTES: Final = 32 * 1024 * 1024
+_MAX_BYTES: Final = 16 * 1024 * 1024
 
 
 @dataclass
@@ -34,18 +34,25 @@ class Transcripts:
         self._store, self._max_bytes = store, max_bytes
         self._known: OrderedDict[str, _Conversation] = OrderedDict()
         self._fresh: OrderedDict[str, Document] = OrderedDict()
-        self._size = 0
+        self._size = self._fresh_size = 0
 
     def remember(self, key: str, document: Document) -> None:
         """Keep a document that was just written, so that it need not be read back."""
         self._fresh[key] = document
-        while len(self._fresh) > 1024:  # noqa: PLR2004 - a few turns of every run in the air
-            self._fresh.popitem(last=False)
+        self._fresh_size += _size(document)
+        while self._fresh_size > self._max_bytes:
+            self._unremember(next(iter(self._fresh)))
 
     def forget(self, run: str) -> None:
         """The run has ended."""
         gone = self._known.pop(run, None)
         self._size -= gone.size if gone else 0
+        for key in [key for key in self._fresh if key.startswith(f"{run}/")]:
+            self._unremember(key)
+
+    def _unremember(self, key: str) -> None:
+        document = self._fresh.pop(key, None)
+        self._fresh_size -= _size(document) if document else 0
 
     async def messages(self, run: str, *, turns: int, segments: int) -> list[Message]:
         """Messages of the first `turns` turns: what the model said and what its calls came to.
@@ -85,15 +92,15 @@ class Transcripts:
             StoreError: the store does not answer.
             LookupError: one is missing.
         """
-        missing = [key for key in keys if key not in self._fresh]
-        read = await self._store.get_many(map(documents.effect_document, missing)) if missing else {}
-        found: dict[str, Document] = {}
+        found = {key: self._fresh[key] for key in keys if key in self._fresh}
+        read = await self._store.get_many(documents.effect_document(key) for key in keys if key not in found)
         for key in keys:
             at = documents.effect_document(key)
-            if key not in self._fresh and at not in read:
-                raise LookupError(f"the document {at!r} is missing from the state store")
-            found[key] = read[at].value if at in read else self._fresh[key]
-        return found
+            if key not in found:
+                if at not in read:
+                    raise LookupError(f"the document {at!r} is missing from the state store")
+                found[key] = read[at].value
+        return {key: found[key] for key in keys}
 
     async def _from_segments(self, run: str, segments: int) -> _Conversation:
         entries = await asyncio.gather(*(self._store.get(documents.segment_key(run, number)) for number in range(segments)))
@@ -118,7 +125,7 @@ class Transcripts:
                 _append(conversation, done[documents.call_key(run, turn, call)])
         conversation.turns = turns
         for key in (*said, *done):
-            self._fresh.pop(key, None)
+            self._unremember(key)
 
     def _keep(self, run: str, conversation: _Conversation, before: int) -> None:
         known = self._known.pop(run, None)
@@ -127,6 +134,10 @@ class Transcripts:
         while self._size > self._max_bytes and len(self._known) > 1:
             _, dropped = self._known.popitem(last=False)
             self._size -= dropped.size
+
+
+def _size(document: Document) -> int:
+    return len(document["content"]) + sum(len(call["arguments"]) for call in document.get("calls", ())) + 500
 
 
 def _calls(document: Document) -> int:

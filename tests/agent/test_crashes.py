@@ -131,6 +131,27 @@ async def test_kills_at_any_moment_of_a_run_repeat_no_finished_call(stage):
     }
 
 
+async def test_a_long_run_that_loses_its_process_is_read_again_from_segments_and_the_turns_after_them(stage):
+    turns, before = 30, 24
+    script = {
+        "rules": [{"turns": [{"toolCalls": [SEARCH], "repeat": turns, "latency": "20ms"}, {"answer": "done"}]}],
+        "tools": {"search": {"result": "x" * 2000}},
+    }
+    here = await stage(script, "search", limits=LimitsConfig(max_iterations=50))
+    run = await here.agent.begin("go")
+
+    async def far():
+        return len((await here.ledger("model"))["calls"]) > before
+
+    await here.agent.until(far, within=30)
+    await here.agent.kill()
+    await here.agent.start()
+    assert (await here.agent.ended(run))["result"] == "done"
+    asked = [call["detail"]["turn"] for call in (await here.ledger("model"))["calls"]]
+    assert sorted(set(asked)) == list(range(turns + 1))
+    assert len(asked) <= turns + 2
+
+
 async def test_a_run_keeps_its_prompt_tools_and_model_when_the_agent_is_changed_under_it(stage):
     script = {
         "rules": [{"turns": [{"toolCalls": [SEARCH]}, {"toolCalls": [SEARCH]}, {"answer": "done"}]}],

@@ -1,6 +1,9 @@
 """The HTTP API: who gets in, what is refused and how. Every refusal is a problem that names field, value and fix."""
 
+import aiohttp
 import pytest
+
+from tests.agent.agents import agent_config
 
 pytestmark = pytest.mark.dapr
 
@@ -130,6 +133,25 @@ async def test_health_is_open_and_ready_means_that_a_worker_is_connected(stage, 
     assert await here.agent.call("GET", "/healthz", token=None) == (200, {"status": "ok"})
     await here.dapr.restart("daprd")
     await eventually(lambda: _is(here.agent, 200))
+
+
+async def test_an_agent_that_cannot_start_working_says_what_it_waits_for(stage, eventually):
+    here = await stage(ANSWER)
+    await here.agent.terminate()
+    here.agent.configure(agent_config(here.script_url, memory_component="nowhere"))
+    here.agent.process.start()
+
+    async def tells():
+        try:
+            status, problem = await here.agent.call("GET", "/readyz", token=None)
+        except aiohttp.ClientError:
+            return False
+        return status == 503 and "'nowhere'" in problem["detail"]
+
+    await eventually(tells)
+    status, problem = await here.agent.call("POST", "/run", json={"task": "a"})
+    assert status == 503
+    assert "'nowhere'" in problem["detail"]
 
 
 async def test_no_log_line_holds_a_task_an_answer_or_a_token(stage):
