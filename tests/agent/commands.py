@@ -40,13 +40,16 @@ class Command:
 
     @property
     def left(self):
-        """Processes that still run in the state folder."""
-        found = []
+        """Processes that run in the state folder: id -> command line."""
+        found = {}
         for proc in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 if (proc / "cwd").readlink().is_relative_to(self.folder / "state"):
-                    found.append((proc / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+                    found[int(proc.name)] = (proc / "cmdline").read_bytes().replace(b"\0", b" ").decode()
         return found
+
+    async def pid_of(self, program):
+        return next((pid for pid, line in self.left.items() if line.partition(" ")[0].endswith(f"/{program}")), None)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 
 import aiohttp
@@ -72,7 +73,7 @@ async def test_a_run_is_answered_and_shows_its_steps_and_leaves_no_process(serve
     assert (code, out) == (0, "Seat 2A is held.\n"), err
     for words in ("✓  model  openai/scripted", '✓  tool   search_flights({"destination": "Zagreb"})', "Croatia Airlines", '{"held": true}'):
         assert words in err
-    assert command.left == []
+    assert command.left == {}
     assert [call["name"] for call in await _calls(url, "tool")] == ["hold_seat"]
 
 
@@ -108,12 +109,62 @@ async def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_go_on(serve_scr
     first.send_signal(signal.SIGINT)
     _, err = await first.communicate()
     assert first.returncode == 130
-    assert command.left == []
+    assert command.left == {}
     again = err.decode().strip().splitlines()[-1]
     assert "is kept; go on with: python -m holdfast_agent run agent.yaml --resume run-" in again
     code, out, _ = await command("--resume", again.split()[-1])
     assert (code, out) == (0, "Seat 2A is held.\n")
     assert [call["attempt"] for call in await _calls(url)] == [1, 1, 1, 1]
+
+
+@pytest.mark.dapr
+async def test_another_run_of_an_unfinished_task_is_started_when_asked_for(serve_script, command):
+    url = await serve_script({"rules": [{"turns": [{"answer": "Zdravo", "latency": "1s"}]}]})
+    command.write(*_documents(url, tools=[]))
+    first = await command.start("--task", TASK)
+    await _line(first, "run run-")
+    first.kill()
+    await first.wait()
+    code, out, err = await command("--task", TASK, "--new")
+    assert (code, out) == (0, "Zdravo\n"), err
+    assert "going on with" not in err
+    code, out, err = await command("--task", TASK)
+    assert (code, out) == (0, "Zdravo\n"), err
+    assert "which has the same task and had not ended" in err
+
+
+@pytest.mark.dapr
+async def test_a_part_that_dies_is_started_again_and_the_run_goes_on(serve_script, command):
+    url = await serve_script(_script(latency="2s"))
+    command.write(*_documents(url))
+    process = await command.start("--task", TASK)
+    await _line(process, "hold_seat({")
+    os.kill(await command.pid_of("daprd"), signal.SIGKILL)
+    async with asyncio.timeout(90):
+        out, err = await process.communicate()
+    assert (process.returncode, out) == (0, b"Seat 2A is held.\n"), err
+    assert b"daprd ended with code -9; starting it again" in err
+    assert len({call["key"] for call in await _calls(url, "model")}) == len(await _calls(url, "model")) == 3
+
+
+@pytest.mark.dapr
+async def test_a_part_that_dies_again_and_again_ends_the_command_and_the_run_is_kept(serve_script, command, eventually):
+    url = await serve_script(_script(latency="5s"))
+    command.write(*_documents(url))
+    process = await command.start("--task", TASK)
+    await _line(process, "hold_seat({")
+
+    async def kill():
+        os.kill(await eventually(lambda: command.pid_of("placement")), signal.SIGKILL)
+
+    for _ in range(5):
+        await kill()
+        await _line(process, "placement ended with code -9; starting it again")
+    await kill()
+    await _line(process, "error: placement ended with code -9, and that was no single case")
+    await _line(process, "is kept; when that is mended, go on with: python -m holdfast_agent run")
+    assert await process.wait() == 2
+    assert command.left == {}
 
 
 @pytest.mark.dapr
@@ -163,7 +214,7 @@ async def test_a_tool_that_cannot_be_imported_is_the_last_thing_said(serve_scrip
     code, _, err = await command("--task", TASK)
     assert code == 2
     assert "ConfigMap 'tools', key 'tools.py', line 1: ModuleNotFoundError: No module named 'nosuchthing'" in err
-    assert command.left == []
+    assert command.left == {}
 
 
 async def test_missing_secrets_are_told_all_at_once_with_the_variables_to_set(command):

@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--resume", nargs="?", const="", metavar="ID", help="go on with a run: the last unfinished one, or the one of that id"
     )
+    parser.add_argument("--new", action="store_true", help="start another run even when one of the same task has not ended")
     parser.add_argument("--agent", metavar="NAME", help="which Agent, when the files hold several")
     parser.add_argument("--endpoint", metavar="URL", help="base URL of the model instead of spec.model.endpoint")
     parser.add_argument(
@@ -88,7 +89,12 @@ async def _main(options: argparse.Namespace) -> int:
         run = _choose(options, workspace)
         interrupted = asyncio.Event()
         with _signals(interrupted):
-            outcome = await _until_ended(documents, workspace, run, interrupted)
+            try:
+                outcome = await _until_ended(documents, workspace, run, interrupted)
+            except LocalError as error:
+                _say(f"error: {error}")
+                _say(f"run {run.id} is kept; when that is mended, go on with: {_again(options)} --resume {run.id}")
+                return REFUSED
     if outcome is None:
         _say(f"run {run.id} is kept; go on with: {_again(options)} --resume {run.id}")
         return INTERRUPTED
@@ -107,8 +113,9 @@ def _choose(options: argparse.Namespace, workspace: Workspace) -> AskedRun:
     task = sys.stdin.read() if options.task == "-" else options.task
     if not task.strip():
         raise LocalError("the task is empty")
-    if unfinished := workspace.unfinished(task):
-        _say(f"going on with run {unfinished.id}, which has the same task and had not ended")
+    unfinished = workspace.unfinished(task)
+    if unfinished and not options.new:
+        _say(f"going on with run {unfinished.id}, which has the same task and had not ended (--new starts another)")
         return unfinished
     run = AskedRun(new_run_id(), task)
     workspace.remember(run)
@@ -146,7 +153,7 @@ async def _work(documents: Documents, workspace: Workspace, run: AskedRun, inter
 
 async def _ask(session: Session, run: AskedRun) -> None:
     while True:
-        session.check()
+        session.mend()
         try:
             return await session.client.run(run.task, run.id)
         except NoAnswer:
@@ -157,7 +164,7 @@ async def _watch(session: Session, run: str) -> View:
     """Show the steps until the run has ended; gives the run."""
     timeline = Timeline()
     while True:
-        session.check()
+        session.mend()
         with contextlib.suppress(NoAnswer):
             status, steps = await session.client.steps(run, turn=timeline.turn)
             for news in timeline.news(steps):

@@ -6,7 +6,6 @@ import os
 import secrets
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast_agent.local import environment, manifests
@@ -23,31 +22,37 @@ from holdfast_api import names
 
 _READY_SECONDS = 90.0
 _SPARE_SECONDS = 5.0
+_MAX_RESTARTS = 5
 
 
-@dataclass(frozen=True)
 class Session:
     """A running agent.
 
     Attributes:
         client: its HTTP API.
-        agent: its process.
-        dapr: the others.
     """
 
-    client: AgentClient
-    agent: Process
-    dapr: DaprProcesses
+    def __init__(self, client: AgentClient, agent: Process, dapr: DaprProcesses, say: Callable[[str], None]) -> None:
+        """Keep what `running` started."""
+        self.client = client
+        self._processes = (agent, *dapr.processes.values())
+        self._say = say
+        self._restarts = 0
 
-    def check(self) -> None:
-        """Tell when something died that should live.
+    def mend(self) -> None:
+        """Start again what has died, as the kubelet would; the run goes on by itself then.
 
         Raises:
-            LocalError: which one, with the end of its log.
+            LocalError: it dies again and again; with the end of its log.
         """
-        for process in (self.agent, *self.dapr.processes.values()):
-            if not process.running:
-                raise LocalError(f"{process.name} ended with code {process.exit_code}:\n{process.tail()}")
+        for process in self._processes:
+            if process.running:
+                continue
+            if self._restarts == _MAX_RESTARTS:
+                raise LocalError(f"{process.name} ended with code {process.exit_code}, and that was no single case:\n{process.tail()}")
+            self._restarts += 1
+            self._say(f"{process.name} ended with code {process.exit_code}; starting it again")
+            process.start()
 
 
 @contextlib.asynccontextmanager
@@ -85,11 +90,11 @@ async def running(
         )
         await stack.enter_async_context(dapr)
         agent = _agent(plan, documents, workspace, environ, tool_secrets | dapr.app_environ, port=port, lock=lock)
-        stack.push_async_callback(agent.stop, grace=_grace(plan))
+        stack.push_async_callback(_stop, agent, dapr, _grace(plan))
         agent.start()
         client = await stack.enter_async_context(AgentClient(f"http://127.0.0.1:{port}", dapr.app_environ[names.ENV_APP_TOKEN]))
         await agent.until(client.ready, within=_READY_SECONDS)
-        yield Session(client, agent, dapr)
+        yield Session(client, agent, dapr, say)
 
 
 def _agent(
@@ -105,6 +110,11 @@ def _agent(
         cwd=workspace.folder,
         keep_open=(lock,),
     )
+
+
+async def _stop(agent: Process, dapr: DaprProcesses, grace: float) -> None:
+    """Let calls in flight end; without daprd their results could not be stored, and waiting for that has no end."""
+    await agent.stop(grace=grace if dapr.processes["daprd"].running else _SPARE_SECONDS)
 
 
 def _grace(plan: Plan) -> float:
