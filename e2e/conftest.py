@@ -3,12 +3,14 @@
 `python3 -m e2e.cluster up` (or CLUSTER=current) has to have happened; `make test-cluster` does both.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
 
 from e2e import holdfast
+from e2e.cluster.faults import Fault
 from e2e.cluster.places import places
 from e2e.holdfast import ROOT, Images, kubectl
 from e2e.tests.support import RESTRICTED, Caller, Ledger, Namespace, new_namespace
@@ -61,3 +63,15 @@ def caller() -> Iterator[Callable[[Namespace, str], Caller]]:
     """Calls any agent."""
     with ExitStack() as stack:
         yield lambda namespace, agent: Caller(stack, namespace.name, agent)
+
+
+def pytest_exception_interact(node: pytest.Item, report: pytest.TestReport) -> None:
+    """Add to a failure what one would look at next: the Agents, the pods, and the last words of both containers."""
+    found = [value for value in getattr(node, "funcargs", {}).values() if isinstance(value, Namespace)]
+    for namespace in found:
+        looks = [["get", "agents,pods", "-o", "wide"]]
+        for container in ("agent", "daprd"):
+            looks.append(["logs", "-l", "holdfast.dev/agent", "-c", container, "--prefix", "--tail=25", "--ignore-errors"])
+        for look in looks:
+            with contextlib.suppress(Fault):
+                report.sections.append((f"kubectl -n {namespace.name} {' '.join(look)}", namespace.run(*look)))

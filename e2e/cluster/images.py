@@ -190,6 +190,7 @@ def provide_python(here: Places, engine: Engine) -> None:
     tools.remove_tree(folder)
     folder.mkdir(parents=True)
     log = here.log("images")
+    log.unlink(missing_ok=True)
     with step("make the Python base images", log):
         run, build = python_images(here, folder)
         archive = folder / "archive.tar"

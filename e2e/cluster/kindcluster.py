@@ -59,14 +59,14 @@ def healthy(here: Places) -> bool:
     return code == 0 and text.split() == ["True"]
 
 
-def provide(here: Places, engine: Engine, image: str) -> None:
-    """Have a healthy cluster: use it, start its stopped node again, or make a new one. An empty image means kind's own."""
+def provide(here: Places, engine: Engine, own_image: str) -> None:
+    """Have a healthy cluster: use it, start its stopped node again, or make a new one, from our node image or (empty) a public one."""
     if exists(here, engine):
         if _mend(here, engine):
             return
         say("  ..  the cluster that is there cannot be mended: making a new one")
         delete(here, engine)
-    _create(here, engine, image)
+    _create(here, engine, own_image)
 
 
 def _mend(here: Places, engine: Engine) -> bool:
@@ -108,18 +108,20 @@ def _wait(here: Places) -> bool:
     return False
 
 
-def _create(here: Places, engine: Engine, image: str) -> None:
+def _create(here: Places, engine: Engine, own_image: str) -> None:
     log = here.log("kind")
     log.unlink(missing_ok=True)
     _marker(here).unlink(missing_ok=True)
     config = here.state / "kind.yaml"
-    parts = config_files(machine(), own_image=bool(image))
+    parts = config_files(machine(), own_image=bool(own_image))
     config.write_text("\n".join((DATA / part).read_text() for part in parts))
     argv: shell.Words = [tools.find(here, "kind", "kind"), "create", "cluster", "--name", here.name, "--config", config]
     argv += ["--kubeconfig", here.kubeconfig, "--wait", "180s"]
+    image = own_image or os.environ.get("HOLDFAST_NODE_IMAGE", "")
     # kept on failure: its logs tell why, and the next `up` removes it
     argv += [*(["--image", image] if image else []), "--retain"]
-    fix = f"the node's own log: docker logs {here.name}-control-plane; then `python3 -m e2e.cluster down` and again `up`"
+    fix = "" if own_image else "if docker cannot pull: HOLDFAST_REGISTRY=no makes all images here; else "
+    fix += f"the node's own log: docker logs {here.name}-control-plane; then `python3 -m e2e.cluster down` and again `up`"
     with step("kind create cluster", log):
         shell.run(argv, log, env=engine.environment(), timeout=600, fix=fix)
         here.kubeconfig.chmod(0o600)

@@ -18,6 +18,8 @@ from e2e.cluster.progress import say
 GIB = 1 << 30
 DISK_COLD, DISK_WARM, MEMORY = 30, 6, 4
 NEEDED_KERNEL = (4, 19)
+# what an engine cannot do without; CAP_SYS_RESOURCE is not among them, see `runtime`
+ENGINE_CAPABILITIES = {12: "CAP_NET_ADMIN", 18: "CAP_SYS_CHROOT", 21: "CAP_SYS_ADMIN", 27: "CAP_MKNOD"}
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Facts:
     go: bool
     module_proxy: str  # empty: answers or not needed
     mirror: str  # empty: answers or not needed
-    systemd_cgroup: bool
+    cgroups: bool
+    capabilities: int  # the effective set
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,9 @@ def gaps(facts: Facts) -> list[Gap]:
     need(facts.docker or facts.root, "no Docker answers, and this is not root", engine.ROOT_FIX)
     if not facts.docker and facts.root:
         need("\toverlay\n" in facts.filesystems, "the kernel has no overlay file system", "modprobe overlay")
-        need(facts.systemd_cgroup, "no cgroup file system at /sys/fs/cgroup", "mount it, or run outside of this sandbox")
+        lacking = [name for bit, name in ENGINE_CAPABILITIES.items() if not facts.capabilities >> bit & 1]
+        need(not lacking, f"this root lacks {', '.join(lacking)}", "run outside of this sandbox, or start Docker elsewhere (DOCKER_HOST)")
+        need(facts.cgroups, "no cgroup file system at /sys/fs/cgroup", "mount it, or run outside of this sandbox")
     if facts.missing_packages and not facts.installable:
         need(
             not facts.missing_packages,
@@ -106,7 +111,8 @@ def look(here: Places, *, own_images: bool) -> Facts:
         go=golang.find_go() is not None or shell.answer(["python3", "-m", "pip", "--version"])[0] == 0,
         module_proxy=_unreachable(_module_proxy()) if cold else "",
         mirror=_mirror_gap() if own_images and not debian.ready(here) else "",
-        systemd_cgroup=any(Path("/sys/fs/cgroup").glob("*")),
+        cgroups=any(Path("/sys/fs/cgroup").glob("*")),
+        capabilities=effective_capabilities(_read("/proc/self/status")),
     )
 
 
@@ -135,6 +141,12 @@ def available_memory(meminfo: str) -> int:
     """Read MemAvailable."""
     found = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo, re.MULTILINE)
     return int(found.group(1)) * 1024 if found else 0
+
+
+def effective_capabilities(status: str) -> int:
+    """Read CapEff from /proc/self/status."""
+    found = re.search(r"^CapEff:\s+([0-9a-f]+)", status, re.MULTILINE)
+    return int(found.group(1), 16) if found else 0
 
 
 def _read(path: str) -> str:

@@ -44,7 +44,7 @@ def pod_of(namespace: Namespace, agent: str) -> str:
     return str(pod["metadata"]["name"])
 
 
-def test_a_run_answers_over_http_with_the_token_of_its_secret(planner: Caller, ledger: Ledger) -> None:
+def test_a_run_answers_over_http_with_the_token_of_its_secret(planner: Caller, ledger: Ledger, travel: Namespace) -> None:
     text = task()
     run = planner.start(text)
 
@@ -115,7 +115,7 @@ def test_the_operator_may_die_at_any_moment_of_a_run(planner: Caller, ledger: Le
     travel.ready(PLANNER)
 
 
-def test_the_store_may_be_killed_and_loses_nothing(planner: Caller, ledger: Ledger) -> None:
+def test_the_store_may_be_killed_and_loses_nothing(planner: Caller, ledger: Ledger, travel: Namespace) -> None:
     text = task()
     run = in_the_middle(planner, ledger, text)
     kubectl("delete", "pod", "-n", holdfast.NAMESPACE, "holdfast-redis-0", "--grace-period=0", "--force", "--wait=false")

@@ -17,7 +17,8 @@ GOOD = preflight.Facts(
     go=True,
     module_proxy="",
     mirror="",
-    systemd_cgroup=True,
+    cgroups=True,
+    capabilities=0x1FFFEFFFFFF,
 )
 
 
@@ -68,6 +69,11 @@ def test_a_warm_cache_needs_less_disk_and_no_go():
 def test_packages_that_can_be_installed_are_no_gap():
     assert said(missing_packages=("docker.io", "debootstrap")) == []
     assert said(missing_packages=("docker.io",), installable=False) == ["missing: docker.io"]
+
+
+def test_a_root_that_may_not_mount_is_told_so():
+    assert said(capabilities=0x1FFFFFFFFFF & ~(1 << 21)) == ["this root lacks CAP_SYS_ADMIN"]
+    assert said(capabilities=0, docker=True, missing_packages=()) == []
 
 
 def test_silent_networks_are_named():
