@@ -69,9 +69,8 @@ def pytest_exception_interact(node: pytest.Item, report: pytest.TestReport) -> N
     """Add to a failure what one would look at next: the Agents, the pods, and the last words of both containers."""
     found = [value for value in getattr(node, "funcargs", {}).values() if isinstance(value, Namespace)]
     for namespace in found:
-        looks = [["get", "agents,pods", "-o", "wide"]]
-        for container in ("agent", "daprd"):
-            looks.append(["logs", "-l", "holdfast.dev/agent", "-c", container, "--prefix", "--tail=25", "--ignore-errors"])
+        logs = [["logs", "-l", "holdfast.dev/agent", "-c", name, "--prefix", "--tail=25", "--ignore-errors"] for name in ("agent", "daprd")]
+        looks = [["get", "agents,pods", "-o", "wide"], *logs]
         for look in looks:
             with contextlib.suppress(Fault):
                 report.sections.append((f"kubectl -n {namespace.name} {' '.join(look)}", namespace.run(*look)))
