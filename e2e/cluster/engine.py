@@ -111,7 +111,7 @@ def leave(here: Places) -> None:
                     engine.ask("network", "rm", network)
             _stop()
             leftovers.clean(RUN, data_roots(), cgroup_parent())
-    shutil.rmtree(RUN, ignore_errors=True)
+            shutil.rmtree(RUN, ignore_errors=True)
 
 
 def _forget_vanished(engine: Engine | None) -> None:

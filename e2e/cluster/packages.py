@@ -6,6 +6,7 @@ from pathlib import Path
 
 from e2e.cluster import shell
 from e2e.cluster.faults import Fault
+from e2e.cluster.locks import locked
 from e2e.cluster.places import Places
 from e2e.cluster.progress import step
 
@@ -46,7 +47,7 @@ def provide(here: Places, programs: list[str]) -> None:
     log = here.log("apt")
     log.unlink(missing_ok=True)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    with step(f"install {' '.join(packages)}", log), _no_services():
+    with locked(here.cache / ".apt.lock", "installing packages"), step(f"install {' '.join(packages)}", log), _no_services():
         shell.run(["apt-get", "update"], log, env=environment, timeout=300, fix=fix)
         shell.run(["apt-get", "install", "-y", "--no-install-recommends", *packages], log, env=environment, timeout=900, fix=fix)
 

@@ -1,7 +1,9 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -78,6 +80,23 @@ def test_a_lock_falls_with_its_killed_holder(tmp_path):
     with locks.locked(path, "x", timeout=5):
         pass
     holder.stdout.close()
+
+
+def test_a_holder_may_remove_what_it_holds_and_the_next_one_holds_a_file_that_is_there(tmp_path):
+    path = tmp_path / "run" / "lock"
+    order = []
+
+    def wait():
+        with locks.locked(path, "x", timeout=10):
+            order.append(path.exists())
+
+    with locks.locked(path, "x"):
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        time.sleep(0.5)
+        shutil.rmtree(path.parent)
+    waiting.join(10)
+    assert order == [True]
 
 
 @pytest.mark.parametrize(("seconds", "shown"), [(0.42, "0.4s"), (12.6, "13s"), (185, "3m05s")])
