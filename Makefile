@@ -55,8 +55,9 @@ generate: setup ## CRD, its copy in the chart, the editors' schema
 lock: setup ## requirements/*.txt anew from pyproject.toml
 	@PYTHON=$(BIN)/python requirements/lock.sh
 
-bench: setup ## the measurements of docs/benchmarks.md
-	@$(BIN)/python -m bench
+bench: setup ## how fast, cheap and quiet the operator is, on an API server of its own (docs/benchmarks.md)
+	@$(PYTHON) -m e2e.cluster tools kubernetes
+	@$(BIN)/python -m bench.operator_rate
 
 clean: ## remove .venv and what tools left behind (not the cluster, not the cache)
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
