@@ -221,3 +221,11 @@ def test_a_step_is_shown_when_it_begins_and_when_it_ends_but_thinking_is_not(cap
     assert timeline.turn == 1
     timeline.news([_step(2, "model", "completed", seconds=1.0, output="end")])
     assert timeline.turn == 2
+
+
+def test_a_failed_attempt_is_told_once():
+    timeline = Timeline()
+    run = {"retrying": {"key": "k", "failed_attempts": 2, "message": "HTTP 503", "next_attempt": "2026-11-21T10:20:30.000Z"}}
+    assert timeline.trouble(run) == ["     ↻  attempt 2 failed: HTTP 503; the next is at 10:20:30 UTC"]
+    assert timeline.trouble(run) == []
+    assert timeline.trouble({}) == []

@@ -101,6 +101,17 @@ async def test_after_a_kill_of_everything_the_same_command_goes_on_and_repeats_n
 
 
 @pytest.mark.dapr
+async def test_a_failed_attempt_is_told_with_its_reason_while_the_run_waits(serve_script, command):
+    faults = [{"status": 503, "times": 1}]
+    url = await serve_script({"rules": [{"turns": [{"answer": "at last", "faults": faults}]}]})
+    command.write(*_documents(url, tools=[]))
+    code, out, err = await command("--task", TASK)
+    assert (code, out) == (0, "at last\n"), err
+    assert "↻  attempt 1 failed: " in err
+    assert "503" in err
+
+
+@pytest.mark.dapr
 async def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_go_on(serve_script, command):
     url = await serve_script(_script(latency="1s"))
     command.write(*_documents(url))

@@ -171,6 +171,9 @@ async def _watch(session: Session, run: str) -> View:
                 _say(news)
             if status in TERMINAL:
                 return await session.client.status(run)
+            if any(step["status"] == "retrying" for step in steps):
+                for news in timeline.trouble(await session.client.status(run)):
+                    _say(news)
         await asyncio.sleep(_POLL_SECONDS)
 
 

@@ -13,6 +13,7 @@ class Timeline:
     def __init__(self) -> None:
         """Begin with nothing said."""
         self._said: dict[str, str] = {}
+        self._trouble: View = {}
         self._turn = 1
 
     @property
@@ -29,10 +30,20 @@ class Timeline:
         for step in steps:
             if self._said.get(step["key"]) != step["status"]:
                 self._said[step["key"]] = step["status"]
-                lines += [] if step["kind"] == "model" and step["status"] == "running" else [line(step)]
+                lines += [] if _thinks(step) else [line(step)]
         answered = [step["turn"] for step in steps if step["kind"] == "model" and step["status"] == "completed"]
         self._turn = max([self._turn, *answered])
         return lines
+
+    def trouble(self, run: View) -> list[str]:
+        """A line for a failed attempt that the run waits to make again, when it is another one than before."""
+        found: View = run.get("retrying") or {}
+        if not found or found == self._trouble:
+            return []
+        self._trouble = found
+        return [
+            f"     ↻  attempt {found['failed_attempts']} failed: {excerpt(found['message'])}; the next is at {found['next_attempt'][11:19]} UTC"
+        ]
 
 
 def line(step: View) -> str:
@@ -42,6 +53,10 @@ def line(step: View) -> str:
     attempt = f"attempt {step['attempt']}" if step.get("attempt", 1) > 1 else ""
     words = [f"{step['turn']:>3}", mark, f"{step['kind']:<5}", _what(step), seconds, attempt, _outcome(step)]
     return "  ".join(word for word in words if word)
+
+
+def _thinks(step: View) -> bool:
+    return step["kind"] == "model" and step["status"] in {"running", "retrying"}
 
 
 def _what(step: View) -> str:

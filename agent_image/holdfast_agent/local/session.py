@@ -88,6 +88,8 @@ async def running(
                 keep_open=(lock,),
             )
         )
+        if _killed(dapr.processes["scheduler"]):
+            say("Dapr's scheduler was killed last time: it waits for its old lease to end, about 20 s, before the run goes on")
         await stack.enter_async_context(dapr)
         agent = _agent(plan, documents, workspace, environ, tool_secrets | dapr.app_environ, port=port, lock=lock)
         stack.push_async_callback(_stop, agent, dapr, _grace(plan))
@@ -110,6 +112,12 @@ def _agent(
         cwd=workspace.folder,
         keep_open=(lock,),
     )
+
+
+def _killed(scheduler: Process) -> bool:
+    """Whether it ended without saying goodbye; its log is the only witness that outlives it."""
+    last = scheduler.tail()
+    return bool(last) and "shut down gracefully" not in last
 
 
 async def _stop(agent: Process, dapr: DaprProcesses, grace: float) -> None:
