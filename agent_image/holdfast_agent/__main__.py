@@ -58,12 +58,14 @@ def _serve(host: str | None, port: int | None) -> int:
         print(f"holdfast-agent: {error}", file=sys.stderr)
         return _USAGE_ERROR
     logs.configure(settings.log_level)
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # children only exec; the handlers would write into the log
+    from holdfast_agent.engine import EngineError  # noqa: PLC0415
     from holdfast_agent.program import Program  # noqa: PLC0415 - after the settings, whose errors need no half second of imports
     from holdfast_agent.tools import ToolboxError  # noqa: PLC0415
 
     try:
         asyncio.run(Program(settings).run())
-    except (ToolboxError, OSError) as error:
+    except (ToolboxError, EngineError, OSError) as error:
         print(f"holdfast-agent: {error}", file=sys.stderr)
         return 1
     return 0

@@ -94,6 +94,12 @@ class Engine:
         """Whether the worker's stream of work is open."""
         return self._started and bool(self._worker.is_worker_ready())
 
+    @property
+    def alive(self) -> bool:
+        """Whether the worker's thread lives. It outlives a lost sidecar, but some errors end it for good, and without a word."""
+        thread = self._worker._runLoop  # noqa: SLF001 - see the module's text
+        return self._started and thread is not None and thread.is_alive()
+
     async def start(self) -> None:
         """Connect the worker. The sidecar should be healthy."""
         await asyncio.to_thread(self._runtime.start)

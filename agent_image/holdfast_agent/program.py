@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 from contextlib import AsyncExitStack
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -56,6 +56,7 @@ class Program:
         Raises:
             ToolboxError: a tool of the configuration cannot be offered.
             OSError: the port is taken.
+            EngineError: the workflow worker ended by itself.
         """
         stop = _stop_signal()
         async with AsyncExitStack() as stack:
@@ -63,17 +64,23 @@ class Program:
             working = asyncio.create_task(self._work(stack))
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
-            self._server.stopping = True
-            if working.done():
-                stopping.cancel()
-                working.result()
-            _LOG.info("stopping: %d calls in flight", self._flights.count)
-            await self._flights.drain()
-            working.cancel()
-            await asyncio.gather(working, return_exceptions=True)
-            if self._engine:
-                await self._engine.stop()
+            failure = working.exception() if working.done() else None
+            await self._come_down(working, stopping)
+        if failure:
+            raise failure
         _LOG.info("stopped")
+
+    async def _come_down(self, *tasks: "asyncio.Task[Any]") -> None:
+        self._server.stopping = True
+        if self._server.runs:
+            self._server.runs.release()
+        _LOG.info("stopping: %d calls in flight", self._flights.count)
+        await self._flights.drain()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._engine:
+            await self._engine.stop()
 
     async def _listen(self, stack: AsyncExitStack) -> None:
         runner = web.AppRunner(self._server.app, access_log=None, shutdown_timeout=_HTTP_SECONDS)
@@ -125,6 +132,8 @@ async def _look_after(runs: Runs, engine: Engine, *, every: float) -> None:
     loop = asyncio.get_running_loop()
     due, connected, times = 0.0, False, 0
     while True:
+        if not engine.alive:
+            raise EngineError("the workflow worker has ended by itself; the agent has to be started again")
         streaming = engine.streaming
         if streaming and (not connected or loop.time() >= due):
             try:

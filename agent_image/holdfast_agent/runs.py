@@ -48,6 +48,7 @@ class Runs:
         self._store, self._engine, self._revisions, self._index = store, engine, revisions, index
         self._ends: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
         self._unscheduled: set[str] = set()
+        self._released = False
 
     async def accept(self, task: str, run: str | None) -> Head:
         """Begin a run, or find the one that the same request began.
@@ -102,7 +103,7 @@ class Runs:
             StoreError: the store does not answer.
         """
         until, end = time.monotonic() + seconds, self._ends.setdefault(head.id, asyncio.Event())
-        while not head.terminal and (left := until - time.monotonic()) > 0:
+        while not (head.terminal or self._released) and (left := until - time.monotonic()) > 0:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(left, _POLL_SECONDS)):
                     await end.wait()
@@ -114,6 +115,12 @@ class Runs:
         self._index.drop(run)
         end = self._ends.pop(run, None)
         if end:
+            end.set()
+
+    def release(self) -> None:
+        """The process stops: nobody waits any longer."""
+        self._released = True
+        for end in list(self._ends.values()):
             end.set()
 
     async def turns(self, run: str, first: int, last: int) -> tuple[list[ModelTurn], dict[str, ToolOutcome]]:

@@ -41,6 +41,7 @@ _HOPELESS: Final = frozenset(
         grpc.StatusCode.RESOURCE_EXHAUSTED,
     }
 )
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _FIRST_WRITE: Final = common_v1.StateOptions(concurrency=common_v1.StateOptions.CONCURRENCY_FIRST_WRITE)
 
 Document = dict[str, Any]
@@ -175,9 +176,7 @@ class Store:
         return reply
 
     async def _save(self, key: str, value: Document, *, etag: str | None) -> None:
-        item = common_v1.StateItem(
-            key=key, value=json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(), options=_FIRST_WRITE
-        )
+        item = common_v1.StateItem(key=key, value=_ENCODER.encode(value).encode(), options=_FIRST_WRITE)
         if etag is not None:
             item.etag.CopyFrom(common_v1.Etag(value=etag))
         await self._call(self._sidecar.stub.SaveState, api_v1.SaveStateRequest(store_name=self._component, states=[item]))

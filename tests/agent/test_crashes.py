@@ -183,3 +183,30 @@ async def test_a_redis_that_dies_and_comes_back_costs_no_call(stage, redis_serve
     assert (await here.agent.ended(run))["result"] == "done"
     summary = (await here.ledger())["summary"]
     assert (summary["model"]["requests"], summary["tool"]["requests"]) == (2, 1)
+
+
+async def test_whoever_waits_is_answered_when_the_agent_stops(stage):
+    here = await stage(_script(tool="3s"), "search")
+    waiting = asyncio.create_task(here.agent.call("POST", "/run?wait=30s", json={"task": "go"}))
+    await _began(here, "tool")
+    here.agent.process.signal(signal.SIGTERM)
+    status, answer = await asyncio.wait_for(waiting, 2)
+    assert (status, set(answer)) == (202, {"instance_id", "status_url"})
+    assert await here.agent.process.ended(within=20) == 0
+
+
+async def test_an_agent_whose_worker_has_died_ends_so_that_it_is_started_again(stage):
+    program = """
+import asyncio, os, sys
+from holdfast_agent import engine, logs
+from holdfast_agent.__main__ import main
+class Dying(engine.Engine):
+    @property
+    def alive(self):
+        self._worker.stop()
+        return super().alive
+engine.Engine = Dying
+sys.exit(main(["serve", "--host", "127.0.0.1", "--port", sys.argv[1]]))
+"""
+    with pytest.raises(AssertionError, match="the workflow worker has ended by itself"):
+        await stage(_script(), program=program)
