@@ -110,13 +110,13 @@ class Activities:
         except StoreError as error:
             failure = Failure("transient", str(error))
         except RevisionError as error:
-            failure = Failure("transient", str(error))
+            return await self._failed(key, call, Failure("transient", str(error)))
         except LookupError as error:
             failure = Failure("fatal", str(error))
         except Exception as error:  # noqa: BLE001 - a defect must end as an answer too: raised, its stack trace would go into the history
             _LOG.exception("step broke", extra={"run": call["run"], "step": key})
             failure = Failure("transient", f"{type(error).__name__} inside the agent; its log has the details")
-        _LOG.warning("step failed: %s", clipped(str(failure.message)), extra={"run": call["run"], "step": key, "attempt": attempt})
+        _LOG.warning("step failed: %s", clipped(failure.message), extra={"run": call["run"], "step": key, "attempt": attempt})
         return envelope(key, failure, attempt)
 
     async def _model(self, key: str, call: Input) -> Output:
@@ -125,9 +125,10 @@ class Activities:
         head = _head(found, run)
         if at in found:
             return await self._said(ModelTurn.load(found[at].value), call, found[documents.head_key(run)])
-        refused = _too_late(head, call)
-        if refused:
-            return envelope(key, refused, call["attempt"])
+        if head.terminal:
+            return envelope(key, Failure("fatal", f"the run has ended already, {head.status}"), call["attempt"])
+        if began >= call["deadline"]:
+            return loop.timed_out(key)
         revision = await self._revisions.get(call["revision"])
         earlier = await self._transcripts.messages(run, turns=call["turn"] - 1, segments=call["segments"])
         answer = await converse(
@@ -157,7 +158,7 @@ class Activities:
         if entry:
             return _came_to(ToolOutcome.load(entry.value))
         if began >= call["deadline"]:
-            return envelope(key, _NO_TIME, call["attempt"])
+            return loop.timed_out(key)
         asked = (await self._transcripts.turn(run, call["turn"])).calls[call["call"]]
         revision = await self._revisions.get(call["revision"])
         content, failure = await _carried_out(revision, asked, key)
@@ -251,9 +252,6 @@ class Activities:
                 await asyncio.sleep(_PERSIST_PAUSE)
 
 
-_NO_TIME: Final = Failure("fatal", "limits.runTimeout has passed")
-
-
 def bounded(content: str) -> str:
     """What a tool said, as text that every store and model can take, and not more than one message may hold."""
     data = content.encode(errors="replace")
@@ -267,7 +265,7 @@ async def _carried_out(revision: Revision, asked: ToolCall, key: str) -> tuple[s
     """What the model will read, and the failure if it is one."""
     try:
         arguments = json.loads(asked.arguments or "{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return _told(Failure("permanent", f"the arguments are not JSON: {error}"))
     if not isinstance(arguments, dict):
         return _told(Failure("permanent", f"the arguments must be a JSON object, not {type(arguments).__name__}"))
@@ -298,12 +296,6 @@ def _head(found: dict[str, Any], run: str) -> Head:
     if entry is None:
         raise LookupError(f"the head of run {run!r} is missing from the state store")
     return Head.load(entry.value)
-
-
-def _too_late(head: Head, call: Input) -> Failure | None:
-    if head.terminal:
-        return Failure("fatal", f"the run has ended already, {head.status}")
-    return _NO_TIME if time.time() >= call["deadline"] else None
 
 
 def _came_to(outcome: ToolOutcome) -> Output:

@@ -136,17 +136,13 @@ def judge(step: Step, attempt: int, answer: object) -> Verdict:
         return Verdict(None, delay=float(error.get("retryAfter", 1.0)), message=str(error["message"]))
     if attempt < step.attempts:
         return Verdict(None, delay=0.0 if isinstance(answer, dict) else 1.0)
-    return Verdict(failure(step, "fatal", f"the activity {step.activity!r} broke {attempt} times; the agent's log has the details"))
+    message = f"the activity {step.activity!r} broke {attempt} times; the agent's log has the details"
+    return Verdict({"key": step.key, "error": {"class": "fatal", "message": message}})
 
 
-def failure(step: Step, kind: str, message: str) -> Result:
-    """An answer to `step` that says it failed."""
-    return {"key": step.key, "error": {"class": kind, "message": message}}
-
-
-def timed_out(step: Step) -> Result:
+def timed_out(key: str) -> Result:
     """The answer to a step that found no time any more."""
-    return failure(step, "fatal", "limits.runTimeout has passed") | {"timeout": True}
+    return {"key": key, "error": {"class": "fatal", "message": "limits.runTimeout has passed"}, "timeout": True}
 
 
 def exceeded(loop: Loop, now: float) -> dict[str, str] | None:

@@ -63,7 +63,7 @@ def _settle(ctx: Context, state: Loop, steps: list[Step]) -> Flow:
         pending = [step for step in pending if step.key not in results]
         delay = max((verdicts[step.key].delay for step in pending), default=0.0)
         if pending and _now(ctx) + delay >= state.deadline:
-            results |= {step.key: decide.timed_out(step) for step in pending}
+            results |= {step.key: decide.timed_out(step.key) for step in pending}
             break
         if delay:
             yield from _pause(ctx, delay, [decide.poke_event(step.key, attempts[step.key]) for step in pending])

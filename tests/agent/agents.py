@@ -158,6 +158,7 @@ class Stage:
     dapr: DaprProcesses
     agent: AgentProcess
     script_url: str
+    config: AgentConfig
 
     async def ledger(self, kind: str | None = None) -> dict[str, Any]:
         """The scripted server's own account of what was asked."""
@@ -183,9 +184,10 @@ async def stage(tmp_path, start_dapr, sqlite_component, serve_script) -> AsyncIt
             url = await serve_script(script, ledger=tmp_path / "ledger.jsonl")
             (port,) = free_ports(1)
             dapr = await start_dapr([store or sqlite_component, model_component(url)], app_port=port)
-            agent = agent_process(dapr, agent_config(url, *tools, **more), tmp_path / "agent", session, port=port, program=program)
+            config = agent_config(url, *tools, **more)
+            agent = agent_process(dapr, config, tmp_path / "agent", session, port=port, program=program)
             stack.push_async_callback(agent.process.stop, grace=10.0)
             await agent.start()
-            return Stage(dapr, agent, url)
+            return Stage(dapr, agent, url, config)
 
         yield build

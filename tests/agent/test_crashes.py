@@ -9,7 +9,7 @@ import signal
 
 import pytest
 
-from holdfast_api.config import LimitsConfig
+from holdfast_api.config import HeaderFromEnv, LimitsConfig
 from tests.agent.agents import agent_config
 
 pytestmark = pytest.mark.dapr
@@ -171,6 +171,33 @@ async def test_a_run_keeps_its_prompt_tools_and_model_when_the_agent_is_changed_
     assert {call["name"] for call in tools} == {"search"}
     fresh = await here.agent.ask("new")
     assert fresh["revision"] == changed.revision != before
+
+
+async def test_a_run_whose_revision_cannot_be_opened_here_says_so_and_goes_on_once_it_can(stage):
+    here = await stage(_script(tool="1s"), "search")
+    secret = HeaderFromEnv(name="Authorization", env="PATH")
+    tool = here.config.tools[0]
+    pinned = here.config.model_copy(
+        update={"tools": (tool.model_copy(update={"http": tool.http.model_copy(update={"headers_from": (secret,)})}),)}
+    )
+    await here.agent.kill()
+    here.agent.configure(pinned)
+    await here.agent.start()
+    run = await here.agent.begin("go")
+    await _began(here, "tool")
+    await here.agent.kill()
+    here.agent.configure(here.config)
+    path = here.agent.process._env.pop("PATH")
+    await here.agent.start()
+
+    async def told():
+        return (await here.agent.run(run)).get("retrying")
+
+    assert "search" in (await here.agent.until(told))["message"]
+    await here.agent.kill()
+    here.agent.process._env["PATH"] = path
+    await here.agent.start()
+    assert (await here.agent.ended(run))["result"] == "done"
 
 
 async def test_a_redis_that_dies_and_comes_back_costs_no_call(stage, redis_server):

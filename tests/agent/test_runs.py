@@ -122,6 +122,22 @@ async def test_a_run_out_of_time_lets_its_call_settle_and_then_fails(stage):
     assert [step["status"] for step in steps] == ["completed", "completed"]
 
 
+async def test_a_run_whose_time_passed_while_nobody_served_it_asks_no_more(stage):
+    here = await stage(
+        _turns({"toolCalls": [SEARCH]}, {"answer": "late"}, tools={"search": {"latency": "500ms"}}),
+        "search",
+        limits=LimitsConfig(run_timeout_seconds=2.0),
+    )
+    run = await here.agent.begin("go")
+    await here.agent.until(lambda: here.underway("tool"))
+    await here.agent.kill()
+    await asyncio.sleep(2)
+    await here.agent.start()
+    view = await here.agent.ended(run)
+    assert (view["status"], view["error"]["type"]) == ("FAILED", "RunTimeout")
+    assert (await here.ledger())["summary"]["tool"]["requests"] == 1
+
+
 async def test_a_transient_model_error_is_retried_and_shown_meanwhile(stage):
     here = await stage(_turns({"answer": "at last", "faults": [{"status": 503, "times": 2}]}))
     run = await here.agent.begin("go")
