@@ -132,7 +132,13 @@ class AgentProcess:
 
 
 def agent_process(
-    dapr: DaprProcesses, config: AgentConfig, folder: Path, session: aiohttp.ClientSession, *, port: int, program: str | None
+    environ: dict[str, str],
+    config: AgentConfig,
+    folder: Path,
+    session: aiohttp.ClientSession,
+    *,
+    port: int,
+    program: str | None = None,
 ) -> AgentProcess:
     """An agent, not started yet; `program` is Python text to run in place of `serve`."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -145,7 +151,7 @@ def agent_process(
     argv = [sys.executable, "-m", "holdfast_agent", "serve", "--host", "127.0.0.1", "--port", str(port)]
     if program:
         argv = [sys.executable, "-c", program, str(port)]
-    process = Process("agent", argv, env=env | dapr.app_environ, log=folder / "agent.log")
+    process = Process("agent", argv, env=env | environ, log=folder / "agent.log")
     agent = AgentProcess(process, f"http://127.0.0.1:{port}", folder / "agent.log", session)
     agent.configure(config)
     return agent
@@ -172,6 +178,18 @@ class Stage:
         return sum(call["finished"] is None for call in calls) >= count
 
 
+def second_sidecar(dapr: DaprProcesses, folder: Path, *, app_port: int) -> tuple[Process, dict[str, str]]:
+    """Another daprd of the same app on the same placement and scheduler, as beside a second replica; and the app's variables for it."""
+    first = dapr.processes["daprd"]
+    http, grpc, internal = free_ports(3)
+    argv = list(first._argv)
+    changed = {"--dapr-http-port": http, "--dapr-grpc-port": grpc, "--dapr-internal-grpc-port": internal, "--app-port": app_port}
+    for flag, port in changed.items():
+        argv[argv.index(flag) + 1] = str(port)
+    process = Process("daprd-2", argv, env=first._env, log=folder / "daprd-2.log", cwd=first._cwd)
+    return process, dapr.app_environ | {"DAPR_HTTP_PORT": str(http), "DAPR_GRPC_PORT": str(grpc)}
+
+
 @pytest.fixture
 async def stage(tmp_path, start_dapr, sqlite_component, serve_script) -> AsyncIterator[Callable[..., Any]]:
     """`await stage(script, "tool", ..., store=COMPONENT)` -> a `Stage` with a ready agent."""
@@ -185,7 +203,7 @@ async def stage(tmp_path, start_dapr, sqlite_component, serve_script) -> AsyncIt
             (port,) = free_ports(1)
             dapr = await start_dapr([store or sqlite_component, model_component(url)], app_port=port)
             config = agent_config(url, *tools, **more)
-            agent = agent_process(dapr, config, tmp_path / "agent", session, port=port, program=program)
+            agent = agent_process(dapr.app_environ, config, tmp_path / "agent", session, port=port, program=program)
             stack.push_async_callback(agent.process.stop, grace=10.0)
             await agent.start()
             return Stage(dapr, agent, url, config)
