@@ -51,7 +51,7 @@ class Operator:
         self._settings, self._configuration = settings, configuration
         # Leases are written by those who do not lead, so they go through a door of their own.
         self._election = Cluster(configuration)
-        self._cluster = Cluster(configuration, may_write=self._leading)
+        self._cluster = Cluster(configuration, in_flight=settings.workers, may_write=self._leading)
         self._leadership = Leadership(
             self._election,
             namespace=settings.pod_namespace,

@@ -7,6 +7,7 @@ A write is sent only while `may_write()` holds, asked in the same step of the ev
 that has lost its Lease, even one that was frozen and woke up, starts no further write.
 """
 
+import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -22,9 +23,8 @@ from holdfast_operator.kinds import Kind
 
 Manifest = dict[str, Any]
 PAGE = 500
-TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
+TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=4)
 WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=90)
-CONNECTIONS = 64
 _APPLY = "application/apply-patch+yaml"
 _METADATA = "application/json;as={shape};g=meta.k8s.io;v=v1"
 _UNREACHABLE = 0
@@ -84,14 +84,16 @@ async def credentials() -> Configuration:
 class Cluster:
     """One API server."""
 
-    def __init__(self, configuration: Configuration, *, may_write: Callable[[], bool] = lambda: True) -> None:
+    def __init__(self, configuration: Configuration, *, in_flight: int = 16, may_write: Callable[[], bool] = lambda: True) -> None:
         """Connect lazily.
 
         Args:
             configuration: address and credentials.
+            in_flight: how many requests are under way at a time, watches aside. Each may need a connection, and TLS takes 0.3 MiB.
             may_write: asked right before each write.
         """
         self._configuration = configuration
+        self._slots = asyncio.Semaphore(in_flight)
         self._may_write = may_write
         self._session: aiohttp.ClientSession | None = None
         self.observer: Callable[[str, str, int], None] = lambda verb, plural, status: None  # noqa: ARG005 - the metrics' place
@@ -216,17 +218,17 @@ class Cluster:
         data = json.dumps(body, separators=(",", ":")).encode() if body is not None else None
         status = _UNREACHABLE
         try:
-            if method != "GET" and not self._may_write():
-                raise NotLeading(f"{method} {path} was not sent")
-            async with self._connected().request(
-                method, self._configuration.host + path, params=query, data=data, headers=headers, timeout=TIMEOUT
-            ) as answer:
-                status = answer.status
-                content = await answer.read()
-                if status >= 400:  # noqa: PLR2004 - HTTP
-                    raise _error(answer, content)
-                parsed: Manifest = json.loads(content)
-                return parsed
+            async with self._slots:
+                if method != "GET" and not self._may_write():
+                    raise NotLeading(f"{method} {path} was not sent")
+                async with self._connected().request(
+                    method, self._configuration.host + path, params=query, data=data, headers=headers, timeout=TIMEOUT
+                ) as answer:
+                    status = answer.status
+                    content = await answer.read()
+            if status >= 400:  # noqa: PLR2004 - HTTP
+                raise _error(answer, content)
+            return _parsed(content)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise ApiError(_UNREACHABLE, "", str(error) or type(error).__name__) from None
         finally:
@@ -239,7 +241,7 @@ class Cluster:
 
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(ssl=_tls(self._configuration), limit=CONNECTIONS)
+            connector = aiohttp.TCPConnector(ssl=_tls(self._configuration), limit=0)
             self._session = aiohttp.ClientSession(connector=connector, read_bufsize=2**20, headers={"User-Agent": names.FIELD_MANAGER})
         return self._session
 
@@ -251,6 +253,11 @@ def _tls(configuration: Configuration) -> ssl.SSLContext:
     if not configuration.verify_ssl:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
+
+
+def _parsed(content: bytes) -> Manifest:
+    parsed: Manifest = json.loads(content)
+    return parsed
 
 
 def _error(answer: aiohttp.ClientResponse, content: bytes) -> ApiError:

@@ -11,6 +11,7 @@ import kopf
 from holdfast_api import names
 from holdfast_operator.intake import Intake
 from holdfast_operator.kinds import AGENT, COMPONENT, KOPF_WATCHED, POD, Kind
+from holdfast_operator.stateless import NoDiffBase
 
 IDLE_SECONDS = 0.2
 """How long Kopf keeps a worker per object after its last event: most of an operator's memory is these, not the objects."""
@@ -50,6 +51,7 @@ def build_settings(*, namespaced: bool) -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.peering.standalone = True
     settings.posting.enabled = False
+    settings.persistence.diffbase_storage = NoDiffBase()
     settings.scanning.disabled = namespaced
     settings.queueing.idle_timeout = IDLE_SECONDS
     settings.networking.request_timeout = REQUEST_SECONDS

@@ -52,7 +52,7 @@ class Intake:
             known = record.children.get(place)
             if known and known.uid == metadata["uid"]:
                 self._lost(key, kind, metadata["name"])
-        elif record.saw(place, seen(kind, live)):
+        elif record.is_news(place, metadata["resourceVersion"]) and record.saw(place, seen(kind, live)):
             self.due(key)
         if kind == DEPLOYMENT and event != DELETED:
             self._deployment(key, live)

@@ -60,6 +60,11 @@ class Record:
         text, self.pending = self.pending, None
         return json.loads(text) if text else None
 
+    def is_news(self, child: ChildId, version: str) -> bool:
+        """Whether a version of a child is later than the one last seen. Most events are echoes of our own writes, and end here."""
+        old = self.children.get(child)
+        return old is None or newer(version, old.version)
+
     def saw(self, child: ChildId, found: Seen) -> bool:
         """Remember a child.
 

@@ -49,7 +49,8 @@ def start_operator(tmp_path: Path, api: Api) -> Iterator[StartOperator]:
     started: list[Process] = []
 
     def start(namespace: str, *, server: Api = api, wait: bool = True, **environment: str) -> Process:
-        kubeconfig = restricted_kubeconfig(server, namespace, tmp_path)
+        cluster_wide = environment.get("HOLDFAST_NAMESPACES") == ""
+        kubeconfig = restricted_kubeconfig(server, namespace, tmp_path, cluster_wide=cluster_wide)
         defaults = tmp_path / "defaults.yaml"
         defaults.write_text(yaml.safe_dump(DEFAULTS))
         port = free_port()

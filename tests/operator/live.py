@@ -236,24 +236,35 @@ class Process:
         return self.popen.wait(seconds)
 
 
-def restricted_kubeconfig(api: Api, namespace: str, folder: Path) -> Path:
-    """A ServiceAccount with exactly the documented rights in one namespace, and the kubeconfig for it."""
+def restricted_kubeconfig(api: Api, namespace: str, folder: Path, *, cluster_wide: bool = False) -> Path:
+    """A ServiceAccount with exactly the documented rights, in one namespace or in all, and the kubeconfig for it."""
     path = folder / f"kubeconfig-{namespace}"
     if path.exists():
         return path
-    group, version = "rbac.authorization.k8s.io", "v1"
     api.create(kinds.SERVICE_ACCOUNT, namespace, {"metadata": {"name": "operator"}})
-    rules = role_rules(rbac.WATCHED, rbac.OWN_NAMESPACE)
-    api.create(kinds.Kind(group, version, "roles", "Role"), namespace, {"metadata": {"name": "operator"}, "rules": rules})
-    binding = {
-        "metadata": {"name": "operator"},
-        "roleRef": {"apiGroup": group, "kind": "Role", "name": "operator"},
-        "subjects": [{"kind": "ServiceAccount", "name": "operator", "namespace": namespace}],
-    }
-    api.create(kinds.Kind(group, version, "rolebindings", "RoleBinding"), namespace, binding)
+    if cluster_wide:
+        grant(api, namespace, None, role_rules(rbac.WATCHED, rbac.CLUSTER_WIDE))
+        grant(api, namespace, namespace, role_rules(rbac.OWN_NAMESPACE))
+    else:
+        grant(api, namespace, namespace, role_rules(rbac.WATCHED, rbac.OWN_NAMESPACE))
     request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
     token = api.request("POST", kinds.SERVICE_ACCOUNT.path(namespace, "operator") + "/token", request)["status"]["token"]
     config = yaml.safe_load(api.server.kubeconfig.read_text())
     config["users"][0]["user"] = {"token": token}
     path.write_text(yaml.safe_dump(config))
     return path
+
+
+def grant(api: Api, account_namespace: str, namespace: str | None, rules: list[Manifest]) -> None:
+    """Give the ServiceAccount `operator` these rights in a namespace, or in the cluster."""
+    group, word = "rbac.authorization.k8s.io", "" if namespace else "Cluster"
+    name = f"operator-{account_namespace}"
+    role = kinds.Kind(group, "v1", f"{word.lower()}roles", f"{word}Role")
+    binding = kinds.Kind(group, "v1", f"{word.lower()}rolebindings", f"{word}RoleBinding")
+    api.create(role, namespace, {"metadata": {"name": name}, "rules": rules})
+    body = {
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": group, "kind": role.kind, "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": "operator", "namespace": account_namespace}],
+    }
+    api.create(binding, namespace, body)

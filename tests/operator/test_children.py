@@ -275,3 +275,37 @@ async def test_a_deleted_agent_is_forgotten(world: World, namespace: str, api: A
 
     assert (namespace, "a") not in world.memory
     assert (await world.look(namespace, "a"))[1] == {("GET", "agents"): 1}
+
+
+async def test_a_deletion_that_nobody_told_is_found_by_taking_stock(world: World, namespace: str, api: Api) -> None:
+    await made(world, namespace)
+    for kind, name in ((kinds.SERVICE, "a"), (kinds.CONFIGURATION, "a")):
+        api.delete(kind, namespace, name)
+    assert (await world.look(namespace, "a"))[1] == {("GET", "agents"): 1}
+
+    await world.take_stock(namespace)
+    assert world.due == {(namespace, "a")}
+    await world.look(namespace, "a")
+
+    assert api.get(kinds.SERVICE, namespace, "a") is not None
+    assert api.get(kinds.CONFIGURATION, namespace, "a") is not None
+
+
+async def test_taking_stock_of_what_is_as_it_should_be_makes_nothing_due(world: World, namespace: str) -> None:
+    await made(world, namespace)
+
+    await world.take_stock(namespace)
+
+    assert world.due == set()
+
+
+async def test_an_older_event_after_a_newer_one_changes_nothing(world: World, namespace: str, api: Api) -> None:
+    await made(world, namespace)
+    old = api.get(kinds.SERVICE, namespace, "a")
+    api.patch(kinds.SERVICE, namespace, "a", {"metadata": {"annotations": {"x": "y"}}})
+    world.hear(kinds.SERVICE, namespace, "a")
+    known = world.memory.record((namespace, "a")).children[kinds.SERVICE, "a"]
+
+    world.intake.child(kinds.SERVICE, "MODIFIED", old)
+
+    assert world.memory.record((namespace, "a")).children[kinds.SERVICE, "a"] == known
