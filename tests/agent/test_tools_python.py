@@ -328,6 +328,23 @@ async def test_closing_ends_all_processes(tmp_path):
     assert not _lives(pid)
 
 
+async def test_closing_ends_calls_that_run_with_a_failure(eventually):
+    source = """
+        import time
+        def f() -> None:
+            time.sleep(60)
+    """
+    box = await Toolbox.open(_config(_tool(source, "f")), environ=dict(os.environ))
+    call = asyncio.create_task(box.call("f", {}, key="k"))
+
+    async def running():
+        return any(worker.doing == "f k" for worker in box._tools["f"]._pool._all)
+
+    await eventually(running)
+    await box.close()
+    assert (await call).kind == "transient"
+
+
 @pytest.mark.parametrize(
     ("source", "function", "words"),
     [

@@ -32,9 +32,10 @@ def main(descriptor: int) -> None:
     connection.sendall(encode({"functions": described}))
     loop = Loop()
     while (call := receive(connection)) is not None:
-        connection.sendall(encode(_answer(functions, call, loop)))
+        answer = _answer(functions, call, loop)
         sys.stdout.flush()
         sys.stderr.flush()
+        connection.sendall(encode(answer))
 
 
 def _functions(first: Frame) -> dict[str, Function]:

@@ -41,9 +41,8 @@ class Timeline:
         if not found or found == self._trouble:
             return []
         self._trouble = found
-        return [
-            f"     ↻  attempt {found['failed_attempts']} failed: {excerpt(found['message'])}; the next is at {found['next_attempt'][11:19]} UTC"
-        ]
+        again = found["next_attempt"][11:19]
+        return [f"     ↻  attempt {found['failed_attempts']} failed: {excerpt(found['message'])}; the next is at {again} UTC"]
 
 
 def line(step: View) -> str:

@@ -129,7 +129,6 @@ class WorkerPool:
         return worker, answer["functions"]
 
     def _release(self, worker: Worker) -> None:
-        worker.doing = "idle"
         if self._idle:
             self._retirements[worker] = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._retire, worker)
         self._idle.append(worker)

@@ -22,7 +22,11 @@ class WorkerDied(Exception):  # noqa: N818 - it reads as an event
 
 
 class Worker:
-    """A started process. `ask` it one thing at a time; `kill` it at any moment."""
+    """A started process. `ask` it one thing at a time; `kill` it at any moment.
+
+    Attributes:
+        doing: tool and key of the call that runs, or of the last one; what the process prints is logged under it.
+    """
 
     def __init__(self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Keep what `start` made."""
