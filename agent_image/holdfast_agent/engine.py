@@ -87,7 +87,7 @@ class Engine:
         self._worker._shutdown = _PatientEvent()  # noqa: SLF001 - see the module's text
         self._client = DaprWorkflowClient(logger_options=quiet)
         self._client._DaprWorkflowClient__obj._channel_options = CHANNEL_OPTIONS  # noqa: SLF001 - see the module's text
-        self._started = False
+        self._begun = self._started = False
 
     @property
     def streaming(self) -> bool:
@@ -102,12 +102,13 @@ class Engine:
 
     async def start(self) -> None:
         """Connect the worker. The sidecar should be healthy."""
+        self._begun = True
         await asyncio.to_thread(self._runtime.start)
         self._started = True
 
     async def stop(self) -> None:
         """Disconnect the worker. What is still in an activity is broken off and will be done again elsewhere: drain before."""
-        if self._started:
+        if self._begun:
             await asyncio.to_thread(self._runtime.shutdown)
 
     async def ready(self) -> bool:

@@ -1,7 +1,7 @@
 """What an activity returns when it could not do its work, and how long the workflow then waits. Pure and deterministic.
 
 The delay is computed where the failure is seen and travels with it, so the head can tell people when the next attempt is due and the
-workflow does not decide it a second time.
+workflow does not decide it a second time. Twenty attempts at a model span about a quarter of an hour, which outlasts most outages.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from holdfast_agent.outcome import Failure
 
-MODEL_ATTEMPTS: Final = 8
+MODEL_ATTEMPTS: Final = 20
 TOOL_ATTEMPTS: Final = 5
 MESSAGE_CHARACTERS: Final = 500
 _FIRST_SECONDS: Final = 1.0

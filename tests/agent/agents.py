@@ -17,6 +17,7 @@ from holdfast_agent.local.ports import free_ports
 from holdfast_agent.local.process import Process
 from holdfast_agent.local.processes import DaprProcesses
 from holdfast_api.config import AgentConfig, HttpToolConfig, LimitsConfig, ModelConfig, ToolConfig
+from holdfast_api.dapr import api_spec, resiliency_spec
 
 TOKEN = "token-of-the-app"
 READY_SECONDS = 30.0
@@ -192,7 +193,10 @@ def second_sidecar(dapr: DaprProcesses, folder: Path, *, app_port: int) -> tuple
 
 @pytest.fixture
 async def stage(tmp_path, start_dapr, sqlite_component, serve_script) -> AsyncIterator[Callable[..., Any]]:
-    """`await stage(script, "tool", ..., store=COMPONENT)` -> a `Stage` with a ready agent."""
+    """`await stage(script, "tool", ..., store=COMPONENT)` -> a `Stage` with a ready agent.
+
+    The sidecar allows what it allows in a cluster, and bounds the model as there.
+    """
     async with contextlib.AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=90)))
 
@@ -201,8 +205,10 @@ async def stage(tmp_path, start_dapr, sqlite_component, serve_script) -> AsyncIt
         ) -> Stage:
             url = await serve_script(script, ledger=tmp_path / "ledger.jsonl")
             (port,) = free_ports(1)
-            dapr = await start_dapr([store or sqlite_component, model_component(url)], app_port=port)
             config = agent_config(url, *tools, **more)
+            policy = {"apiVersion": "dapr.io/v1alpha1", "kind": "Resiliency", "metadata": {"name": "agent"}}
+            resources = [store or sqlite_component, model_component(url), policy | {"spec": resiliency_spec(config.model)}]
+            dapr = await start_dapr(resources, app_port=port, configuration={"api": api_spec()})
             agent = agent_process(dapr.app_environ, config, tmp_path / "agent", session, port=port, program=program)
             stack.push_async_callback(agent.process.stop, grace=10.0)
             await agent.start()

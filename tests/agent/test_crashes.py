@@ -7,6 +7,7 @@ never killed.
 import asyncio
 import signal
 
+import aiohttp
 import pytest
 
 from holdfast_api.config import HeaderFromEnv, LimitsConfig
@@ -96,6 +97,23 @@ async def test_while_it_stops_the_agent_takes_no_new_run_but_shows_those_it_has(
     status, problem = await here.agent.call("POST", "/run", json={"task": "go"})
     assert (status, problem["detail"]) == (503, "the agent is stopping")
     assert (await here.agent.run(run))["status"] == "RUNNING"
+
+
+async def test_an_agent_that_still_waits_for_its_sidecar_ends_at_once_when_asked(stage):
+    here = await stage(_script(), "search")
+    await here.agent.kill()
+    await here.dapr.kill("daprd")
+    here.agent.process.start()
+
+    async def listens():
+        try:
+            return (await here.agent.call("GET", "/healthz", token=None))[0] == 200
+        except aiohttp.ClientError:
+            return False
+
+    await here.agent.until(listens)
+    here.agent.process.signal(signal.SIGTERM)
+    assert await here.agent.process.ended(within=5) == 0
 
 
 async def test_a_second_signal_ends_the_agent_at_once(stage):

@@ -3,9 +3,9 @@
 import shutil
 import time
 
-import aiohttp
 import pytest
 from dapr.conf import settings
+from dapr.ext.workflow.aio import DaprWorkflowClient
 
 from holdfast_agent.documents import Head, head_key, shard_key, task_digest
 from holdfast_agent.openruns import SHARDS, OpenRuns
@@ -73,7 +73,7 @@ async def test_a_timer_that_went_with_the_schedulers_data_is_made_up_for(stage, 
     assert "a timer is overdue" in here.agent.log.read_text()
 
 
-async def test_a_run_terminated_through_dapr_says_so(stage):
+async def test_a_run_terminated_through_dapr_says_so(stage, store_of):
     here = await stage(
         {"rules": [{"turns": [{"toolCalls": [SEARCH]}, {"answer": "never"}]}], "tools": {"search": {"latency": "1s"}}},
         "search",
@@ -81,9 +81,8 @@ async def test_a_run_terminated_through_dapr_says_so(stage):
     )
     run = await here.agent.begin("go")
     await here.agent.until(lambda: here.underway("tool"))
-    url = f"http://127.0.0.1:{here.dapr.http_port}/v1.0/workflows/dapr/{run}/terminate"
-    async with aiohttp.ClientSession(headers={"dapr-api-token": "token-of-the-sidecar"}) as session, session.post(url) as response:
-        assert response.status == 202
+    store_of(here.dapr)
+    await DaprWorkflowClient().terminate_workflow(run)
     view = await here.agent.ended(run)
     assert (view["status"], view["error"]["type"]) == ("FAILED", "WorkflowEnded")
     assert "TERMINATED" in view["error"]["message"]
