@@ -79,6 +79,7 @@ class Program:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._server.runs, self._server.waiting_for = None, "its end: it is stopping"
         if self._engine:
             await self._engine.stop()
 
