@@ -32,6 +32,10 @@ CREDENTIALS_SECONDS = 300
 """How long Kopf uses a token before it asks again: well within the hour that a service account's token lives."""
 
 
+PAUSE_SECONDS = 2.0
+"""Between two attempts to take stock or to watch."""
+
+
 class Stopped(Exception):  # noqa: N818 - it is no error
     """Told to stop."""
 
@@ -142,7 +146,7 @@ class Operator:
                 logger.error("the CRD agents.holdfast.dev is not installed: install the chart's CRD, or `kubectl apply -f crds/`")
             except ApiError as error:
                 logger.warning("taking stock failed: %s", error)
-            await asyncio.sleep(2)
+            await asyncio.sleep(PAUSE_SECONDS)
         intake.quiet = False
 
     async def _kopf(self, intake: Intake) -> None:
@@ -152,14 +156,20 @@ class Operator:
         async def login(**_: object) -> kopf.ConnectionInfo:
             return await connection_info(self._configuration)
 
-        await kopf.operator(
-            registry=registry,
-            settings=build_settings(namespaced=bool(namespaces)),
-            clusterwide=not namespaces,
-            namespaces=namespaces,
-            standalone=True,
-            ready_flag=self._watching,
-        )
+        try:
+            await kopf.operator(
+                registry=registry,
+                settings=build_settings(namespaced=bool(namespaces)),
+                clusterwide=not namespaces,
+                namespaces=namespaces,
+                standalone=True,
+                ready_flag=self._watching,
+            )
+        except Exception as error:  # noqa: BLE001 - whatever it is, the answer is the same
+            # A watch of a kind that has just vanished ends Kopf as a whole; what is there now is watched anew.
+            logger.warning("Kopf ended: %s", error)
+            await asyncio.sleep(PAUSE_SECONDS)
+            raise Restart from None
         # Kopf takes the signals over; when it ends by itself, one has come.
         raise Stopped
 

@@ -185,7 +185,7 @@ def remove_dapr_crds(api: Api) -> None:
 
     for name in left():
         api.delete(CRD, None, name)
-    eventually(lambda: not left())
+    eventually(lambda: not left(), seconds=60)  # the API server retries with pauses while other CRDs' storage starts
 
 
 def test_an_unusable_setting_is_one_sentence_and_no_traceback(tmp_path: Path) -> None:
