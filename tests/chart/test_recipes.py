@@ -1,5 +1,6 @@
 """The recipes of docs/install.md about the CRD, which outlives a release and can come from kubectl as well."""
 
+import json
 import subprocess
 
 import pytest
@@ -36,10 +37,19 @@ class Cluster:
         return output
 
 
-@pytest.fixture
-def cluster():
+@pytest.fixture(scope="module")
+def started():
     with ApiServer() as server:
         yield Cluster(server.kubeconfig)
+
+
+@pytest.fixture
+def cluster(started):
+    """An API server without releases and without custom kinds."""
+    yield started
+    for release in json.loads(started.succeeds("helm", "list", "-A", "-o", "json")):
+        started.succeeds("helm", "uninstall", release["name"], "-n", release["namespace"])
+    started.succeeds("kubectl", "delete", "crd", "--all", "--timeout=30s")
 
 
 @pytest.fixture
@@ -83,3 +93,24 @@ def test_agents_in_a_chart_of_their_own_need_the_crd_first(cluster, chart, agent
     cluster.succeeds("helm", "uninstall", "agents", "-n", "default")
 
     assert cluster.succeeds("kubectl", "get", "agents", "-o", "name", "-n", "default").strip() == ""
+
+
+def test_the_notes_say_when_dapr_is_missing_and_only_then(cluster, chart):
+    install = ("helm", "upgrade", "--install", "holdfast", chart, "-n", "holdfast-system", "--create-namespace")
+    warning = "Dapr is not installed in this cluster"
+    assert warning in cluster.succeeds(*install)
+
+    cluster.succeeds("kubectl", "create", "-f", tools.find(places(), "dapr", "chart") / "crds")
+    cluster.succeeds("kubectl", "wait", "--for=condition=Established", "crd/components.dapr.io", "--timeout=20s")
+    assert warning not in cluster.succeeds(*install)
+
+
+def test_the_notes_say_what_a_first_agent_lacks(cluster, chart):
+    install = ("helm", "upgrade", "--install", "holdfast", chart, "-n", "holdfast-system", "--create-namespace")
+    notes = cluster.succeeds(*install)
+    assert "There is no default store" in notes
+    assert "state: {type: state.redis" in notes
+
+    notes = cluster.succeeds(*install, "--set", "redis.enabled=true,agents.model.provider=echo")
+    assert "There is no default store" not in notes
+    assert "model:" not in notes
