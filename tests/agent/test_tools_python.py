@@ -367,6 +367,16 @@ async def test_a_module_that_cannot_be_used_is_refused_with_place_and_fix(open_t
     assert words in str(caught.value)
 
 
+async def test_a_module_that_ends_its_process_or_never_comes_to_an_end_is_refused(open_toolbox, monkeypatch):
+    with pytest.raises(
+        ToolboxError, match=r"tools 'f' cannot be imported: its process ended with exit code 3: importing a module must not"
+    ):
+        await open_toolbox(_tool("import os\nos._exit(3)\n", "f"))
+    monkeypatch.setattr("holdfast_agent.tools.pool.IMPORT_SECONDS", 0.5)
+    with pytest.raises(ToolboxError, match=r"tools 'f': importing took more than 0\.5 s: do slow things in the function"):
+        await open_toolbox(_tool("while True: pass\n", "f"))
+
+
 def test_the_environment_keeps_what_the_user_set_and_loses_every_token():
     environ = {
         "PATH": "/bin", "CITY": "Zagreb", "DAPR_API_TOKEN": "t", "DAPR_GRPC_PORT": "1", "APP_API_TOKEN": "t",

@@ -32,10 +32,7 @@ def main(descriptor: int) -> None:
     connection.sendall(encode({"functions": described}))
     loop = Loop()
     while (call := receive(connection)) is not None:
-        answer = _answer(functions, call, loop)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        connection.sendall(encode(answer))
+        connection.sendall(encode(_answer(functions, call, loop)))
 
 
 def _functions(first: Frame) -> dict[str, Function]:

@@ -32,6 +32,7 @@ class WorkerPool:
             environ: environment of the processes, scrubbed already.
         """
         self._first: Frame = {"tools": dict(tools)}
+        self._names = ", ".join(repr(name) for name in tools)
         self._environ = environ
         self._free = asyncio.Semaphore(MAX_WORKERS)
         self._idle: list[Worker] = []
@@ -48,7 +49,7 @@ class WorkerPool:
         try:
             worker, described = await self._start()
         except (WorkerDied, OSError) as error:
-            raise ToolboxError(f"the Python tools cannot be imported: {error}") from None
+            raise ToolboxError(f"tools {self._names} cannot be imported: {error}: importing a module must not end the process") from None
         self._release(worker)
         return described
 
@@ -119,7 +120,9 @@ class WorkerPool:
                 answer = await worker.ask(self._first)
         except TimeoutError:
             await self._discard(worker)
-            raise ToolboxError(f"the Python tools: importing took more than {IMPORT_SECONDS:g} s: do slow things in the function") from None
+            raise ToolboxError(
+                f"tools {self._names}: importing took more than {IMPORT_SECONDS:g} s: do slow things in the function"
+            ) from None
         except BaseException:
             await asyncio.shield(self._discard(worker))
             raise
