@@ -222,6 +222,9 @@ def _stop() -> None:
             if daemon_pid() != pid:
                 break
     leftovers.kill_strays(RUN, cgroup_parent())
+    # both daemons believe a pid file as long as any process has that number, be it a zombie or, after a reboot, a stranger
+    for stale in (RUN / "dockerd.pid", RUN / "exec" / "containerd" / "containerd.pid"):
+        stale.unlink(missing_ok=True)
 
 
 def _reap(pid: int) -> None:

@@ -131,7 +131,12 @@ def _create(here: Places, engine: Engine, own_image: str) -> None:
 
 
 def delete(here: Places, engine: Engine) -> None:
-    """Delete the cluster with kind's own verb."""
+    """Delete the cluster with kind's own verb, or, when the cache with kind in it is gone, its node with Docker's."""
+    if tools.plan(here, ["client"]):
+        nodes = engine.ask("ps", "--all", "--quiet", "--filter", f"label=io.x-k8s.kind.cluster={here.name}").split()
+        for node in nodes:
+            engine.ask("rm", "--force", "--volumes", node)
+        return
     if not exists(here, engine):
         return
     with step("kind delete cluster", here.log("kind")):

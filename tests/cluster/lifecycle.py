@@ -86,8 +86,8 @@ def interrupted_up(seconds):
 
 
 def main():
-    before = machine()
     call("down")
+    before = machine()
     call("up", "--without-dapr")
     first = node("inspect", "--format", "{{.Id}}")
     call("up", "--without-dapr")

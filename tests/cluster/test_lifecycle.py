@@ -42,3 +42,4 @@ def test_a_cluster_survives_every_kill_and_leaves_nothing(tmp_path):
         data = places().cache / "engine" / ENGINE
         unmount_below(data)
         shutil.rmtree(data, ignore_errors=True)
+        shutil.rmtree(Path("/run") / ENGINE, ignore_errors=True)
