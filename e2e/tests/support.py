@@ -1,19 +1,15 @@
 """What the cluster tests say in many places: a namespace, an Agent in it, a call of it that outlives its pod, and patience."""
 
-import json
 import secrets
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import yaml
 
-from e2e import holdfast
-from e2e.cluster.faults import Fault
+from e2e import caller, holdfast
 from e2e.holdfast import kubectl
 
 Manifest = dict[str, Any]
@@ -119,33 +115,8 @@ def new_namespace(prefix: str, *labels: str) -> Iterator[Namespace]:
         kubectl("delete", "namespace", name, "--wait=false")
 
 
-@dataclass
-class Caller:
-    """Calls one agent's API with its token through kubectl port-forward, which is made anew when the pod behind it goes."""
-
-    stack: ExitStack
-    namespace: str
-    agent: str
-    token: str = field(init=False)
-    base: str = field(default="", init=False)
-
-    def __post_init__(self) -> None:
-        """Read the token, as a user does."""
-        self.token = holdfast.token(self.namespace, self.agent)
-
-    def attempt(self, path: str, body: Manifest | None = None) -> Manifest | None:
-        """One request; None when nobody answers or the answer is 503 (not connected, stopping)."""
-        try:
-            if not self.base:
-                self.base = self.stack.enter_context(holdfast.port_forward(self.namespace, f"service/{self.agent}", APP_PORT))
-            return request(self.base + path, token=self.token, body=body)[1]
-        except urllib.error.HTTPError as error:
-            if error.code != 503:
-                raise
-            return None
-        except (OSError, Fault):
-            self.base = ""
-            return None
+class Caller(caller.Caller):
+    """Begins runs and waits for their end."""
 
     def start(self, task: str) -> str:
         """Begin a run; sent again until it is taken, which is safe because the id is ours. Returns the id."""
@@ -164,19 +135,6 @@ class Caller:
         return eventually(probe, within=within, what=f"run {run} ends")
 
 
-def request(url: str, *, token: str = "", body: Manifest | None = None, timeout: float = 15) -> tuple[int, Manifest]:
-    """One HTTP request, JSON in and out.
-
-    Raises:
-        urllib.error.HTTPError: the status is 400 or more.
-        OSError: nobody answered.
-    """
-    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
-    sent = urllib.request.Request(url, json.dumps(body).encode() if body is not None else None, headers)
-    with urllib.request.urlopen(sent, timeout=timeout) as answer:
-        return answer.status, json.load(answer)
-
-
 @dataclass(frozen=True)
 class Ledger:
     """What the scripted model and its tools were asked, read through the API server."""
@@ -185,9 +143,7 @@ class Ledger:
 
     def calls(self) -> list[Manifest]:
         """All calls."""
-        path = f"/api/v1/namespaces/{self.namespace}/services/scripted-model:8080/proxy/ledger"
-        found: list[Manifest] = json.loads(kubectl("get", "--raw", path))["calls"]
-        return found
+        return caller.ledger(self.namespace)
 
     def model(self, task: str) -> list[Manifest]:
         """Calls of the model for a task."""
