@@ -212,6 +212,8 @@ NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
         (429, {"Retry-After": "17"}, Failure("transient", "HTTP 429: no such city", 17.0)),
         (429, {"Retry-After": "soon"}, Failure("transient", "HTTP 429: no such city")),
         (429, {"Retry-After": "-5"}, Failure("transient", "HTTP 429: no such city")),
+        (429, {"Retry-After": "9" * 40}, Failure("transient", "HTTP 429: no such city", 86400.0)),
+        (503, {"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}, Failure("transient", "HTTP 503: no such city", 86400.0)),
         (503, {"Retry-After": "Sat, 21 Nov 2026 12:01:30 GMT"}, Failure("transient", "HTTP 503: no such city", 90.0)),
         (503, {"Retry-After": "Sat, 21 Nov 2026 11:00:00 GMT"}, Failure("transient", "HTTP 503: no such city", 0.0)),
         (200, {}, ToolResult("no such\ncity")),

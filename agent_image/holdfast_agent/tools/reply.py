@@ -11,6 +11,8 @@ TRANSIENT_STATUS = frozenset({408, 425, 429})
 SERVER_ERROR = 500
 SUCCESS = range(200, 300)
 MAX_EXCERPT = 300
+MAX_RETRY_AFTER = 86400.0
+"""Longer than a day is no advice, and a date far enough away cannot be added to."""
 
 
 def meaning(status: int, headers: Mapping[str, str], body: bytes, *, charset: str | None, now: datetime) -> ToolResult | Failure:
@@ -45,19 +47,19 @@ def decode(body: bytes, charset: str | None) -> str | None:
 
 
 def retry_after(value: str | None, *, now: datetime) -> float | None:
-    """Seconds to wait, from either form of the header; None when it is missing or makes no sense."""
+    """Seconds to wait, at most a day, from either form of the header; None when it is missing or makes no sense."""
     if value is None:
         return None
     value = value.strip()
     if value.isascii() and value.isdigit():
-        return float(value[:9])
+        return min(float(value[:9]), MAX_RETRY_AFTER)
     try:
         when = email.utils.parsedate_to_datetime(value)
     except ValueError:
         return None
     if when.tzinfo is None:
         when = when.replace(tzinfo=UTC)
-    return max(0.0, (when - now).total_seconds())
+    return min(max(0.0, (when - now).total_seconds()), MAX_RETRY_AFTER)
 
 
 def _excerpt(content: str | None) -> str:
