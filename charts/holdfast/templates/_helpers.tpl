@@ -45,10 +45,9 @@ capabilities: {drop: [ALL]}
 readOnlyRootFilesystem: true
 {{- end }}
 
+{{/* The user is the image's (65532), or the one that OpenShift chooses. */}}
 {{- define "holdfast.podSecurity" -}}
 runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
