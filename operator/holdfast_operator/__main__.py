@@ -4,11 +4,9 @@ import asyncio
 import logging
 import sys
 
-from kubernetes.aio.config import ConfigException
-
 from holdfast_operator import logs
 from holdfast_operator.app import LeaseLost, Operator
-from holdfast_operator.cluster import credentials
+from holdfast_operator.credentials import Credentials, NoClusterError
 from holdfast_operator.settings import SettingError, Settings, from_environment
 
 logger = logging.getLogger(__name__)
@@ -16,12 +14,10 @@ logger = logging.getLogger(__name__)
 
 async def _run(settings: Settings) -> int:
     try:
-        configuration = await credentials()
-    except ConfigException as error:
-        print(f"no cluster: {error}. Run inside a cluster, or set KUBECONFIG", file=sys.stderr)
+        await Operator(settings, Credentials()).run()
+    except NoClusterError as error:
+        print(error, file=sys.stderr)
         return 2
-    try:
-        await Operator(settings, configuration).run()
     except LeaseLost as error:
         logger.error("%s", error)  # noqa: TRY400 - no traceback: this is how a standby comes into its right
         return 1

@@ -2,23 +2,22 @@
 
 import asyncio
 import contextlib
-import datetime as dt
 import logging
 import signal
 import time
 from collections.abc import Coroutine
 
 import kopf
-from kubernetes.aio.client import Configuration
 
 from holdfast_api import names
 from holdfast_operator.cluster import ApiError, Cluster
+from holdfast_operator.credentials import Credentials
 from holdfast_operator.dapr import DaprApi
 from holdfast_operator.handlers import build_registry, build_settings
 from holdfast_operator.health import HealthServer
 from holdfast_operator.intake import Intake
 from holdfast_operator.inventory import Inventory
-from holdfast_operator.kinds import DAPR_GROUP, Key
+from holdfast_operator.kinds import Key
 from holdfast_operator.leader import Leadership
 from holdfast_operator.memory import Memory
 from holdfast_operator.metrics import Metrics
@@ -27,10 +26,6 @@ from holdfast_operator.reconcile import Reconciler
 from holdfast_operator.settings import Settings
 
 logger = logging.getLogger(__name__)
-
-CREDENTIALS_SECONDS = 300
-"""How long Kopf uses a token before it asks again: well within the hour that a service account's token lives."""
-
 
 PAUSE_SECONDS = 2.0
 """Between two attempts to take stock or to watch."""
@@ -51,11 +46,11 @@ class LeaseLost(Exception):  # noqa: N818 - the process ends with it
 class Operator:
     """One replica."""
 
-    def __init__(self, settings: Settings, configuration: Configuration) -> None:
-        self._settings, self._configuration = settings, configuration
+    def __init__(self, settings: Settings, credentials: Credentials) -> None:
+        self._settings, self._credentials = settings, credentials
         # Leases are written by those who do not lead, so they go through a door of their own.
-        self._election = Cluster(configuration)
-        self._cluster = Cluster(configuration, in_flight=settings.workers, may_write=self._leading)
+        self._election = Cluster(credentials)
+        self._cluster = Cluster(credentials, in_flight=settings.workers, may_write=self._leading)
         self._leadership = Leadership(
             self._election,
             namespace=settings.pod_namespace,
@@ -154,12 +149,13 @@ class Operator:
 
         @kopf.on.login(registry=registry)
         async def login(**_: object) -> kopf.ConnectionInfo:
-            return await connection_info(self._configuration)
+            self._credentials.renew()
+            return self._credentials.current()
 
         try:
             await kopf.operator(
                 registry=registry,
-                settings=build_settings(namespaced=bool(namespaces)),
+                settings=build_settings(),
                 clusterwide=not namespaces,
                 namespaces=namespaces,
                 standalone=True,
@@ -185,34 +181,14 @@ class Operator:
             self._metrics.looked(result, time.monotonic() - started)
         return again
 
-    def _dapr_changed(self) -> None:
-        if self._settings.namespaces:
-            raise Restart  # Kopf may not look at CRDs here, so it has to be told by starting it anew.
-        if not self._dapr.installed:
-            self._memory.drop_group(DAPR_GROUP)
-        for key in self._memory:
-            self._queue.add(key)
+    @staticmethod
+    def _dapr_changed() -> None:
+        """Start anew: children of kinds that have vanished went without a word, and Kopf looks for kinds only once."""
+        raise Restart
 
     async def _hold(self) -> None:
         await self._leadership.keep()
         raise LeaseLost("the Lease is lost; another replica takes over")
-
-
-async def connection_info(configuration: Configuration) -> kopf.ConnectionInfo:
-    """Our credentials in Kopf's words."""
-    header = await configuration.get_api_key_with_prefix("BearerToken") or ""
-    scheme, _, token = header.partition(" ")
-    return kopf.ConnectionInfo(
-        server=configuration.host,
-        ca_path=configuration.ssl_ca_cert,
-        ca_data=configuration.ca_cert_data,
-        insecure=not configuration.verify_ssl,
-        scheme=scheme or None,
-        token=token or None,
-        certificate_path=configuration.cert_file,
-        private_key_path=configuration.key_file,
-        expiration=dt.datetime.now(dt.UTC) + dt.timedelta(seconds=CREDENTIALS_SECONDS),
-    )
 
 
 async def _stopped(stop: asyncio.Event) -> None:

@@ -194,7 +194,7 @@ def refusal(kind: Kind, name: str, error: ApiError) -> Exception:
         return Retry(str(error), after=error.retry_after)
     if error.not_served and kind.group == DAPR_GROUP:
         return Retry(f"Dapr's kind {kind.kind} has vanished from the API server", after=1.0)
-    if error.status in {404, 409} or "being terminated" in error.message:
+    if error.status in {404, 405, 409} or "being terminated" in error.message:  # 405: the kind is being removed
         return Retry(f"{kind.kind} {name}: {error.message}")
     message = f"{kind.kind} {name} is refused: {error.message}"
     if kind.group == DAPR_GROUP:

@@ -1,7 +1,6 @@
 """The only module that speaks to the API server: a thin transport that sends manifests and gives back JSON.
 
-Credentials come from the `kubernetes` client (service account with token rotation, kubeconfig with its plugins). Its generated calls
-are not used: they build a typed model of every answer, which costs more than the request itself (figures in docs/decisions.md).
+No client library: their typed models of every answer cost more than the requests themselves (figures in docs/decisions.md).
 
 A write is sent only while `may_write()` holds, asked in the same step of the event loop in which the request starts. So a replica
 that has lost its Lease, even one that was frozen and woke up, starts no further write.
@@ -9,16 +8,14 @@ that has lost its Lease, even one that was frozen and woke up, starts no further
 
 import asyncio
 import json
-import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
-from kubernetes.aio.client import Configuration
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
 from holdfast_api import names
+from holdfast_operator.credentials import Credentials
 from holdfast_operator.kinds import Kind
 
 Manifest = dict[str, Any]
@@ -67,32 +64,18 @@ class Page:
     version: str
 
 
-async def credentials() -> Configuration:
-    """Where the API server is and who we are: a service account inside a cluster, else the kubeconfig.
-
-    Raises:
-        ConfigException: neither is there.
-    """
-    found = Configuration()
-    try:
-        load_incluster_config(client_configuration=found)
-    except ConfigException:
-        await load_kube_config(client_configuration=found)
-    return found
-
-
 class Cluster:
     """One API server."""
 
-    def __init__(self, configuration: Configuration, *, in_flight: int = 16, may_write: Callable[[], bool] = lambda: True) -> None:
+    def __init__(self, credentials: Credentials, *, in_flight: int = 16, may_write: Callable[[], bool] = lambda: True) -> None:
         """Connect lazily.
 
         Args:
-            configuration: address and credentials.
+            credentials: the API server's address, and who we are.
             in_flight: how many requests are under way at a time, watches aside. Each may need a connection, and TLS takes 0.3 MiB.
             may_write: asked right before each write.
         """
-        self._configuration = configuration
+        self._credentials = credentials
         self._slots = asyncio.Semaphore(in_flight)
         self._may_write = may_write
         self._session: aiohttp.ClientSession | None = None
@@ -177,8 +160,9 @@ class Cluster:
             ApiError: 410 when the version is too old to go on from.
         """
         query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version, "timeoutSeconds": "300"}
-        headers = await self._headers() | {"Accept": _METADATA.format(shape="PartialObjectMetadata")}
-        url = self._configuration.host + kind.path(namespace)
+        info = self._credentials.current()
+        headers = info.as_http_headers() | {"Accept": _METADATA.format(shape="PartialObjectMetadata")}
+        url = f"{info.server}{kind.path(namespace)}"
         try:
             async with self._connected().get(url, params=query, headers=headers, timeout=WATCH_TIMEOUT) as answer:
                 if answer.status >= 400:  # noqa: PLR2004 - HTTP
@@ -214,7 +198,8 @@ class Cluster:
         content_type: str = "application/json",
         accept: str | None = None,
     ) -> Manifest:
-        headers = await self._headers() | {"Content-Type": content_type} | ({"Accept": accept} if accept else {})
+        info = self._credentials.current()
+        headers = info.as_http_headers() | {"Content-Type": content_type} | ({"Accept": accept} if accept else {})
         data = json.dumps(body, separators=(",", ":")).encode() if body is not None else None
         status = _UNREACHABLE
         try:
@@ -222,10 +207,12 @@ class Cluster:
                 if method != "GET" and not self._may_write():
                     raise NotLeading(f"{method} {path} was not sent")
                 async with self._connected().request(
-                    method, self._configuration.host + path, params=query, data=data, headers=headers, timeout=TIMEOUT
+                    method, f"{info.server}{path}", params=query, data=data, headers=headers, timeout=TIMEOUT
                 ) as answer:
                     status = answer.status
                     content = await answer.read()
+            if status == 401:  # noqa: PLR2004 - HTTP
+                self._credentials.renew()
             if status >= 400:  # noqa: PLR2004 - HTTP
                 raise _error(answer, content)
             return _parsed(content)
@@ -234,25 +221,11 @@ class Cluster:
         finally:
             self.observer(method, kind.plural, status)
 
-    async def _headers(self) -> dict[str, str]:
-        """The bearer, read again when the service account's token is about to expire."""
-        token = await self._configuration.get_api_key_with_prefix("BearerToken")
-        return {"Authorization": token} if token else {}
-
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(ssl=_tls(self._configuration), limit=0)
+            connector = aiohttp.TCPConnector(ssl=self._credentials.current().as_ssl_context(), limit=0)
             self._session = aiohttp.ClientSession(connector=connector, read_bufsize=2**20, headers={"User-Agent": names.FIELD_MANAGER})
         return self._session
-
-
-def _tls(configuration: Configuration) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert, cadata=configuration.ca_cert_data)
-    if configuration.cert_file:
-        context.load_cert_chain(configuration.cert_file, configuration.key_file)
-    if not configuration.verify_ssl:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
 
 
 def _parsed(content: bytes) -> Manifest:

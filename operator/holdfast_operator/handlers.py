@@ -42,17 +42,18 @@ def _watch_children(registry: kopf.OperatorRegistry, intake: Intake, kind: Kind)
         intake.child(kind, event["type"], dict(event["object"]))
 
 
-def build_settings(*, namespaced: bool) -> kopf.OperatorSettings:
-    """Kopf as a watcher: no peering, no posting, no waiting workers.
+def build_settings() -> kopf.OperatorSettings:
+    """Kopf as a watcher: no peering, no posting, no waiting workers, no look at CRDs.
 
-    `worker_limit` stays unset: it would limit throughput to limit / idle_timeout. Namespaced, Kopf may not look at CRDs, so it does not
-    try; the operator notices by itself when Dapr's kinds come or go, and starts Kopf anew.
+    `worker_limit` stays unset: it would limit throughput to limit / idle_timeout. Scanning would need the right to list all CRDs of the
+    cluster, and would start the watches of Dapr's kinds without anybody knowing when. The operator asks for Dapr's API by itself and
+    starts Kopf anew when it comes or goes.
     """
     settings = kopf.OperatorSettings()
     settings.peering.standalone = True
     settings.posting.enabled = False
     settings.persistence.diffbase_storage = NoDiffBase()
-    settings.scanning.disabled = namespaced
+    settings.scanning.disabled = True
     settings.queueing.idle_timeout = IDLE_SECONDS
     settings.networking.request_timeout = REQUEST_SECONDS
     for kind in (POD, *KOPF_WATCHED):

@@ -9,17 +9,19 @@ from typing import Any
 from holdfast_api import names
 from holdfast_operator.dapr import DaprApi
 from holdfast_operator.facts import deployment_facts, newer, pod_facts, seen
-from holdfast_operator.kinds import COMPONENT, DEPLOYMENT, Key, Kind
+from holdfast_operator.kinds import COMPONENT, DAPR_GROUP, DEPLOYMENT, Key, Kind
 from holdfast_operator.memory import Memory
 
 Manifest = dict[str, Any]
 DELETED = "DELETED"
+VANISHING_SECONDS = 0.5
+"""Wait before a Dapr object is made again: if its CRD is being removed, making it again at once would hold the removal up for minutes."""
 
 
 class Intake:
     """Where every event arrives, whoever watched for it."""
 
-    def __init__(self, *, memory: Memory, dapr: DaprApi, due: Callable[[Key], None], forget: Callable[[Key], None]) -> None:
+    def __init__(self, *, memory: Memory, dapr: DaprApi, due: Callable[[Key, float], None], forget: Callable[[Key], None]) -> None:
         self._memory, self._dapr, self._enqueue, self._forget = memory, dapr, due, forget
         self.quiet = False
         """True while the first inventory is taken: what it finds is no news, every Agent is looked at once anyway."""
@@ -87,17 +89,17 @@ class Intake:
         """A list shows that a child is gone whose deletion nobody told us."""
         self._lost(key, kind, name)
 
-    def due(self, key: Key) -> None:
+    def due(self, key: Key, delay: float = 0.0) -> None:
         """Look at an Agent again."""
         if not self.quiet:
-            self._enqueue(key)
+            self._enqueue(key, delay)
 
     def _lost(self, key: Key, kind: Kind, name: str) -> None:
         record = self._memory.record(key)
         record.children.pop((kind, name), None)
         if kind == DEPLOYMENT:
             record.deployment = None
-        self.due(key)
+        self.due(key, VANISHING_SECONDS if kind.group == DAPR_GROUP else 0.0)
 
 
 def owner(live: Manifest) -> Key | None:

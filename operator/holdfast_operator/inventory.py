@@ -8,6 +8,7 @@ One stream of metadata of all ConfigMaps serves three ends: our own, those that 
 """
 
 import asyncio
+import itertools
 import logging
 import random
 
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 SELECTOR = names.LABEL_AGENT
 _JITTER = 0.2
+_SOON = (5.0, 30.0)
 _RECONNECT = (0.5, 2.0)
 
 
@@ -33,15 +35,19 @@ class Inventory:
         self._cluster, self._memory, self._intake, self._dapr = cluster, memory, intake, dapr
         self._scopes: tuple[str | None, ...] = namespaces or (None,)
 
-    async def take(self) -> None:
-        """List all children and pods, and note what has changed or vanished since it was last seen."""
+    async def take(self, *, presence: bool = False) -> None:
+        """List all children and pods, and note what has changed or vanished since it was last seen.
+
+        Args:
+            presence: only look what is there, by metadata alone, which is far cheaper.
+        """
         for kind in CHILDREN:
             if kind.group == DAPR_GROUP and not self._dapr.installed:
                 continue
             for scope in self._scopes:
-                await self._children(kind, scope)
+                await self._children(kind, scope, presence=presence)
         for scope in self._scopes:
-            await self._pods(scope)
+            await self._pods(scope, presence=presence)
 
     async def take_agents(self) -> None:
         """List all Agents: those with something new are looked at, those that are gone are forgotten."""
@@ -58,11 +64,14 @@ class Inventory:
                     self._intake.due(key)
 
     async def repeat(self, every: float) -> None:
-        """Take stock again and again."""
-        while True:
-            await asyncio.sleep(every * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311 - spreads load, guards nothing
+        """Take stock again and again.
+
+        The first times come soon: what was deleted after the first inventory and before Kopf's watches began is in no event.
+        """
+        for wait in itertools.chain(_SOON, itertools.repeat(every)):
+            await asyncio.sleep(wait * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311 - spreads load, guards nothing
             try:
-                await self.take()
+                await self.take(presence=wait in _SOON)
                 await self.take_agents()
             except ApiError as error:
                 logger.warning("taking stock failed, the next time is in %.0f s: %s", every, error)
@@ -86,13 +95,14 @@ class Inventory:
                 self._intake.child(CONFIG_MAP, event, live)
         return version
 
-    async def _children(self, kind: Kind, scope: str | None, *, every: bool = False) -> str:
+    async def _children(self, kind: Kind, scope: str | None, *, every: bool = False, presence: bool = False) -> str:
         """List one kind of child.
 
         Args:
             kind: what to list.
             scope: namespace, or None for all.
             every: those that are no children, too, for the Agents that need them.
+            presence: do not look at what has changed, only at what is gone.
 
         Returns:
             The resourceVersion of the list.
@@ -100,11 +110,12 @@ class Inventory:
         # Components are listed whole: which ones exist is asked for by Agents that name one.
         selector = "" if every or kind == COMPONENT else SELECTOR
         seen, version = set(), ""
-        async for page in self._cluster.pages(kind, scope, selector=selector, metadata_only=kind.metadata_only):
+        async for page in self._cluster.pages(kind, scope, selector=selector, metadata_only=presence or kind.metadata_only):
             version = version or page.version
             for live in page.items:
                 seen.add((live["metadata"]["namespace"], live["metadata"]["name"]))
-                self._intake.child(kind, None, live)
+                if not presence:
+                    self._intake.child(kind, None, live)
         self._notice_missing(kind, scope, seen, version)
         return version
 
@@ -122,13 +133,14 @@ class Inventory:
                 if scope in {None, namespace}:
                     self._dapr.saw_component(namespace, name, alive=False)
 
-    async def _pods(self, scope: str | None) -> None:
+    async def _pods(self, scope: str | None, *, presence: bool) -> None:
         seen, version = set(), ""
-        async for page in self._cluster.pages(POD, scope, selector=SELECTOR):
+        async for page in self._cluster.pages(POD, scope, selector=SELECTOR, metadata_only=presence):
             version = version or page.version
             for live in page.items:
                 seen.add((live["metadata"]["namespace"], live["metadata"]["name"]))
-                self._intake.pod(None, live)
+                if not presence:
+                    self._intake.pod(None, live)
         for key in self._memory:
             record = self._memory.find(key)
             gone = [name for name in record.pods if (key[0], name) not in seen] if record and scope in {None, key[0]} else []

@@ -5,7 +5,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-_NOISY = {"kopf": logging.WARNING, "aiohttp": logging.WARNING, "asyncio": logging.WARNING, "kubernetes": logging.WARNING}
+_NOISY = {"kopf": logging.WARNING, "aiohttp": logging.WARNING, "asyncio": logging.WARNING}
 
 
 class JsonFormatter(logging.Formatter):

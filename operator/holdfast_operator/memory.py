@@ -126,12 +126,6 @@ class Memory:
         """Agents that need this object."""
         return set(self._needed.get((namespace, kind, name), ()))
 
-    def drop_group(self, group: str) -> None:
-        """Forget the children of an API group that is not served any more: they went with it, and nobody tells so."""
-        for record in self._records.values():
-            for child in [child for child in record.children if child[0].group == group]:
-                del record.children[child]
-
     def ready_counts(self) -> dict[str, int]:
         """Agents by the status of their condition Ready."""
         counts = {"True": 0, "False": 0, "Unknown": 0}

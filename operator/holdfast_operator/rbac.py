@@ -25,8 +25,5 @@ WATCHED: Final[Rules] = {
 }
 """(group, resource) -> verbs: a ClusterRole, or a Role in each namespace of HOLDFAST_NAMESPACES."""
 
-CLUSTER_WIDE: Final[Rules] = {("apiextensions.k8s.io", "customresourcedefinitions"): ("list", "watch")}
-"""Besides, when no namespaces are given: Kopf notices that Dapr's kinds appear or vanish."""
-
 OWN_NAMESPACE: Final[Rules] = {("coordination.k8s.io", "leases"): ("create", "get", "update")}
 """A Role in the operator's own namespace, for leader election."""

@@ -30,7 +30,7 @@ def environment(objects, tmp_path):
 
 
 def test_the_cluster_role_is_the_operators_table(render):
-    assert rules(render(), "ClusterRole", "holdfast") == rbac.WATCHED | rbac.CLUSTER_WIDE
+    assert rules(render(), "ClusterRole", "holdfast") == rbac.WATCHED
 
 
 def test_the_role_in_a_named_namespace_is_the_operators_table(render):
@@ -38,7 +38,7 @@ def test_the_role_in_a_named_namespace_is_the_operators_table(render):
 
 
 def test_the_role_for_leader_election_is_the_operators_table(render):
-    assert rules(render({"replicas": 2}), "Role", "holdfast-leader") == rbac.OWN_NAMESPACE
+    assert rules(render(), "Role", "holdfast-leader") == rbac.OWN_NAMESPACE
 
 
 def test_the_operator_reads_the_settings_that_the_chart_writes(render, tmp_path):

@@ -13,7 +13,7 @@ import yaml
 from e2e.cluster.apiserver import ApiServer
 from holdfast_operator import kinds
 from holdfast_operator.cluster import Cluster
-from tests.operator.live import DEFAULTS, Api, Process, World, configuration, free_port, install_crds, restricted_kubeconfig
+from tests.operator.live import DEFAULTS, Api, Process, World, credentials, free_port, install_crds, restricted_kubeconfig
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +33,7 @@ def namespace(api: Api) -> str:
 
 @pytest.fixture
 async def world(api: Api, namespace: str) -> AsyncIterator[World]:
-    cluster = Cluster(configuration(api.server))
+    cluster = Cluster(credentials(api.server))
     found = World(api, cluster)
     await found.take_stock(namespace)
     yield found

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import kopf
 import yaml
-from kubernetes.aio.client import Configuration
 
 from e2e.cluster import tools
 from e2e.cluster.apiserver import ApiServer
@@ -26,6 +26,7 @@ from e2e.cluster.places import places
 from holdfast_api.defaults import AgentDefaults
 from holdfast_operator import kinds, rbac
 from holdfast_operator.cluster import Cluster
+from holdfast_operator.credentials import Credentials
 from holdfast_operator.dapr import DaprApi
 from holdfast_operator.intake import Intake
 from holdfast_operator.inventory import Inventory
@@ -131,11 +132,9 @@ def _served(api: Api, path: str) -> bool:
         raise
 
 
-def configuration(server: ApiServer) -> Configuration:
-    found = Configuration()
-    found.host, found.ssl_ca_cert = server.url, str(server.folder / "certs" / "apiserver.crt")
-    found.api_key["BearerToken"] = f"Bearer {server.token}"
-    return found
+def credentials(server: ApiServer) -> Credentials:
+    authority = str(server.folder / "certs" / "apiserver.crt")
+    return Credentials(lambda: kopf.ConnectionInfo(server=server.url, ca_path=authority, token=server.token))
 
 
 class World:
@@ -158,12 +157,12 @@ class World:
         self.memory = Memory()
         self.dapr = DaprApi(self.cluster, namespace="dapr-system")
         self.reconciler = Reconciler(cluster=self.cluster, memory=self.memory, settings=self.settings, dapr=self.dapr, clock=self._time)
-        self.intake = Intake(memory=self.memory, dapr=self.dapr, due=self.due.add, forget=self.due.discard)
+        self.intake = Intake(memory=self.memory, dapr=self.dapr, due=lambda key, _delay: self.due.add(key), forget=self.due.discard)
 
-    async def take_stock(self, namespace: str) -> None:
+    async def take_stock(self, namespace: str, *, presence: bool = False) -> None:
         inventory = Inventory(cluster=self.cluster, memory=self.memory, intake=self.intake, dapr=self.dapr, namespaces=(namespace,))
         await self.dapr.check()
-        await inventory.take()
+        await inventory.take(presence=presence)
         self.requests.clear()
 
     def hear(self, kind: kinds.Kind, namespace: str, name: str, event: str = "MODIFIED") -> None:
@@ -243,7 +242,7 @@ def restricted_kubeconfig(api: Api, namespace: str, folder: Path, *, cluster_wid
         return path
     api.create(kinds.SERVICE_ACCOUNT, namespace, {"metadata": {"name": "operator"}})
     if cluster_wide:
-        grant(api, namespace, None, role_rules(rbac.WATCHED, rbac.CLUSTER_WIDE))
+        grant(api, namespace, None, role_rules(rbac.WATCHED))
         grant(api, namespace, namespace, role_rules(rbac.OWN_NAMESPACE))
     else:
         grant(api, namespace, namespace, role_rules(rbac.WATCHED, rbac.OWN_NAMESPACE))

@@ -277,13 +277,19 @@ async def test_a_deleted_agent_is_forgotten(world: World, namespace: str, api: A
     assert (await world.look(namespace, "a"))[1] == {("GET", "agents"): 1}
 
 
-async def test_a_deletion_that_nobody_told_is_found_by_taking_stock(world: World, namespace: str, api: Api) -> None:
+@pytest.mark.parametrize("presence", [False, True])
+async def test_a_deletion_that_nobody_told_is_found_by_taking_stock(
+    world: World,
+    namespace: str,
+    api: Api,
+    presence: bool,  # noqa: FBT001
+) -> None:
     await made(world, namespace)
     for kind, name in ((kinds.SERVICE, "a"), (kinds.CONFIGURATION, "a")):
         api.delete(kind, namespace, name)
     assert (await world.look(namespace, "a"))[1] == {("GET", "agents"): 1}
 
-    await world.take_stock(namespace)
+    await world.take_stock(namespace, presence=presence)
     assert world.due == {(namespace, "a")}
     await world.look(namespace, "a")
 
