@@ -93,15 +93,21 @@ def test_the_data_of_redis_is_on_a_claim_unless_it_is_given_up(render):
     assert {"name": "data", "emptyDir": {}} in given_up["template"]["spec"]["volumes"]
 
 
-def test_one_operator_is_replaced_and_more_elect_a_leader(render):
-    one, two = render(), render({"replicas": 2})
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_operators_elect_a_leader_so_that_neither_an_upgrade_nor_scaling_has_two_at_work(render, replicas):
+    objects = render({"replicas": replicas})
 
-    assert the(one, "Deployment", "holdfast")["spec"]["strategy"]["type"] == "Recreate"
-    assert environment(one)["HOLDFAST_LEADER_ELECTION"] == "false"
-    assert not of_kind(one, "PodDisruptionBudget")
-    assert the(two, "Deployment", "holdfast")["spec"]["strategy"]["type"] == "RollingUpdate"
-    assert environment(two)["HOLDFAST_LEADER_ELECTION"] == "true"
-    assert of_kind(two, "PodDisruptionBudget")
+    assert environment(objects)["HOLDFAST_LEADER_ELECTION"] == "true"
+    assert the(objects, "Deployment", "holdfast")["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+    assert bool(of_kind(objects, "PodDisruptionBudget")) == (replicas > 1)
+
+
+def test_redis_refuses_a_write_before_its_memory_limit_would_kill_it(render):
+    objects = render({"redis.enabled": True})
+
+    assert "maxmemory 320mb" in the(objects, "ConfigMap", "holdfast-redis")["data"]["redis.conf"]
+    (container,) = the(objects, "StatefulSet", "holdfast-redis")["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["limits"]["memory"] == "512Mi"
 
 
 def test_a_changed_default_restarts_the_operator_and_an_upgrade_leaves_redis_alone(render, chart):
