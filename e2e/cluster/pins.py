@@ -54,7 +54,8 @@ def read_projects(folder: Path = TOOLS) -> dict[str, Project]:
         go_mod, go_sum = (folder / name / "go.mod").read_text(), (folder / name / "go.sum").read_text()
         version = required_version(go_mod, entry["module"])
         ldflags = entry.get("ldflags", "").format(version=version, minor=version.split(".")[1])
-        key = digest(repr(sorted(entry.items())), go_mod, go_sum)
+        code = [file.read_text() for file in sorted((folder / name).glob("*.go"))]
+        key = digest(repr(sorted(entry.items())), go_mod, go_sum, *code)
         projects[name] = Project(
             name, entry["module"], version, key, entry["binaries"], entry.get("folders", {}), ldflags, entry.get("tags", "")
         )

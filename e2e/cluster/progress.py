@@ -42,8 +42,8 @@ class Step:
 
     def life_sign(self) -> str:
         """Name, time, and the last thing that the step wrote."""
-        last = self.note or (tail(self.log, 1) or [""])[0] if self.log else self.note
-        return f"{self.name} {clock(self.elapsed())}  {last}".rstrip()
+        last = (tail(self.log, 1) or [""])[0] if self.log else ""
+        return "  ".join(part for part in (f"{self.name} {clock(self.elapsed())}", self.note, last) if part)
 
 
 def clock(seconds: float) -> str:
