@@ -70,6 +70,11 @@ def _fetch(here: Places, root: Path) -> Path:
     return found
 
 
+def temporary(here: Places) -> Path:
+    """Where builds keep what they need only while they run; a killed one leaves it behind."""
+    return here.cache / "go" / "tmp"
+
+
 def build_environment(here: Places, go: Path) -> dict[str, str]:
     """Give the environment of every build: caches of ours, nothing of the machine in the result, no other toolchain fetched."""
     return {
@@ -77,6 +82,7 @@ def build_environment(here: Places, go: Path) -> dict[str, str]:
         "PATH": f"{go.parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "GOCACHE": str(here.cache / "go" / "build"),
         "GOMODCACHE": str(here.cache / "go" / "mod"),
+        "GOTMPDIR": str(temporary(here)),
         "GOTOOLCHAIN": "local",
         "GOWORK": "off",
         "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false",

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from e2e.cluster import shell
 from e2e.cluster.faults import Fault
-from e2e.cluster.golang import build_environment, go_program
+from e2e.cluster.golang import build_environment, go_program, temporary
 from e2e.cluster.locks import locked
 from e2e.cluster.pins import Project, read_projects, read_sets, wanted
 from e2e.cluster.places import Places
@@ -96,6 +96,8 @@ def provide(here: Places, names: list[str]) -> None:
             return
         go = go_program(here)
         environment = build_environment(here, go)
+        remove_tree(temporary(here))
+        temporary(here).mkdir(parents=True)
         with ThreadPoolExecutor(1, "fetch") as pool:
             fetched = {job.project.name: pool.submit(_fetch, here, job, go, environment) for job in jobs}
             try:
@@ -115,7 +117,7 @@ def drop_go_caches(here: Places) -> None:
     if os.environ.get("HOLDFAST_KEEP_GO_CACHE"):
         return
     with step("remove Go's caches"):
-        for name in ("build", "mod", "download"):
+        for name in ("build", "mod", "download", "tmp"):
             remove_tree(here.cache / "go" / name)
 
 
