@@ -63,6 +63,9 @@ def provide(here: Places, engine: Engine, own_image: str) -> None:
     """Have a healthy cluster: use it, start its stopped node again, or make a new one, from our node image or (empty) a public one."""
     if exists(here, engine):
         if _mend(here, engine):
+            made_from = engine.ask("container", "inspect", "--format", "{{.Config.Image}}", f"{here.name}-control-plane")
+            if own_image and made_from != own_image:
+                say("  ..  this cluster was made from other pins; `make cluster-down cluster` makes one from the present ones")
             return
         say("  ..  the cluster that is there cannot be mended: making a new one")
         delete(here, engine)
