@@ -67,40 +67,40 @@ class Activities:
         """The activities by the names that histories hold."""
         return {loop.MODEL: self.model, loop.TOOL: self.tool, loop.PACK: self.pack, loop.FINISH: self.finish}
 
-    async def model(self, call: Input) -> Output:
+    def model(self, call: Input) -> Awaitable[Output]:
         """Ask the model for one turn.
 
         Returns:
             `{key, calls: [tool names], usage}`; no calls means that the run has its answer and the head says so.
         """
-        return await self._once(documents.model_key(call["run"], call["turn"]), call, self._model)
+        return self._once(documents.model_key(call["run"], call["turn"]), call, self._model)
 
-    async def tool(self, call: Input) -> Output:
+    def tool(self, call: Input) -> Awaitable[Output]:
         """Carry out one call of a tool. A failure that is for the model to deal with is a result.
 
         Returns:
             `{key, tool, isError}`.
         """
-        return await self._once(documents.call_key(call["run"], call["turn"], call["call"]), call, self._tool)
+        return self._once(documents.call_key(call["run"], call["turn"], call["call"]), call, self._tool)
 
-    async def pack(self, call: Input) -> Output:
+    def pack(self, call: Input) -> Awaitable[Output]:
         """Put the messages of some turns into segments, so that the run can be read in few pieces.
 
         Returns:
             `{key, segments}`, the number of segments that there are now.
         """
-        return await self._once(f"{call['run']}/{call['last']}/pack", call, self._pack)
+        return self._once(f"{call['run']}/{call['last']}/pack", call, self._pack)
 
-    async def finish(self, call: Input) -> Output:
+    def finish(self, call: Input) -> Awaitable[Output]:
         """Write down that a run failed.
 
         Returns:
             `{key}`.
         """
-        return await self._once(f"{call['run']}/finish", call, self._finish)
+        return self._once(f"{call['run']}/finish", call, self._finish)
 
-    async def _once(self, key: str, call: Input, work: Callable[[str, Input], Awaitable[Output]]) -> Output:
-        return await self._flights.join(key, lambda: self._answered(key, call, work))
+    def _once(self, key: str, call: Input, work: Callable[[str, Input], Awaitable[Output]]) -> Awaitable[Output]:
+        return self._flights.join(key, lambda: self._answered(key, call, work))
 
     async def _answered(self, key: str, call: Input, work: Callable[[str, Input], Awaitable[Output]]) -> Output:
         attempt = call["attempt"]

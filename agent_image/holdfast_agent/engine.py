@@ -10,6 +10,7 @@ Pinned to dapr 1.19.0, because three things here lean on how it is built:
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 import urllib.request
@@ -176,13 +177,32 @@ class Engine:
 
     def _hop(self, function: Activity) -> Callable[..., Awaitable[dict[str, Any]]]:
         async def activity(_: Any, payload: Any = None) -> dict[str, Any]:  # noqa: ANN401 - the SDK's shapes
-            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_call(function, payload), self._loop))
+            landed: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+            self._loop.call_soon_threadsafe(_take_off, function, payload, landed)
+            return await landed
 
         return activity
 
 
-async def _call(function: Activity, payload: dict[str, Any]) -> dict[str, Any]:
-    return await function(payload)
+def _take_off(function: Activity, payload: dict[str, Any], landed: "asyncio.Future[dict[str, Any]]") -> None:
+    """Begin an activity on the program's loop. The worker's cancelling ends at `landed`; what was begun goes on."""
+    asyncio.ensure_future(function(payload)).add_done_callback(lambda done: _hand_over(done, landed))
+
+
+def _hand_over(done: "asyncio.Future[dict[str, Any]]", landed: "asyncio.Future[dict[str, Any]]") -> None:
+    with contextlib.suppress(RuntimeError):  # the worker has stopped and closed its loop; Dapr will ask again
+        landed.get_loop().call_soon_threadsafe(_land, done, landed)
+
+
+def _land(done: "asyncio.Future[dict[str, Any]]", landed: "asyncio.Future[dict[str, Any]]") -> None:
+    if landed.cancelled():
+        return
+    if done.cancelled():
+        landed.cancel()
+    elif error := done.exception():
+        landed.set_exception(error)
+    else:
+        landed.set_result(done.result())
 
 
 def _fresh(workflow: Workflow) -> Workflow:

@@ -7,7 +7,7 @@ so new executions are parked (another process gets them once this one has left) 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 _LOG = logging.getLogger(__name__)
@@ -28,23 +28,22 @@ class Flights:
         """How many effects are in the air."""
         return len(self._running)
 
-    async def join(self, key: str, start: Callable[[], Awaitable[T]]) -> T:
+    def join(self, key: str, start: Callable[[], Coroutine[Any, Any, T]]) -> "asyncio.Future[T]":
         """The result of the flight with that key, started now if there is none.
 
-        A caller that is cancelled leaves the flight in the air. Once the gate is closed, a caller for whom no flight is in the air
-        waits until it is cancelled.
+        Cancelling what this gives leaves the flight in the air. Once the gate is closed, it never comes true for a key that is not
+        in the air.
         """
-        task = self._running.get(key)
-        if task is None:
-            if self._closed:
-                await asyncio.get_running_loop().create_future()
-            task = asyncio.ensure_future(_run(start))
+        task: asyncio.Task[T] | None = self._running.get(key)
+        if task is not None:
+            _LOG.info("joined a call in flight", extra={"step": key})
+        elif self._closed:
+            return asyncio.get_running_loop().create_future()
+        else:
+            task = asyncio.get_running_loop().create_task(start())
             self._running[key] = task
             task.add_done_callback(lambda _: self._running.pop(key, None))
-        else:
-            _LOG.info("joined a call in flight", extra={"step": key})
-        result: T = await asyncio.shield(task)
-        return result
+        return asyncio.shield(task)
 
     async def drain(self) -> None:
         """Close the gate and return when nothing is in the air. Every effect has a bound of its own."""
@@ -53,7 +52,3 @@ class Flights:
             await asyncio.wait(list(self._running.values()), timeout=_TELL_SECONDS)
             if self._running:
                 _LOG.info("stopping: waiting for %d calls in flight", len(self._running))
-
-
-async def _run(start: Callable[[], Awaitable[T]]) -> T:
-    return await start()

@@ -86,6 +86,8 @@ class Store:
         wanted = list(dict.fromkeys(keys))
         groups = [wanted[start : start + _BULK] for start in range(0, len(wanted), _BULK)]
         found: dict[str, Entry] = {}
+        if len(groups) <= 1:
+            return await self._get_group(wanted) if wanted else {}
         gate = asyncio.Semaphore(_GROUPS)
 
         async def fetch(group: list[str]) -> dict[str, Entry]:

@@ -21,7 +21,7 @@ class Work:
 
 async def test_a_second_caller_joins_the_first_and_both_get_its_result():
     flights, work = Flights(), Work()
-    callers = [asyncio.create_task(flights.join("k", work)) for _ in range(3)]
+    callers = [asyncio.ensure_future(flights.join("k", work)) for _ in range(3)]
     await asyncio.sleep(0)
     work.end.set()
     assert await asyncio.gather(*callers) == ["result 1"] * 3
@@ -37,11 +37,11 @@ async def test_a_key_that_has_landed_can_fly_again():
 
 async def test_a_caller_that_is_cancelled_leaves_the_flight_in_the_air():
     flights, work = Flights(), Work()
-    gone = asyncio.create_task(flights.join("k", work))
+    gone = asyncio.ensure_future(flights.join("k", work))
     await asyncio.sleep(0.01)
     gone.cancel()
     await asyncio.gather(gone, return_exceptions=True)
-    joined = asyncio.create_task(flights.join("k", work))
+    joined = asyncio.ensure_future(flights.join("k", work))
     await asyncio.sleep(0)
     work.end.set()
     assert await joined == "result 1"
@@ -49,12 +49,12 @@ async def test_a_caller_that_is_cancelled_leaves_the_flight_in_the_air():
 
 async def test_draining_waits_for_what_flies_lets_it_be_joined_and_parks_what_is_new():
     flights, work, late = Flights(), Work(), Work()
-    flying = asyncio.create_task(flights.join("k", work))
+    flying = asyncio.ensure_future(flights.join("k", work))
     await asyncio.sleep(0.01)
     drained = asyncio.create_task(flights.drain())
     await asyncio.sleep(0.01)
-    joined = asyncio.create_task(flights.join("k", work))
-    parked = asyncio.create_task(flights.join("new", late))
+    joined = asyncio.ensure_future(flights.join("k", work))
+    parked = asyncio.ensure_future(flights.join("new", late))
     await asyncio.sleep(0.01)
     assert not drained.done()
     work.end.set()
