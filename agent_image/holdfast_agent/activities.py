@@ -150,6 +150,7 @@ class Activities:
         if not turn.calls:
             usage = Usage.load(call["usage"]).plus(turn.usage)
             await self._end(call["run"], lambda head: head.completed(turn.content, usage, turn.ended), known=head)
+            _LOG.info("run completed", extra={"run": call["run"], "turns": usage.turns, "tool_calls": usage.tool_calls})
         return {"key": turn.key, "calls": [called.name for called in turn.calls], "usage": turn.usage.dump()}
 
     async def _tool(self, key: str, call: Input) -> Output:
