@@ -5,6 +5,7 @@
     apiserver   a real kube-apiserver and etcd
     dapr        real Dapr processes, Redis and SQLite
     cluster     a real cluster with Dapr and Holdfast in it
+    lifecycle   a cluster of its own, every part of which is killed; only when asked for
 
 A stage first sets up what it needs (programs are built into the cache once). A failing stage does not hide the later ones. The cluster is
 ended again when this run has started it, unless KEEP=1.
@@ -25,7 +26,7 @@ from e2e.cluster.places import places
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
-NEEDS_SOMETHING = "apiserver or dapr or cluster"
+NEEDS_SOMETHING = "apiserver or dapr or cluster or lifecycle"
 
 
 @dataclass(frozen=True)
@@ -72,16 +73,18 @@ STAGES = {
     ),
     "dapr": Stage(prepare=(_cluster("tools", "dapr"),), select="dapr and not apiserver and not cluster"),
     "cluster": Stage(prepare=(_cluster("up"),), select="cluster", paths=("e2e",)),
+    "lifecycle": Stage(prepare=(_cluster("tools", "cluster"),), select="lifecycle"),
 }
+EVERY_TIME = ("checks", "unit", "apiserver", "dapr", "cluster")
 
 
 def main(names: list[str]) -> int:
-    """Run the named stages, or all; returns the exit code."""
+    """Run the named stages, or those of every time; returns the exit code."""
     unknown = [name for name in names if name not in STAGES]
     if unknown:
         print(f"no stage {', '.join(unknown)}; there are: {', '.join(STAGES)}")
         return 2
-    chosen = names or list(STAGES)
+    chosen = names or list(EVERY_TIME)
     started_cluster = "cluster" in chosen and os.environ.get("CLUSTER") != "current" and not places().kubeconfig.exists()
     outcomes = {}
     try:

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.cluster import tools
 from e2e.cluster.mounts import unmount_below
-from e2e.cluster.places import places
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE = "holdfast-test"
@@ -19,13 +17,9 @@ ENTER = (
 )
 
 
-@pytest.mark.cluster
+@pytest.mark.lifecycle
 @pytest.mark.timeout(1200)
-@pytest.mark.skipif(not os.environ.get("HOLDFAST_TEST_LIFECYCLE"), reason="takes minutes and 6 GB: set HOLDFAST_TEST_LIFECYCLE=1")
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_a_cluster_survives_every_kill_and_leaves_nothing(tmp_path):
-    if tools.plan(places(), ["cluster"]):
-        pytest.skip("the programs are not built: make cluster")
     checkout = tmp_path / "checkout"
     shutil.copytree(ROOT / "e2e" / "cluster", checkout / "e2e" / "cluster")
     shutil.copy(ROOT / "e2e" / "__init__.py", checkout / "e2e")
