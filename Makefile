@@ -9,7 +9,7 @@ export CLUSTER
 .PHONY: help setup demo test test-unit test-apiserver test-dapr test-cluster test-lifecycle cluster holdfast cluster-down format lint types generate lock bench clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z -]+:.*## / {split($$1, name, " "); printf "  make %-15s %s\n", name[1], $$2}' $(MAKEFILE_LIST)
 
 demo: setup ## from nothing to the proof: an agent answers although its pod was deleted in the middle
 	@$(BIN)/python -m e2e.demo
@@ -17,7 +17,7 @@ demo: setup ## from nothing to the proof: an agent answers although its pod was 
 test: setup ## every test: checks, unit, API server, Dapr, cluster; one summary
 	@$(BIN)/python -m e2e.suite
 
-test-unit test-apiserver test-dapr test-cluster test-lifecycle: test-%: setup ## one stage of the tests
+test-unit test-apiserver test-dapr test-cluster test-lifecycle: test-%: setup ## test-STAGE: one stage of the tests
 	@$(BIN)/python -m e2e.suite $*
 
 cluster: ## a kind cluster with Dapr, also where no image registry can be reached

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from e2e.cluster.mounts import unmount_below
+from e2e.cluster.places import places
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE = "holdfast-test"
