@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import kopf
 import yaml
-from kubernetes.aio.client import Configuration
 
 from e2e.cluster import tools
 from e2e.cluster.apiserver import ApiServer
@@ -33,6 +33,7 @@ from holdfast_api.manifest import parse_agent
 from holdfast_api.resolve import resolve
 from holdfast_operator import kinds
 from holdfast_operator.cluster import ApiError, Cluster
+from holdfast_operator.credentials import Credentials
 from holdfast_operator.desired import desired
 from holdfast_operator.desired.secrets import token_names, token_secret
 
@@ -52,10 +53,9 @@ Counts = collections.Counter[tuple[str, str]]
 
 def connect(server: ApiServer) -> Cluster:
     """A client of the administrator."""
-    found = Configuration()
-    found.host, found.ssl_ca_cert = server.url, str(server.folder / "certs" / "apiserver.crt")
-    found.api_key["BearerToken"] = f"Bearer {server.token}"
-    return Cluster(found)
+    authority = str(server.folder / "certs" / "apiserver.crt")
+    info = kopf.ConnectionInfo(server=server.url, ca_path=authority, token=server.token)
+    return Cluster(Credentials(lambda: info))
 
 
 async def prepare(cluster: Cluster) -> None:

@@ -3,9 +3,12 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
+import sys
 import time
 from collections.abc import Coroutine
+from typing import NoReturn
 
 import kopf
 
@@ -35,10 +38,6 @@ class Stopped(Exception):  # noqa: N818 - it is no error
     """Told to stop."""
 
 
-class Restart(Exception):  # noqa: N818 - it is no error
-    """The watches have to be set up anew."""
-
-
 class LeaseLost(Exception):  # noqa: N818 - the process ends with it
     """Another replica may be working by now."""
 
@@ -60,7 +59,7 @@ class Operator:
         )
         self._memory, self._queue = Memory(), Queue(self._look, workers=settings.workers)
         self._dapr = DaprApi(self._cluster, namespace=settings.dapr_namespace)
-        self._metrics = Metrics(agents=self._agent_counts, depth=lambda: len(self._queue), leading=lambda: self._working)
+        self._metrics = Metrics(agents=self._memory.ready_counts, depth=lambda: len(self._queue), leading=lambda: self._working)
         self._cluster.observer = self._metrics.requested
         self._reconciler = Reconciler(cluster=self._cluster, memory=self._memory, settings=settings, dapr=self._dapr)
         self._health = HealthServer(port=settings.http_port, ready=self._ready, metrics=self._metrics.text)
@@ -92,9 +91,6 @@ class Operator:
     def _leading(self) -> bool:
         return not self._settings.leader_election or self._leadership.held()
 
-    def _agent_counts(self) -> dict[str, int]:
-        return self._memory.ready_counts()
-
     def _ready(self) -> bool:
         return self._watching.is_set() or not self._working
 
@@ -103,30 +99,21 @@ class Operator:
             logger.info("standing by for the Lease %s/%s", self._settings.pod_namespace, self._settings.lease_name)
             await self._leadership.acquire()
         self._working = True
-        while True:
-            try:
-                await self._work()
-            except Restart:
-                logger.info("watching anew")
+        await _first_of(self._work(), *([self._hold()] if self._settings.leader_election else []))
 
     async def _work(self) -> None:
         """Everything a leader does, until the first part of it ends."""
-        self._watching.clear()
-        self._memory, self._queue = Memory(), Queue(self._look, workers=self._settings.workers)
-        self._reconciler = Reconciler(cluster=self._cluster, memory=self._memory, settings=self._settings, dapr=self._dapr)
         intake = Intake(memory=self._memory, dapr=self._dapr, due=self._queue.add, forget=self._queue.forget)
         inventory = Inventory(
             cluster=self._cluster, memory=self._memory, intake=intake, dapr=self._dapr, namespaces=self._settings.namespaces
         )
         await self._take_stock(intake, inventory)
-        scopes = self._settings.namespaces or (None,)
         await _first_of(
             self._kopf(intake),
             self._queue.run(),
-            self._dapr.poll(self._dapr_changed),
+            self._dapr.poll(start_anew),
             inventory.repeat(self._settings.resync_seconds),
-            *(inventory.watch_config_maps(scope) for scope in scopes),
-            *([self._hold()] if self._settings.leader_election else []),
+            *(inventory.watch_config_maps(scope) for scope in self._settings.namespaces or (None,)),
         )
 
     async def _take_stock(self, intake: Intake, inventory: Inventory) -> None:
@@ -165,7 +152,7 @@ class Operator:
             # A watch of a kind that has just vanished ends Kopf as a whole; what is there now is watched anew.
             logger.warning("Kopf ended: %s", error)
             await asyncio.sleep(PAUSE_SECONDS)
-            raise Restart from None
+            start_anew()
         # Kopf takes the signals over; when it ends by itself, one has come.
         raise Stopped
 
@@ -181,14 +168,20 @@ class Operator:
             self._metrics.looked(result, time.monotonic() - started)
         return again
 
-    @staticmethod
-    def _dapr_changed() -> None:
-        """Start anew: children of kinds that have vanished went without a word, and Kopf looks for kinds only once."""
-        raise Restart
-
     async def _hold(self) -> None:
         await self._leadership.keep()
         raise LeaseLost("the Lease is lost; another replica takes over")
+
+
+def start_anew() -> NoReturn:
+    """Replace this process by a fresh one of the same replica.
+
+    Kopf looks for kinds only once, a kind that vanishes ends it, and its children went without a word. A restart is what the operator
+    is made for: it takes stock, and carries on from wherever it was, in the middle of a write too. The Lease has the same holder.
+    """
+    logger.warning("starting anew")
+    logging.shutdown()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - the very program that runs
 
 
 async def _stopped(stop: asyncio.Event) -> None:

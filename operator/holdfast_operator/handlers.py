@@ -18,6 +18,9 @@ IDLE_SECONDS = 0.2
 
 REQUEST_SECONDS = 30.0
 
+EXIT_SECONDS = 20.0
+"""After which a Kopf that cannot end is killed with the process: better a restart than an operator that watches nothing."""
+
 
 def build_registry(intake: Intake) -> kopf.OperatorRegistry:
     """Handlers for all watched kinds, in a registry of their own."""
@@ -55,6 +58,7 @@ def build_settings() -> kopf.OperatorSettings:
     settings.persistence.diffbase_storage = NoDiffBase()
     settings.scanning.disabled = True
     settings.queueing.idle_timeout = IDLE_SECONDS
+    settings.process.ultimate_exiting_timeout = EXIT_SECONDS
     settings.networking.request_timeout = REQUEST_SECONDS
     for kind in (POD, *KOPF_WATCHED):
         # Components are watched whole: Agents may name ones that somebody else made, and wait for them.
