@@ -64,7 +64,7 @@ class Operator:
         self._reconciler = Reconciler(cluster=self._cluster, memory=self._memory, settings=settings, dapr=self._dapr)
         self._health = HealthServer(port=settings.http_port, ready=self._ready, metrics=self._metrics.text)
         self._working = False
-        self._watching = asyncio.Event()
+        self._watching, self._stop = asyncio.Event(), asyncio.Event()
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT.
@@ -73,13 +73,10 @@ class Operator:
             LeaseLost: the process must end at once.
         """
         await self._health.start()
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+        self._listen()
         try:
             with contextlib.suppress(Stopped):
-                await _first_of(self._lead(), _stopped(stop))
+                await _first_of(self._lead(), self._stopped())
         finally:
             self._working = False
             if self._settings.leader_election:
@@ -87,6 +84,15 @@ class Operator:
             await self._health.stop()
             await self._cluster.close()
             await self._election.close()
+
+    def _listen(self) -> None:
+        """Take the signals, which Kopf has while it runs."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
+
+    async def _stopped(self) -> None:
+        await self._stop.wait()
+        raise Stopped
 
     def _leading(self) -> bool:
         return not self._settings.leader_election or self._leadership.held()
@@ -150,6 +156,7 @@ class Operator:
             )
         except Exception as error:  # noqa: BLE001 - whatever it is, the answer is the same
             # A watch of a kind that has just vanished ends Kopf as a whole; what is there now is watched anew.
+            self._listen()
             logger.warning("Kopf ended: %s", error)
             await asyncio.sleep(PAUSE_SECONDS)
             start_anew()
@@ -182,11 +189,6 @@ def start_anew() -> NoReturn:
     logger.warning("starting anew")
     logging.shutdown()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - the very program that runs
-
-
-async def _stopped(stop: asyncio.Event) -> None:
-    await stop.wait()
-    raise Stopped
 
 
 async def _first_of(*work: Coroutine[None, None, None]) -> None:

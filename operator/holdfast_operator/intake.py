@@ -48,6 +48,7 @@ class Intake:
         for needing in self._memory.needing(metadata["namespace"], kind, metadata["name"]):
             self.due(needing)
         if (key := owner(live)) is None:
+            self._disowned(kind, live)
             return
         record, place = self._memory.record(key), (kind, metadata["name"])
         if event == DELETED:
@@ -58,6 +59,14 @@ class Intake:
             self.due(key)
         if kind == DEPLOYMENT and event != DELETED:
             self._deployment(key, live)
+
+    def _disowned(self, kind: Kind, live: Manifest) -> None:
+        """Somebody has taken our reference off a child: it counts as lost, and the next look finds it and says so."""
+        metadata = live["metadata"]
+        key = (metadata["namespace"], metadata.get("labels", {}).get(names.LABEL_AGENT, ""))
+        record = self._memory.find(key)
+        if record and (kind, metadata["name"]) in record.children:
+            self._lost(key, kind, metadata["name"])
 
     def _deployment(self, key: Key, live: Manifest) -> None:
         record = self._memory.record(key)

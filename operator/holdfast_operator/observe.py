@@ -115,25 +115,35 @@ def _from_pods(agent: str, observed: Observed) -> tuple[Verdict | None, Verdict 
         return None, None, Verdict("True", conditions.SUCCEEDED, f"{deployment.available} of {deployment.wanted} pods are ready")
     verdict, condition = _trouble(agent, observed, deployment)
     if condition == conditions.REFERENCES_RESOLVED:
-        return verdict, None, failed(conditions.NOT_READY, f"{_counts(deployment)}: {verdict.message}")
+        return verdict, None, failed(conditions.NOT_READY, f"{_counts(observed, deployment)}: {verdict.message}")
     return None, None, verdict
 
 
 def _trouble(agent: str, observed: Observed, deployment: DeploymentFacts) -> tuple[Verdict, str]:
-    """Why a rollout is not complete, and the condition it belongs to. The newest pod that is in trouble speaks."""
-    if deployment.refusal is not None and deployment.updated < deployment.wanted:
+    """Why a rollout is not complete, and the condition it belongs to. The newest pod that is in trouble speaks.
+
+    What the Deployment's controller said of an earlier generation says nothing of this one.
+    """
+    current = deployment.observed_generation >= deployment.generation
+    if current and deployment.refusal is not None and deployment.updated < deployment.wanted:
         condition, reason, message = advise_refusal(deployment.refusal)
         return failed(reason, message), condition
-    current = [pod for pod in observed.pods if observed.revision is None or pod.revision == observed.revision] or observed.pods
-    troubled = sorted((pod for pod in current if pod.problem), key=lambda pod: pod.created)
+    exceeded = current and deployment.deadline_exceeded is not None
+    pods = [pod for pod in observed.pods if observed.revision is None or pod.revision == observed.revision] or observed.pods
+    troubled = sorted((pod for pod in pods if pod.problem), key=lambda pod: pod.created)
     if troubled and troubled[-1].problem:
         condition, reason, message = advise_pod(agent, troubled[-1].problem, observed.secrets)
-        kept = " Pods of the previous revision keep serving." if deployment.available else ""
-        return failed(reason, message + kept, stalled=deployment.deadline_exceeded is not None), condition
-    if deployment.deadline_exceeded is not None:
-        message = f"{_counts(deployment)} within the progress deadline: see `kubectl describe pod -l holdfast.dev/agent={agent}`"
+        return failed(reason, message + _who_serves(observed), stalled=exceeded), condition
+    if exceeded:
+        message = f"{_counts(observed, deployment)} within the progress deadline: see `kubectl describe pod -l holdfast.dev/agent={agent}`"
         return failed(conditions.ROLLOUT_TIMEOUT, message, stalled=True), conditions.AVAILABLE
-    return failed(conditions.PROGRESSING, f"{_counts(deployment)}"), conditions.AVAILABLE
+    return failed(conditions.PROGRESSING, _counts(observed, deployment)), conditions.AVAILABLE
+
+
+def _who_serves(observed: Observed) -> str:
+    """Whether pods of an earlier revision go on in the meantime."""
+    earlier = sum(pod.ready and pod.revision != observed.revision for pod in observed.pods) if observed.revision else 0
+    return f". {earlier} of an earlier revision keep serving" if earlier else ""
 
 
 def _scaled_to_zero(deployment: DeploymentFacts, *, suspended: bool) -> Verdict:
@@ -152,5 +162,6 @@ def _rolled_out(deployment: DeploymentFacts) -> bool:
     )
 
 
-def _counts(deployment: DeploymentFacts) -> str:
-    return f"{min(deployment.available, deployment.updated)} of {deployment.wanted} pods of this revision are ready"
+def _counts(observed: Observed, deployment: DeploymentFacts) -> str:
+    ready = sum(pod.ready and pod.revision == observed.revision for pod in observed.pods)
+    return f"{ready} of {deployment.wanted} pods of this revision are ready"

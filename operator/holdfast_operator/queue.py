@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 FIRST_DELAY = 0.5
 MAX_DELAY = 60.0
+_SLACK = 64
 
 
 class Retry(Exception):  # noqa: N818 - it reads as a request: raise Retry(...)
@@ -54,6 +55,13 @@ class Schedule:
         elif due < self._due.get(key, float("inf")):
             self._due[key] = due
             heapq.heappush(self._heap, (due, next(self._order), key))
+            self._tidy()
+
+    def _tidy(self) -> None:
+        """Drop entries that an earlier time has overtaken, once they are most of the heap."""
+        if len(self._heap) > 2 * len(self._due) + _SLACK:
+            self._heap = [entry for entry in self._heap if self._due.get(entry[2]) == entry[0]]
+            heapq.heapify(self._heap)
 
     def next_due(self) -> float | None:
         """When the next key is due; None when there is none."""

@@ -344,3 +344,13 @@ async def test_a_replica_that_lost_its_lease_writes_nothing(world: World, namesp
 
     assert api.list(kinds.SECRET, namespace) == []
     assert "conditions" not in api.get(kinds.AGENT, namespace, "a")["status"]
+
+
+async def test_a_child_whose_reference_was_taken_off_is_no_longer_ours(world: World, namespace: str, api: Api) -> None:
+    await made(world, namespace)
+    api.patch(kinds.SERVICE, namespace, "a", {"metadata": {"ownerReferences": []}})
+    world.hear(kinds.SERVICE, namespace, "a")
+
+    await looked(world, namespace)
+
+    assert api.condition(namespace, "a", conditions.ACCEPTED)["reason"] == conditions.CHILD_NAME_TAKEN

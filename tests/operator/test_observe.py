@@ -133,7 +133,28 @@ def test_a_pod_of_the_new_revision_speaks_before_one_of_the_old() -> None:
     found = seen(ROLLING, old, new)
 
     assert found[conditions.AVAILABLE].reason == conditions.IMAGE_PULL_FAILED
-    assert "keep serving" in found[conditions.AVAILABLE].message
+    assert "keep serving" not in found[conditions.AVAILABLE].message
+
+
+def test_pods_of_an_earlier_revision_that_go_on_are_counted() -> None:
+    old = replace(pod(None, revision="r1"), ready=True)
+    new = pod(Problem(conditions.IMAGE_PULL_FAILED, "agent", "new"))
+
+    assert seen(ROLLING, old, new)[conditions.AVAILABLE].message.endswith(". 1 of an earlier revision keep serving")
+
+
+def test_only_pods_of_the_wanted_revision_are_counted_as_ready() -> None:
+    old, new = replace(pod(None, revision="r1"), ready=True), pod(None)
+
+    assert seen(ROLLING, old, new)[conditions.AVAILABLE].message == "0 of 1 pods of this revision are ready"
+
+
+@pytest.mark.parametrize("said", [{"deadline_exceeded": "timed out"}, {"refusal": "exceeded quota", "updated": 0}])
+def test_what_was_said_of_an_earlier_generation_is_no_verdict_on_this_one(said: dict) -> None:
+    found = seen(replace(ROLLING, observed_generation=1, **said))
+
+    assert found[conditions.AVAILABLE].reason == conditions.PROGRESSING
+    assert conditions.STALLED not in found
 
 
 def test_trouble_of_old_pods_does_not_spoil_a_complete_rollout() -> None:

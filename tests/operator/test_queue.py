@@ -57,6 +57,15 @@ def test_what_becomes_due_during_the_work_is_looked_at_again_afterwards() -> Non
     assert schedule.pop(9.0) == A
 
 
+def test_overtaken_times_do_not_pile_up() -> None:
+    schedule = plain()
+    for time in range(10_000, 0, -1):
+        schedule.add(A, float(time))
+
+    assert len(schedule._heap) < 200
+    assert schedule.pop(1.0) == A
+
+
 def test_back_off_doubles_to_a_cap_and_success_ends_it() -> None:
     schedule, waits = plain(), []
     for _ in range(12):
