@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 from holdfast_agent import documents, loop
 from holdfast_agent.documents import Document, Head, ModelTurn, ToolCall, ToolOutcome, Trouble, Usage
-from holdfast_agent.failures import TOOL_ATTEMPTS, clipped, envelope
+from holdfast_agent.failures import clipped, envelope, stands
 from holdfast_agent.flights import Flights
 from holdfast_agent.model import Answer, converse, user_message
 from holdfast_agent.openruns import OpenRuns
@@ -106,9 +106,13 @@ class Activities:
         attempt = call["attempt"]
         self._index.add(call["run"])
         try:
+            if attempt > 1:
+                await self._resumed(key, call)
             return await work(key, call)
         except StoreError as error:
-            failure = Failure("transient", str(error))
+            failure = Failure("transient", str(error), cause="store")
+        except _UnstorableError as error:
+            failure = Failure("fatal", str(error), cause="store")
         except RevisionError as error:
             return await self._failed(key, call, Failure("transient", str(error)))
         except LookupError as error:
@@ -163,7 +167,8 @@ class Activities:
         asked = (await self._transcripts.turn(run, call["turn"])).calls[call["call"]]
         revision = await self._revisions.get(call["revision"])
         content, failure = await _carried_out(revision, asked, key)
-        if failure and (failure.kind == "fatal" or (failure.kind == "transient" and call["attempt"] < TOOL_ATTEMPTS)):
+        left = call["deadline"] - time.time()
+        if failure and not stands(key, failure, attempt=call["attempt"], failed=call["failed"], left=left):
             return await self._failed(key, call, failure)
         outcome = ToolOutcome(
             key=key,
@@ -223,16 +228,16 @@ class Activities:
             until = time.time() + answer["error"]["retryAfter"]
             trouble = Trouble(key=key, attempt=call["attempt"], message=answer["error"]["message"], until=until)
 
-            def troubled(document: Document | None) -> Document | None:
-                head = Head.load(document) if document else None
-                return replace(head, trouble=trouble).dump() if head and not head.terminal else None
-
             try:
-                await self._store.update(documents.head_key(call["run"]), troubled)
+                await self._store.update(documents.head_key(call["run"]), _change(lambda head: head.troubled(trouble)))
                 await self._index.ensure(call["run"])
             except StoreError as error:  # the head only tells people; the answer counts
                 _LOG.warning("the head cannot tell of it: %s", error, extra={"run": call["run"]})
         return answer
+
+    async def _resumed(self, key: str, call: Input) -> None:
+        """The attempt that the run waited for has begun, so nobody needs to be told of a trouble, and nobody to wake the run."""
+        await self._store.update(documents.head_key(call["run"]), _change(lambda head: head.resumed(key, call["attempt"])))
 
     async def _persist(self, key: str, document: Document) -> Document:
         """Write a result once; what stands then is the result, whoever wrote it."""
@@ -247,10 +252,21 @@ class Activities:
             try:
                 return await write()
             except StoreError as error:
+                if error.hopeless:
+                    raise _UnstorableError(str(error)) from error
                 if time.monotonic() > give_up:
                     raise
                 _LOG.warning("a result cannot be stored yet: %s", error)
                 await asyncio.sleep(_PERSIST_PAUSE)
+
+
+class _UnstorableError(Exception):
+    """What was paid for cannot be stored, ever. Asking for it again would end in the same way."""
+
+
+def _change(change: Callable[[Head], Head]) -> Callable[[Document | None], Document | None]:
+    """As the store wants it; a run without a head stays without one."""
+    return lambda document: change(Head.load(document)).dump() if document else None
 
 
 def bounded(content: str) -> str:

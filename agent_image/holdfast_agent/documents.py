@@ -100,6 +100,11 @@ class Trouble:
     message: str
     until: float
 
+    @property
+    def pause(self) -> tuple[str, int]:
+        """What steps that wait together have in common."""
+        return self.key.rpartition("/")[0], self.attempt
+
 
 @dataclass(frozen=True)
 class Head:
@@ -107,6 +112,8 @@ class Head:
 
     Attributes:
         digest: over what was asked; the same id with another digest is another request.
+        max_iterations: turns at most.
+        longest_call: seconds that one call may take, so that a run may outlast its deadline by them.
         usage: everything once the run has ended; up to the last continue-as-new before that.
         packed: turns that are in segments.
         segments: number of segments.
@@ -119,6 +126,8 @@ class Head:
     revision: str
     created: float
     deadline: float
+    max_iterations: int
+    longest_call: float
     status: Status = "RUNNING"
     result: str | None = None
     error: dict[str, str] | None = None
@@ -142,11 +151,21 @@ class Head:
     @classmethod
     def load(cls, document: Document) -> Self:
         """From JSON-ready data; fields of a newer version are left out."""
-        known = {name: value for name, value in document.items() if name in cls.__dataclass_fields__}
+        known = _known(cls, document)
         known["usage"] = Usage.load(known.get("usage"))
         if known.get("trouble"):
-            known["trouble"] = Trouble(**known["trouble"])
+            known["trouble"] = Trouble(**_known(Trouble, known["trouble"]))
         return cls(**known)
+
+    def troubled(self, trouble: Trouble) -> Self:
+        """The same run, waiting for its next attempt; unchanged if it has ended, or if a step that failed beside this one waits longer."""
+        sooner = self.trouble is not None and self.trouble.pause == trouble.pause and self.trouble.until >= trouble.until
+        return self if self.terminal or sooner else replace(self, trouble=trouble)
+
+    def resumed(self, key: str, attempt: int) -> Self:
+        """The same run when the attempt that it waited for has begun."""
+        scope, failed = self.trouble.pause if self.trouble else ("", 0)
+        return replace(self, trouble=None) if scope == key.rpartition("/")[0] and failed < attempt else self
 
     def completed(self, result: str, usage: Usage, at: float) -> Self:
         """The same run, ended well; unchanged if it had ended already."""
@@ -206,8 +225,8 @@ class ModelTurn:
     @classmethod
     def load(cls, document: Document) -> Self:
         """From JSON-ready data; fields of a newer version are left out."""
-        known = {name: value for name, value in document.items() if name in cls.__dataclass_fields__}
-        calls = tuple(ToolCall(**call) for call in known.pop("calls", ()))
+        known = _known(cls, document)
+        calls = tuple(ToolCall(**_known(ToolCall, call)) for call in known.pop("calls", ()))
         return cls(**known | {"calls": calls, "usage": Usage.load(known.get("usage"))})
 
 
@@ -231,4 +250,8 @@ class ToolOutcome:
     @classmethod
     def load(cls, document: Document) -> Self:
         """From JSON-ready data; fields of a newer version are left out."""
-        return cls(**{name: value for name, value in document.items() if name in cls.__dataclass_fields__})
+        return cls(**_known(cls, document))
+
+
+def _known(kind: Any, document: Document) -> Document:  # noqa: ANN401 - a dataclass
+    return {name: value for name, value in document.items() if name in kind.__dataclass_fields__}

@@ -21,14 +21,14 @@ from typing import Any, Final
 
 import grpc
 from dapr.conf import settings
-from dapr.ext.workflow import DaprWorkflowContext, WorkflowRuntime, when_all, when_any
+from dapr.ext.workflow import DaprWorkflowContext, WorkflowRuntime, when_all
 from dapr.ext.workflow._durabletask.task import Task, TaskFailedError
 from dapr.ext.workflow.aio import DaprWorkflowClient
 from dapr.ext.workflow.logger import LoggerOptions
 
 from holdfast_agent.sidecar import CHANNEL_OPTIONS, Sidecar
 
-__all__ = ["Context", "Engine", "EngineError", "Instance", "Task", "TaskFailed", "when_all", "when_any"]
+__all__ = ["Context", "Engine", "EngineError", "Instance", "Task", "TaskFailed", "when_all"]
 
 _LOG = logging.getLogger(__name__)
 _CALL_SECONDS: Final = 5.0
@@ -170,6 +170,18 @@ class Engine:
                 await self._client.raise_workflow_event(instance, event, data={"wake": True})
         except (grpc.RpcError, TimeoutError) as error:
             raise EngineError(f"Dapr did not take an event for {instance!r}") from error
+
+    async def terminate(self, instance: str) -> None:
+        """End an instance where it stands.
+
+        Raises:
+            EngineError: Dapr did not take it.
+        """
+        try:
+            async with asyncio.timeout(_CALL_SECONDS):
+                await self._client.terminate_workflow(instance)
+        except (grpc.RpcError, TimeoutError) as error:
+            raise EngineError(f"Dapr did not terminate {instance!r}") from error
 
     async def close(self) -> None:
         """Close the client's connection."""

@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 
 from holdfast_agent import documents
 from holdfast_agent.documents import Usage
-from holdfast_agent.failures import MODEL_ATTEMPTS, TOOL_ATTEMPTS
+from holdfast_agent.failures import CHARGED_ATTEMPTS, MODEL_ATTEMPTS, STORE_ATTEMPTS, TOOL_ATTEMPTS
 
 MODEL: Final = "model"
 TOOL: Final = "tool"
@@ -72,7 +72,7 @@ class Loop:
 
 @dataclass(frozen=True)
 class Step:
-    """One activity to be carried out under one key, with a bound on its attempts."""
+    """One activity to be carried out under one key, with a bound on the attempts that fail by its own doing."""
 
     activity: str
     key: str
@@ -87,6 +87,7 @@ class Verdict:
     result: Result | None
     delay: float = 0.0
     message: str = ""
+    cause: str = "call"
 
 
 def model_step(loop: Loop) -> Step:
@@ -120,29 +121,45 @@ def finish_step(loop: Loop, error: dict[str, str]) -> Step:
     return Step(FINISH, f"{loop.run}/finish", MODEL_ATTEMPTS, {"run": loop.run, "error": error, "usage": loop.usage.dump()})
 
 
-def judge(step: Step, attempt: int, answer: object) -> Verdict:
+def judge(step: Step, failed: Mapping[str, int], answer: object) -> Verdict:
     """What to make of an activity's answer.
 
     Args:
         step: what was asked.
-        attempt: which attempt this was, from 1.
+        failed: how many attempts failed before, by cause.
         answer: what came back; None if the activity broke. An answer to another question (an abandoned call's, see the design on
             continue-as-new) is refused and the question asked again.
     """
     if isinstance(answer, dict) and answer.get("key") == step.key:
         error = answer.get("error")
-        if not error or error["class"] != "transient" or attempt >= step.attempts:
+        if not error or error["class"] != "transient":
             return Verdict(answer)
-        return Verdict(None, delay=float(error.get("retryAfter", 1.0)), message=str(error["message"]))
-    if attempt < step.attempts:
-        return Verdict(None, delay=0.0 if isinstance(answer, dict) else 1.0)
-    message = f"the activity {step.activity!r} broke {attempt} times; the agent's log has the details"
+        cause = str(error.get("cause", "call"))
+        if failed.get(cause, 0) + 1 >= _bound(step, cause):
+            return Verdict(answer)
+        return Verdict(None, delay=float(error.get("retryAfter", 1.0)), message=str(error["message"]), cause=cause)
+    broken = failed.get("call", 0) + 1
+    message = f"the activity {step.activity!r} broke {broken} times; the agent's log has the details"
+    if broken < step.attempts:
+        return Verdict(None, delay=0.0 if isinstance(answer, dict) else 1.0, message=message)
     return Verdict({"key": step.key, "error": {"class": "fatal", "message": message}})
 
 
-def timed_out(key: str) -> Result:
-    """The answer to a step that found no time any more."""
-    return {"key": key, "error": {"class": "fatal", "message": "limits.runTimeout has passed"}, "timeout": True}
+def _bound(step: Step, cause: str) -> int:
+    if cause == "store" and step.activity != FINISH:
+        return STORE_ATTEMPTS
+    return min(step.attempts, CHARGED_ATTEMPTS) if cause == "charged" else step.attempts
+
+
+def timed_out(key: str, after: str = "") -> Result:
+    """The answer to a step that found no time any more.
+
+    Args:
+        key: of the step.
+        after: what its last attempt said, if there was one.
+    """
+    message = f"limits.runTimeout leaves no time to try again after: {after}" if after else "limits.runTimeout has passed"
+    return {"key": key, "error": {"class": "fatal", "message": message}, "timeout": True}
 
 
 def exceeded(loop: Loop, now: float) -> dict[str, str] | None:
@@ -162,11 +179,16 @@ def failed(steps: list[Step], results: list[Result]) -> dict[str, str] | None:
     for step, result in zip(steps, results, strict=True):
         error = result.get("error")
         if error:
-            kind = RUN_TIMEOUT if result.get("timeout") else _ERROR_TYPES.get(step.activity, STORE_FAILED)
-            return {"type": kind, "message": str(error["message"])}
+            kind = STORE_FAILED if error.get("cause") == "store" else _ERROR_TYPES.get(step.activity, STORE_FAILED)
+            return {"type": RUN_TIMEOUT if result.get("timeout") else kind, "message": str(error["message"])}
     return None
 
 
 def poke_event(key: str, attempt: int) -> str:
-    """Name of the event that wakes a run whose timer was lost with the scheduler's data."""
-    return f"poke/{key}/{attempt}"
+    """Name of the event that wakes a run whose timer was lost with the scheduler's data.
+
+    Args:
+        key: of any of the steps that wait; those that are carried out side by side wait together.
+        attempt: the one that failed.
+    """
+    return f"poke/{key.rpartition('/')[0]}/{attempt}"

@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import logging
 import time
+from collections.abc import Iterable
 from typing import Final
 
 from holdfast_agent import documents
@@ -96,6 +97,10 @@ class OpenRuns:
             if gone:
                 await self._store.update(key, lambda document, gone=gone: _changed(document, {}, gone))  # type: ignore[misc]
         self._written -= runs
+
+    def keep(self, runs: Iterable[str]) -> None:
+        """These are all the entries that there are; others need not be remembered here."""
+        self._written.intersection_update(runs)
 
     async def _write_behind(self) -> None:
         while self._adding:

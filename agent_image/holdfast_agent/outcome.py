@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 FailureKind = Literal["transient", "permanent", "fatal"]
+Cause = Literal["call", "charged", "store"]
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,11 @@ class Failure:
             `fatal`: nothing that this run does can succeed, so it ends.
         message: one sentence for the model or a person. Never a secret, never a traceback.
         retry_after: seconds that the other side asked to wait before the next attempt.
+        cause: what may be bounded in its own way: `call`, the call failed; `charged`, it did too, and is probably paid for all the same;
+            `store`, our own state store failed and the other side is not to blame.
     """
 
     kind: FailureKind
     message: str
     retry_after: float | None = None
+    cause: Cause = "call"

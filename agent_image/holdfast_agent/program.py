@@ -32,6 +32,7 @@ _WATCH_SECONDS: Final = 0.5
 _THOROUGH_EACH: Final = 10
 _HTTP_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 1.0
+_TIDY_AGAIN_SECONDS: Final = 5.0
 
 
 class Program:
@@ -131,19 +132,22 @@ class Program:
 async def _look_after(runs: Runs, engine: Engine, *, every: float) -> None:
     """Tidy up regularly, and each time that the worker has connected anew."""
     loop = asyncio.get_running_loop()
-    due, connected, times = 0.0, False, 0
+    due, connected, times, owed = 0.0, False, 0, True
     while True:
         if not engine.alive:
             raise EngineError("the workflow worker has ended by itself; the agent has to be started again")
         streaming = engine.streaming
         if streaming and (not connected or loop.time() >= due):
+            owed = owed or not connected or times % _THOROUGH_EACH == 0
+            pause = min(every, _TIDY_AGAIN_SECONDS)
             try:
-                await runs.tidy(thorough=not connected or times % _THOROUGH_EACH == 0)
+                await runs.tidy(thorough=owed)
+                owed, pause = False, every
             except (StoreError, EngineError) as error:
                 _LOG.warning("looking after open runs: %s", error)
             except Exception:  # noqa: BLE001 - the one who looks after others must not fall
-                _LOG.exception("looking after open runs broke; next try as usual")
-            due, times = loop.time() + every, times + 1
+                _LOG.exception("looking after open runs broke")
+            due, times = loop.time() + pause, times + 1
         connected = streaming
         await asyncio.sleep(_WATCH_SECONDS)
 

@@ -8,23 +8,27 @@ import asyncio
 import contextlib
 import logging
 import time
-import uuid
+from collections.abc import Iterable, Iterator
 from typing import Final
 from weakref import WeakValueDictionary
 
 from holdfast_agent import documents
-from holdfast_agent.documents import Head, ModelTurn, ToolOutcome
+from holdfast_agent.documents import Head, ModelTurn, ToolOutcome, Trouble
 from holdfast_agent.engine import Engine, EngineError
-from holdfast_agent.loop import Loop, poke_event
+from holdfast_agent.loop import RUN_TIMEOUT, Loop, poke_event
 from holdfast_agent.openruns import OpenRuns
 from holdfast_agent.revisions import Revisions
-from holdfast_agent.store import Store
+from holdfast_agent.store import Entry, Store, StoreError
+from holdfast_api.config import AgentConfig
 
 _LOG = logging.getLogger(__name__)
 _POLL_SECONDS: Final = 1.0
 _GRACE_SECONDS: Final = 60.0
 _MEND_AFTER_SECONDS: Final = 5.0
 _CONCURRENCY: Final = 8
+_GROUP: Final = 200
+_SETTLE_SECONDS: Final = 900.0
+"""How long a run may need to end after its deadline and its last call: a result that cannot be stored is held for ten minutes."""
 
 
 class ConflictError(Exception):
@@ -47,28 +51,32 @@ class Runs:
         self._overdue_seconds = overdue_seconds
         self._store, self._engine, self._revisions, self._index = store, engine, revisions, index
         self._ends: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
-        self._unscheduled: set[str] = set()
+        self._again: set[str] = set()
+        self._poked: dict[str, tuple[str, int]] = {}
+        self._outlived: dict[str, float] = {}
         self._released = False
 
-    async def accept(self, task: str, run: str | None) -> Head:
+    async def accept(self, task: str, run: str) -> Head:
         """Begin a run, or find the one that the same request began.
 
         Args:
             task: what is asked.
-            run: the caller's id; None for a new one.
+            run: its id, the caller's or a new one.
 
         Raises:
             ConflictError: the id is another request's.
-            StoreError: nothing is accepted, ask again.
+            StoreError: it is not sure that the run is stored, or that it will be carried out. Asking again with this id settles it.
         """
         now, config = time.time(), self._revisions.current.config
         head = Head(
-            id=run or uuid.uuid4().hex,
+            id=run,
             task=task,
             digest=documents.task_digest(task),
             revision=self._revisions.current.name,
             created=now,
             deadline=now + config.limits.run_timeout_seconds,
+            max_iterations=config.limits.max_iterations,
+            longest_call=_longest_call(config),
         )
         document, created = await self._store.create(documents.head_key(head.id), head.dump())
         stored = Head.load(document)
@@ -141,50 +149,94 @@ class Runs:
         """Look after the runs that may not have ended: schedule, wake or close what nobody else will.
 
         Args:
-            thorough: ask Dapr about every one of them. Else only about those whose timer is overdue or whose scheduling failed here.
+            thorough: ask Dapr about every one of them. Else only about those that are overdue or that could not be looked after before.
 
         Raises:
-            StoreError: the store does not answer.
-            EngineError: Dapr does not answer.
+            StoreError: the index cannot be read or written.
         """
         await self._index.flush()
         open_runs = await self._index.all()
-        heads = await self._store.get_many(map(documents.head_key, open_runs))
-        gate, now = asyncio.Semaphore(_CONCURRENCY), time.time()
-        gone: set[str] = set()
+        self._remember_only(open_runs)
+        gate, now, gone = asyncio.Semaphore(_CONCURRENCY), time.time(), set[str]()
 
-        async def look(run: str, since: float) -> None:
-            entry = heads.get(documents.head_key(run))
+        async def look(run: str, entry: Entry | None) -> None:
             head = Head.load(entry.value) if entry else None
-            if (head is None and since + _GRACE_SECONDS < now) or (head and head.terminal):
+            if (head is None and open_runs[run] + _GRACE_SECONDS < now) or (head and head.terminal):
                 gone.add(run)
-            elif head and (thorough or run in self._unscheduled or self._overdue(head, now)):
+            elif head and (thorough or run in self._again or self._overdue(head, now) or _outlived(head, now)):
                 async with gate:
-                    await self._look_after(head, now)
+                    await self._try_to_look_after(head, now)
 
-        await asyncio.gather(*(look(run, since) for run, since in open_runs.items()))
+        for group in _groups(sorted(open_runs)):
+            heads = await self._store.get_many(map(documents.head_key, group))
+            await asyncio.gather(*(look(run, heads.get(documents.head_key(run))) for run in group))
         await self._index.forget(gone)
+
+    def _remember_only(self, runs: Iterable[str]) -> None:
+        self._index.keep(runs)
+        self._again.intersection_update(runs)
+        for noted in (self._poked, self._outlived):
+            for run in noted.keys() - runs:
+                noted.pop(run)
 
     def _overdue(self, head: Head, now: float) -> bool:
         return head.trouble is not None and head.trouble.until + self._overdue_seconds < now
 
+    async def _try_to_look_after(self, head: Head, now: float) -> None:
+        """One run that is broken must not keep the others from being looked after."""
+        try:
+            await self._look_after(head, now)
+            self._again.discard(head.id)
+        except (EngineError, StoreError) as error:
+            self._again.add(head.id)
+            _LOG.warning("a run cannot be looked after now: %s", error, extra={"run": head.id})
+        except Exception:  # noqa: BLE001 - the others count on being looked after
+            self._again.add(head.id)
+            _LOG.exception("looking after a run broke", extra={"run": head.id})
+
     async def _look_after(self, head: Head, now: float) -> None:
         instance = await self._engine.instance(head.id)
+        if instance and instance.status == "STALLED":
+            _LOG.error("Dapr cannot carry the run on here: %s", instance.failure or "no reason given", extra={"run": head.id})
         if instance is None:
             await self._schedule(head)
         elif instance.terminal:
-            await self._close(head, instance.status, instance.failure)
+            message = f"Dapr ended the workflow as {instance.status}: {instance.failure or 'no reason given'}"
+            await self._close(head, {"type": "WorkflowEnded", "message": message})
+        elif _outlived(head, now):
+            await self._end(head, instance.status, now)
         elif head.trouble and self._overdue(head, now):
-            _LOG.warning("a timer is overdue, waking the run", extra={"run": head.id, "step": head.trouble.key})
-            await self._engine.wake(head.id, poke_event(head.trouble.key, head.trouble.attempt))
+            await self._wake(head, head.trouble)
 
-    async def _close(self, head: Head, status: str, failure: str | None) -> None:
-        """Dapr ended the workflow without the run's own end having been written: terminated from outside, or a defect."""
-        error = {"type": "WorkflowEnded", "message": f"Dapr ended the workflow as {status}: {failure or 'no reason given'}"}
-        now = time.time()
+    async def _wake(self, head: Head, trouble: Trouble) -> None:
+        """Once for each wait and only while it lasts: an event that nobody waits for stays with the workflow until its end."""
+        waited = trouble.key, trouble.attempt
+        if self._poked.get(head.id) == waited or await self._store.get(documents.effect_document(trouble.key)):
+            return
+        _LOG.warning("a timer is overdue, waking the run", extra={"run": head.id, "step": trouble.key})
+        await self._engine.wake(head.id, poke_event(*waited))
+        self._poked[head.id] = waited
+
+    async def _end(self, head: Head, status: str, now: float) -> None:
+        """A run that outlived its deadline, when nothing can be under way any more.
+
+        First it is given time to end by itself: it may only just have got a process again.
+        """
+        if now < self._outlived.setdefault(head.id, now) + _GRACE_SECONDS:
+            return
+        await self._engine.terminate(head.id)
+        message = f"limits.runTimeout has passed long ago and the run did not end by itself: Dapr held its workflow as {status}"
+        await self._close(head, {"type": RUN_TIMEOUT, "message": message})
+
+    async def _close(self, head: Head, error: dict[str, str]) -> None:
+        """Write down the end of a run whose workflow ended without doing so: terminated, or a defect."""
+        now, usage = time.time(), head.usage
+        turns, _ = await self.turns(head.id, head.packed + 1, head.packed + documents.TURNS_PER_GENERATION)
+        for turn in turns:
+            usage = usage.plus(turn.usage)
 
         def closed(document: documents.Document | None) -> documents.Document | None:
-            return Head.load(document).failed(error, head.usage, now).dump() if document else None
+            return Head.load(document).failed(error, usage, now).dump() if document else None
 
         await self._store.update(documents.head_key(head.id), closed)
         _LOG.warning("run closed: %s", error["message"], extra={"run": head.id})
@@ -195,13 +247,23 @@ class Runs:
             if known_new or await self._engine.instance(head.id) is None:
                 await self._schedule(head)
         except EngineError as error:
-            self._unscheduled.add(head.id)
+            self._again.add(head.id)
             await self._index.ensure(head.id)
             _LOG.warning("accepted, to be scheduled later: %s", error, extra={"run": head.id})
 
     async def _schedule(self, head: Head) -> None:
-        revision = await self._revisions.get(head.revision)
-        state = Loop(run=head.id, revision=head.revision, deadline=head.deadline, max_iterations=revision.config.limits.max_iterations)
+        state = Loop(run=head.id, revision=head.revision, deadline=head.deadline, max_iterations=head.max_iterations)
         if await self._engine.schedule(head.id, state.dump()):
             _LOG.info("run scheduled", extra={"run": head.id})
-        self._unscheduled.discard(head.id)
+
+
+def _outlived(head: Head, now: float) -> bool:
+    return head.deadline + head.longest_call + _SETTLE_SECONDS < now
+
+
+def _longest_call(config: AgentConfig) -> float:
+    return max([config.model.timeout_seconds, *(tool.timeout_seconds for tool in config.tools)])
+
+
+def _groups(runs: list[str]) -> Iterator[list[str]]:
+    return (runs[start : start + _GROUP] for start in range(0, len(runs), _GROUP))

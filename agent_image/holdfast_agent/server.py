@@ -4,8 +4,10 @@ It opens before the sidecar is there (daprd waits for it) and closes last, so th
 the agent is connected, everything but health answers 503.
 """
 
+import contextlib
 import hmac
 import json
+import uuid
 from typing import Any, Final
 
 from aiohttp import web
@@ -90,15 +92,18 @@ class Server:
         asked = requests.run_request(await request.read())
         if self.stopping:
             raise Problem(503, "the agent is stopping", fix="send it again: another pod or the next one takes it", headers=_RETRY_AFTER)
-        runs = self._connected()
+        runs, run = self._connected(), asked.id or uuid.uuid4().hex
         try:
-            head = await runs.accept(asked.task, asked.id)
+            head = await runs.accept(asked.task, run)
         except ConflictError as error:
             raise Problem(
                 409, "a run with this id was asked for with another body", field="id", value=asked.id, fix="use a new id, or none"
             ) from error
+        except StoreError as error:
+            raise _unsure(run, error) from error
         if wait:
-            head = await runs.wait(head, wait)
+            with contextlib.suppress(StoreError):  # the run is accepted, and that is what there is to say
+                head = await runs.wait(head, wait)
         if wait and head.terminal:
             return _json(views.accepted(head) | views.run(head, [], {}))
         return _json(views.accepted(head), status=202)
@@ -121,9 +126,11 @@ class Server:
         page = requests.number(request.query.get("limit"), field="limit", default=_PAGE, most=_MAX_PAGE)
         runs, head = await self._head(request)
         last, most = first + page - 1, _last_turn(head)
-        turns, outcomes = await runs.turns(head.id, first, min(last, most))
-        newest = last >= most or len(turns) < page
-        view = {"id": head.id, "status": head.status, "steps": views.steps(head, turns, outcomes, newest=newest)}
+        # The turn before the page tells whether the model is at work on the first of the page.
+        turns, outcomes = await runs.turns(head.id, max(1, first - 1), min(last, most))
+        newest = last >= most or not turns or turns[-1].number < last
+        steps = [step for step in views.steps(head, turns, outcomes, newest=newest) if step["turn"] >= first]
+        view = {"id": head.id, "status": head.status, "steps": steps}
         return _json(view if newest else view | {"next": f"/runs/{head.id}/steps?turn={last + 1}&limit={page}"})
 
     async def _head(self, request: web.Request) -> tuple[Runs, Head]:
@@ -138,6 +145,14 @@ class Server:
         if self.runs is None:
             raise Problem(503, f"the agent waits for {self.waiting_for}", fix="try again in some seconds", headers=_RETRY_AFTER)
         return self.runs
+
+
+def _unsure(run: str, error: StoreError) -> Problem:
+    """The store may hold the run all the same: without its id, a caller who asks again would begin a second one."""
+    fix = "send it again in some seconds with this instance_id as its id: then it is one run, whatever is stored already"
+    problem = Problem(503, f"it is not sure that the run is stored: {error}", fix=fix, headers=_RETRY_AFTER)
+    problem.document["instance_id"] = run
+    return problem
 
 
 def _last_turn(head: Head) -> int:

@@ -49,7 +49,16 @@ T = TypeVar("T")
 
 
 class StoreError(Exception):
-    """The store did not do what was asked, after several tries. Nothing is known to be wrong with the request."""
+    """The store did not do what was asked.
+
+    Attributes:
+        hopeless: it refuses this very request (too large, not allowed), so trying again cannot help. Else nothing is known to be wrong
+            with the request, and several tries have failed.
+    """
+
+    def __init__(self, message: str, *, hopeless: bool = False) -> None:
+        super().__init__(message)
+        self.hopeless = hopeless
 
 
 @dataclass(frozen=True)
@@ -195,6 +204,6 @@ class Store:
                 hopeless = isinstance(error, grpc.RpcError) and error.code() in _HOPELESS
                 if tried == _ATTEMPTS or hopeless:
                     told = error.details() if isinstance(error, grpc.RpcError) else str(error)
-                    raise StoreError(f"state store {self._component!r}: cannot {verb} {key!r}: {told}") from error
+                    raise StoreError(f"state store {self._component!r}: cannot {verb} {key!r}: {told}", hopeless=hopeless) from error
                 await asyncio.sleep(_FIRST_PAUSE * 3 ** (tried - 1))
         raise AssertionError  # pragma: no cover - the loop returns or raises

@@ -7,12 +7,15 @@ For the same reason a time limit never abandons a call: each is bounded, so it i
 """
 
 import contextlib
+import itertools
+import math
+from collections import Counter
 from collections.abc import Generator
 from datetime import UTC, timedelta
 from typing import Any
 
 from holdfast_agent import loop as decide
-from holdfast_agent.engine import Context, Task, TaskFailed, when_all, when_any
+from holdfast_agent.engine import Context, Task, TaskFailed, when_all
 from holdfast_agent.loop import Loop, Result, Step
 
 Flow = Generator[Task, Any, Any]
@@ -30,56 +33,61 @@ def agent(ctx: Context, payload: dict[str, Any]) -> Flow:
         if limit:
             yield from _fail(ctx, state, limit)
         step = decide.model_step(state)
-        [answer] = yield from _settle(ctx, state, [step])
+        [answer] = yield from _settle(ctx, [step], deadline=state.deadline)
         yield from _check(ctx, state, [step], [answer])
         if not answer["calls"]:
             return _summary(state.after(answer))
         steps = decide.tool_steps(state, answer)
-        results = yield from _settle(ctx, state, steps)
+        results = yield from _settle(ctx, steps, deadline=state.deadline)
         state = state.after(answer)
         yield from _check(ctx, state, steps, results)
         if state.generation_full:
             step = decide.pack_step(state)
-            [packed] = yield from _settle(ctx, state, [step])
+            [packed] = yield from _settle(ctx, [step], deadline=state.deadline)
             yield from _check(ctx, state, [step], [packed])
             ctx.continue_as_new(state.repacked(packed).dump(), save_events=True)
             return None
 
 
-def _settle(ctx: Context, state: Loop, steps: list[Step]) -> Flow:
-    """Carry out steps side by side; again those that failed for now, until each has a result or the run has no time left."""
+def _settle(ctx: Context, steps: list[Step], *, deadline: float) -> Flow:
+    """Carry out steps side by side; again those that failed for now, until each has a result or there is no time left."""
     results: dict[str, Result] = {}
-    attempts = dict.fromkeys((step.key for step in steps), 1)
+    failed: dict[str, Counter[str]] = {step.key: Counter() for step in steps}
     pending = steps
-    while pending:
-        tasks = [ctx.call_activity(step.activity, input=step.input | {"attempt": attempts[step.key]}) for step in pending]
+    for attempt in itertools.count(1):
+        tasks = [
+            ctx.call_activity(step.activity, input=step.input | {"attempt": attempt, "failed": failed[step.key]["call"]})
+            for step in pending
+        ]
         with contextlib.suppress(TaskFailed):  # each task is looked at below
             yield when_all(tasks)
         verdicts = {
-            step.key: decide.judge(step, attempts[step.key], None if task.is_failed else task.get_result())
+            step.key: decide.judge(step, failed[step.key], None if task.is_failed else task.get_result())
             for step, task in zip(pending, tasks, strict=True)
         }
         results |= {key: verdict.result for key, verdict in verdicts.items() if verdict.result is not None}
         pending = [step for step in pending if step.key not in results]
         delay = max((verdicts[step.key].delay for step in pending), default=0.0)
-        if pending and _now(ctx) + delay >= state.deadline:
-            results |= {step.key: decide.timed_out(step.key) for step in pending}
+        if _now(ctx) + delay >= deadline:
+            results |= {step.key: decide.timed_out(step.key, verdicts[step.key].message) for step in pending}
+            pending = []
+        if not pending:
             break
-        if delay:
-            yield from _pause(ctx, delay, [decide.poke_event(step.key, attempts[step.key]) for step in pending])
-        attempts |= {step.key: attempts[step.key] + 1 for step in pending}
+        for step in pending:
+            failed[step.key][verdicts[step.key].cause] += 1
+        yield from _pause(ctx, delay, decide.poke_event(steps[0].key, attempt))
     return [results[step.key] for step in steps]
 
 
-def _pause(ctx: Context, delay: float, pokes: list[str]) -> Flow:
+def _pause(ctx: Context, delay: float, poke: str) -> Flow:
     """Wait on a durable timer. A timer can be lost with the scheduler's data, so an event makes the run look at the time too."""
     until = _now(ctx) + delay
-    waits = [ctx.create_timer(timedelta(seconds=delay)), *(ctx.wait_for_external_event(name) for name in pokes)]
-    while waits:
-        first = yield when_any(waits)
-        if first is waits[0] or _now(ctx) >= until:
+    while (left := until - _now(ctx)) > 0:
+        try:
+            # With a timeout, always: without one the SDK sets a timer too, due in the year 9999, which stays in the scheduler.
+            yield ctx.wait_for_external_event(poke, timeout=timedelta(seconds=left))
+        except TimeoutError:
             return
-        waits.remove(first)
 
 
 def _check(ctx: Context, state: Loop, steps: list[Step], results: list[Result]) -> Flow:
@@ -89,7 +97,8 @@ def _check(ctx: Context, state: Loop, steps: list[Step], results: list[Result]) 
 
 
 def _fail(ctx: Context, state: Loop, error: dict[str, str]) -> Flow:
-    yield from _settle(ctx, state, [decide.finish_step(state, error)])
+    # A run that is out of time has all the time it needs to say so.
+    yield from _settle(ctx, [decide.finish_step(state, error)], deadline=math.inf)
     raise RunFailed(f"{error['type']}: {error['message']}")
 
 

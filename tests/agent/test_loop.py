@@ -3,11 +3,11 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from dapr.ext.workflow._durabletask.task import CompletableTask
+from dapr.ext.workflow._durabletask.task import CompletableTask, ExternalEventWithTimeoutTask
 
 from holdfast_agent import loop
 from holdfast_agent.documents import Usage
-from holdfast_agent.failures import MODEL_ATTEMPTS, TOOL_ATTEMPTS, backoff, clipped, envelope
+from holdfast_agent.failures import MODEL_ATTEMPTS, TOOL_ATTEMPTS, backoff, clipped, envelope, stands
 from holdfast_agent.loop import Loop, Step
 from holdfast_agent.outcome import Failure
 from holdfast_agent.workflow import RunFailed, agent
@@ -27,29 +27,50 @@ def _said(turn, *tools, run="r"):
 
 
 def test_a_result_with_the_right_key_is_taken():
-    assert loop.judge(STEP, 1, {"key": "r/1/0"}).result == {"key": "r/1/0"}
+    assert loop.judge(STEP, {}, {"key": "r/1/0"}).result == {"key": "r/1/0"}
 
 
 def test_a_result_with_another_key_is_refused_and_asked_for_again_at_once():
-    verdict = loop.judge(STEP, 1, {"key": "r/21/0"})
+    verdict = loop.judge(STEP, {}, {"key": "r/21/0"})
     assert (verdict.result, verdict.delay) == (None, 0.0)
 
 
 def test_a_transient_error_is_tried_again_after_the_time_it_says():
-    verdict = loop.judge(STEP, 1, {"key": "r/1/0", "error": TRANSIENT})
+    verdict = loop.judge(STEP, {}, {"key": "r/1/0", "error": TRANSIENT})
     assert (verdict.result, verdict.delay, verdict.message) == (None, 2.0, "busy")
 
 
 def test_the_last_transient_error_and_every_other_error_stand():
-    for attempt, kind in ((3, "transient"), (1, "permanent"), (1, "fatal")):
+    for failed, kind in ((2, "transient"), (0, "permanent"), (0, "fatal")):
         answer = {"key": "r/1/0", "error": TRANSIENT | {"class": kind}}
-        assert loop.judge(STEP, attempt, answer).result == answer
+        assert loop.judge(STEP, {"call": failed}, answer).result == answer
+
+
+def test_a_store_that_is_away_costs_the_call_no_attempt_and_is_named_if_it_ends_the_run():
+    error = TRANSIENT | {"cause": "store"}
+    verdict = loop.judge(STEP, {"call": 2, "store": 500}, {"key": "r/1/0", "error": error})
+    assert (verdict.result, verdict.cause) == (None, "store")
+    assert loop.judge(STEP, {"call": 2, "store": 500}, {"key": "r/1/0", "error": TRANSIENT}).result
+    assert loop.failed([STEP], [{"key": "r/1/0", "error": error | {"class": "fatal"}}]) == {"type": "StoreFailed", "message": "busy"}
+
+
+def test_the_end_of_a_run_is_not_written_for_ever():
+    finish = loop.finish_step(_state(), {"type": "ModelFailed", "message": "no"})
+    answer = {"key": "r/finish", "error": TRANSIENT | {"cause": "store"}}
+    assert loop.judge(finish, {"store": MODEL_ATTEMPTS - 1}, answer).result == answer
+
+
+def test_what_is_probably_paid_for_is_asked_for_three_times_only():
+    step = loop.model_step(_state())
+    answer = {"key": "r/1/model", "error": TRANSIENT | {"cause": "charged"}}
+    assert loop.judge(step, {"call": 10, "charged": 1}, answer).result is None
+    assert loop.judge(step, {"charged": 2}, answer).result == answer
 
 
 def test_an_activity_that_breaks_is_tried_again_and_then_fails_the_run():
-    assert loop.judge(STEP, 1, None).delay == 1.0
-    assert loop.judge(STEP, 3, None).result["error"]["class"] == "fatal"
-    assert loop.judge(STEP, 3, {"key": "wrong"}).result["error"]["class"] == "fatal"
+    assert loop.judge(STEP, {}, None).delay == 1.0
+    assert loop.judge(STEP, {"call": 2}, None).result["error"]["class"] == "fatal"
+    assert loop.judge(STEP, {"call": 2}, {"key": "wrong"}).result["error"]["class"] == "fatal"
 
 
 def test_limits_are_met_before_the_next_turn_is_asked_for():
@@ -69,6 +90,17 @@ def test_waits_double_are_spread_by_key_and_bounded_and_an_asked_for_wait_wins()
     assert max(waits) <= 75
     assert backoff("r/1/0", 1) == backoff("r/1/0", 1) != backoff("s/1/0", 1)
     assert backoff("r/1/0", 1, asked=17) == 17
+    assert backoff("r/1/0", 1, asked=86400) == 300
+
+
+def test_a_tool_that_asks_for_more_time_than_the_run_has_is_told_to_the_model():
+    busy = Failure("transient", "busy", retry_after=60)
+    assert not stands("r/1/0", busy, attempt=1, failed=0, left=61)
+    assert stands("r/1/0", busy, attempt=1, failed=0, left=59)
+    assert stands("r/1/0", busy, attempt=9, failed=TOOL_ATTEMPTS - 1, left=1000)
+    assert not stands("r/1/0", busy, attempt=9, failed=0, left=1000)
+    assert stands("r/1/0", Failure("permanent", "no"), attempt=1, failed=0, left=1000)
+    assert not stands("r/1/0", Failure("fatal", "no"), attempt=1, failed=0, left=0)
 
 
 def test_an_envelope_is_short_and_on_one_line():
@@ -91,13 +123,11 @@ class Context:
         self.called.append((name, given["input"], task))
         return task
 
-    def create_timer(self, delta):
-        task = CompletableTask()
-        self.timers.append((delta, task))
-        return task
-
-    def wait_for_external_event(self, name):
-        return self.events.setdefault(name, CompletableTask())
+    def wait_for_external_event(self, name, *, timeout):
+        event, timer = CompletableTask(), CompletableTask()
+        self.events[name] = event
+        self.timers.append((timeout, timer))
+        return ExternalEventWithTimeoutTask(event, timer, event_name=name, timeout=timeout)
 
     def continue_as_new(self, payload, *, save_events):
         assert save_events
@@ -189,20 +219,39 @@ def test_a_fatal_tool_ends_the_run_once_its_siblings_have_settled():
 def test_no_retry_is_waited_for_past_the_deadline():
     driver = Driver(_state(deadline=NOW + 1)).answer({"key": "r/1/model", "error": TRANSIENT})
     assert driver.ctx.timers == []
-    assert driver.ctx.called[-1][1]["error"]["type"] == "RunTimeout"
+    assert driver.ctx.called[-1][1]["error"] == {
+        "type": "RunTimeout",
+        "message": "limits.runTimeout leaves no time to try again after: busy",
+    }
+
+
+def test_the_end_of_a_run_that_is_out_of_time_is_written_as_patiently_as_any():
+    driver = Driver(_state(deadline=NOW - 1))
+    assert driver.names == ["finish"]
+    driver.answer({"key": "r/finish", "error": TRANSIENT | {"cause": "store"}}).fire()
+    assert driver.names == ["finish", "finish"]
+    with pytest.raises(RunFailed, match="RunTimeout"):
+        driver.answer({"key": "r/finish"})
+
+
+def test_a_pause_is_one_wait_with_a_time_limit_for_all_that_failed_together():
+    driver = Driver(_state()).answer(_said(1, "a", "b"))
+    driver.answer({"key": "r/1/0", "error": TRANSIENT | {"retryAfter": 5.0}}, {"key": "r/1/1", "error": TRANSIENT})
+    assert [delta for delta, _ in driver.ctx.timers] == [timedelta(seconds=5)]
+    assert list(driver.ctx.events) == [loop.poke_event("r/1/0", 1)] == [loop.poke_event("r/1/1", 1)]
+    assert driver.fire().names == ["model", "tool", "tool", "tool", "tool"]
 
 
 def test_a_lost_timer_is_made_up_for_by_a_poke_but_not_before_its_time():
-    driver = Driver(_state()).answer({"key": "r/1/model", "error": TRANSIENT})
-    [(name, event)] = driver.ctx.events.items()
-    assert name == loop.poke_event("r/1/model", 1)
-    driver.ctx.current_utc_datetime += timedelta(seconds=1)
-    event.complete({"wake": True})
+    driver = Driver(_state()).answer({"key": "r/1/model", "error": TRANSIENT | {"retryAfter": 20.0}})
+    name = loop.poke_event("r/1/model", 1)
+    driver.ctx.current_utc_datetime += timedelta(seconds=5)
+    driver.ctx.events[name].complete({"wake": True})
     assert driver.proceed().names == ["model"]
-    late = Driver(_state()).answer({"key": "r/1/model", "error": TRANSIENT})
-    late.ctx.current_utc_datetime += timedelta(seconds=30)
-    late.ctx.events[name].complete({"wake": True})
-    assert late.proceed().names == ["model", "model"]
+    assert [delta for delta, _ in driver.ctx.timers] == [timedelta(seconds=20), timedelta(seconds=15)]
+    driver.ctx.current_utc_datetime += timedelta(seconds=50)
+    driver.ctx.events[name].complete({"wake": True})
+    assert driver.proceed().names == ["model", "model"]
 
 
 def test_after_twenty_turns_the_run_is_packed_and_continues_as_new_with_nothing_outstanding():
@@ -211,8 +260,8 @@ def test_after_twenty_turns_the_run_is_packed_and_continues_as_new_with_nothing_
         driver.answer(_said(turn, "a"))
         driver.answer({"key": f"r/{turn}/0"})
     assert driver.names[-1] == "pack"
-    assert driver.ctx.called[-1][1] | {"usage": None, "attempt": None} == {
-        "run": "r", "first": 1, "last": 20, "segments": 0, "usage": None, "attempt": None
+    assert driver.ctx.called[-1][1] | {"usage": None, "attempt": None, "failed": None} == {
+        "run": "r", "first": 1, "last": 20, "segments": 0, "usage": None, "attempt": None, "failed": None
     }  # fmt: skip
     driver.answer({"key": "r/20/pack", "segments": 1})
     assert all(task.is_complete for _, _, task in driver.ctx.called)

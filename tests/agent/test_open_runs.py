@@ -42,7 +42,8 @@ async def store_of(monkeypatch):
 
 
 def _head(run, task, *, revision, at):
-    return Head(id=run, task=task, digest=task_digest(task), revision=revision, created=at, deadline=at + 600)
+    limits = {"deadline": at + 600, "max_iterations": 5, "longest_call": 60.0}
+    return Head(id=run, task=task, digest=task_digest(task), revision=revision, created=at, **limits)
 
 
 async def test_a_run_whose_process_died_before_scheduling_it_is_scheduled(stage, store_of):

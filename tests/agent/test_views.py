@@ -5,7 +5,7 @@ from dataclasses import replace
 from holdfast_agent import views
 from holdfast_agent.documents import Head, ModelTurn, ToolCall, ToolOutcome, Trouble, Usage
 
-HEAD = Head(id="r", task="go", digest="d", revision="abc", created=0.0, deadline=60.0)
+HEAD = Head(id="r", task="go", digest="d", revision="abc", created=0.0, deadline=60.0, max_iterations=50, longest_call=60.0)
 TURN = ModelTurn(
     key="r/1/model",
     content="let me look",
@@ -71,10 +71,24 @@ def test_the_first_end_of_a_run_stands():
 
 
 def test_documents_survive_a_round_trip_and_ignore_what_they_do_not_know():
+    future = {"from_the_future": 1}
     troubled = replace(HEAD, trouble=Trouble("k", 1, "m", 2.0), usage=Usage(1, 2, 3, 4))
-    assert Head.load(troubled.dump() | {"from_the_future": 1}) == troubled
-    assert ModelTurn.load(TURN.dump() | {"from_the_future": 1}) == TURN
+    dumped = troubled.dump()
+    assert Head.load(dumped | future | {"trouble": dumped["trouble"] | future}) == troubled
+    dumped = TURN.dump()
+    assert ModelTurn.load(dumped | future | {"calls": [call | future for call in dumped["calls"]]}) == TURN
     assert ToolOutcome.load(DONE.dump() | {"from_the_future": 1}) == DONE
+
+
+def test_a_head_tells_of_the_longest_wait_until_its_attempt_begins():
+    long, short = Trouble("r/1/0", 1, "down", 60.0), Trouble("r/1/1", 1, "busy", 2.0)
+    waiting = HEAD.troubled(long).troubled(short)
+    assert waiting.trouble == HEAD.troubled(short).troubled(long).trouble == long
+    assert waiting.resumed("r/1/1", 2) == HEAD
+    assert waiting.resumed("r/1/1", 1) == waiting.resumed("r/2/model", 2) == waiting
+    again = Trouble("r/1/1", 2, "busy", 5.0)
+    assert waiting.troubled(again).trouble == again
+    assert HEAD.completed("yes", Usage(), 1.0).troubled(long).trouble is None
 
 
 def test_long_texts_are_shown_by_their_beginning():
