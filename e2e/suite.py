@@ -38,12 +38,14 @@ class Stage:
         commands: what is run when there is no `select`.
         select: pytest's `-m` expression.
         paths: where its tests are.
+        workers: processes to run the tests in, each with servers of its own; they mostly wait, so more than there are cores.
     """
 
     prepare: tuple[tuple[str, ...], ...] = ()
     commands: tuple[tuple[str, ...], ...] = ()
     select: str = ""
     paths: tuple[str, ...] = ("tests",)
+    workers: int = 0
 
 
 @dataclass
@@ -66,12 +68,12 @@ def _tool(name: str, *arguments: str) -> tuple[str, ...]:
 
 STAGES = {
     "checks": Stage(commands=(_tool("ruff", "format", "--check", "."), _tool("ruff", "check", "."), _tool("mypy"))),
-    "unit": Stage(select=f"not ({NEEDS_SOMETHING})"),
+    "unit": Stage(select=f"not ({NEEDS_SOMETHING})", workers=2),
     "apiserver": Stage(
         prepare=(_cluster("tools", "kubernetes"), _cluster("tools", "dapr"), _cluster("tools", "client")),
         select="apiserver and not cluster",
     ),
-    "dapr": Stage(prepare=(_cluster("tools", "dapr"),), select="dapr and not apiserver and not cluster"),
+    "dapr": Stage(prepare=(_cluster("tools", "dapr"),), select="dapr and not apiserver and not cluster", workers=3),
     "cluster": Stage(prepare=(_cluster("up"),), select="cluster", paths=("e2e",)),
     "lifecycle": Stage(prepare=(_cluster("tools", "cluster"),), select="lifecycle"),
 }
@@ -122,7 +124,8 @@ def _pytest(name: str, stage: Stage, outcome: Outcome) -> None:
     report = places().state / "reports" / f"{name}.xml"
     report.parent.mkdir(parents=True, exist_ok=True)
     report.unlink(missing_ok=True)
-    command = (PYTHON, "-m", "pytest", "-q", "--durations=5", f"--junitxml={report}", "-m", stage.select, *stage.paths)
+    side_by_side = ("-n", str(stage.workers), "--dist", "loadfile") if stage.workers else ()
+    command = (PYTHON, "-m", "pytest", "-q", "--durations=5", f"--junitxml={report}", *side_by_side, "-m", stage.select, *stage.paths)
     code = subprocess.run(command, cwd=ROOT, check=False).returncode
     if not report.exists():
         outcome.failed += 1
