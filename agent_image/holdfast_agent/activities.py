@@ -133,15 +133,15 @@ class Activities:
             return envelope(key, Failure("fatal", f"the run has ended already, {head.status}"), call["attempt"])
         if began >= call["deadline"]:
             return loop.timed_out(key)
-        revision = await self._revisions.get(call["revision"])
         earlier = await self._transcripts.messages(run, turns=call["turn"] - 1, segments=call["segments"])
-        answer = await converse(
-            self._sidecar,
-            revision.config.model,
-            messages=[*revision.preamble, user_message(head.task), *earlier],
-            tools=revision.declarations,
-            turn=call["turn"],
-        )
+        async with self._revisions.use(call["revision"]) as revision:
+            answer = await converse(
+                self._sidecar,
+                revision.config.model,
+                messages=[*revision.preamble, user_message(head.task), *earlier],
+                tools=revision.declarations,
+                turn=call["turn"],
+            )
         if isinstance(answer, Failure):
             return await self._failed(key, call, answer)
         turn = _turn(key, answer, revision=revision, began=began, attempt=call["attempt"])
@@ -165,8 +165,8 @@ class Activities:
         if began >= call["deadline"]:
             return loop.timed_out(key)
         asked = (await self._transcripts.turn(run, call["turn"])).calls[call["call"]]
-        revision = await self._revisions.get(call["revision"])
-        content, failure = await _carried_out(revision, asked, key)
+        async with self._revisions.use(call["revision"]) as revision:
+            content, failure = await _carried_out(revision, asked, key)
         left = call["deadline"] - time.time()
         if failure and not stands(key, failure, attempt=call["attempt"], failed=call["failed"], left=left):
             return await self._failed(key, call, failure)

@@ -26,7 +26,7 @@ from dapr.ext.workflow._durabletask.task import Task, TaskFailedError
 from dapr.ext.workflow.aio import DaprWorkflowClient
 from dapr.ext.workflow.logger import LoggerOptions
 
-from holdfast_agent.sidecar import CHANNEL_OPTIONS, Sidecar
+from holdfast_agent.sidecar import CHANNEL_OPTIONS, NO_PROXY, Sidecar
 
 __all__ = ["Context", "Engine", "EngineError", "Instance", "Task", "TaskFailed", "when_all"]
 
@@ -37,6 +37,7 @@ _TORN_PAUSE: Final = 0.25
 _PROBE_SECONDS: Final = 0.25
 _THREADS: Final = 4
 _ACTIVITIES: Final = 2000
+_DIRECT: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _TERMINAL: Final = frozenset({"COMPLETED", "FAILED", "TERMINATED"})
 
 Context = DaprWorkflowContext
@@ -85,6 +86,7 @@ class Engine:
         for activity, function in activities.items():
             self._runtime.register_activity(self._hop(function), name=activity)
         self._worker = self._runtime._WorkflowRuntime__worker  # noqa: SLF001 - see the module's text
+        self._worker._channel_options.append(NO_PROXY)  # noqa: SLF001 - see the module's text
         self._worker._shutdown = _PatientEvent()  # noqa: SLF001 - see the module's text
         self._client = DaprWorkflowClient(logger_options=quiet)
         self._client._DaprWorkflowClient__obj._channel_options = CHANNEL_OPTIONS  # noqa: SLF001 - see the module's text
@@ -256,7 +258,7 @@ class _PatientEvent(threading.Event):
 def _serves() -> bool:
     base = settings.DAPR_HTTP_ENDPOINT or f"http://{settings.DAPR_RUNTIME_HOST}:{settings.DAPR_HTTP_PORT}"
     try:
-        with urllib.request.urlopen(f"{base.rstrip('/')}/v1.0/healthz/outbound", timeout=1.0):  # noqa: S310 - the sidecar's own URL
+        with _DIRECT.open(f"{base.rstrip('/')}/v1.0/healthz/outbound", timeout=1.0):
             return True
     except (OSError, ValueError):
         return False

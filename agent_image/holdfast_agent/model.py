@@ -16,6 +16,7 @@ from holdfast_agent.tools import ToolSpec
 from holdfast_api.config import ModelConfig
 
 MAX_CALLS: Final = 64
+_CUT: Final = frozenset({"length", "max_tokens", "content_filter", "safety"})
 
 Message = Any
 """A ConversationMessage; generated code has no types."""
@@ -97,24 +98,35 @@ async def converse(
         reply = await sidecar.stub.ConverseAlpha2(request, timeout=config.timeout_seconds, metadata=sidecar.metadata)
     except grpc.RpcError as error:
         return model_failure(error.code(), error.details() or "")
-    return read_answer(reply, turn)
+    taken = {call.id for message in messages for call in message.of_assistant.tool_calls}
+    return read_answer(reply, turn, taken)
 
 
-def read_answer(reply: Any, turn: int) -> Answer | Failure:  # noqa: ANN401 - generated code has no types
-    """The first choice of a reply. Ids of calls are made unique, because answers of tools are matched by them."""
+def read_answer(reply: Any, turn: int, taken: Iterable[str] = ()) -> Answer | Failure:  # noqa: ANN401 - generated code has no types
+    """The first choice of a reply.
+
+    Args:
+        reply: of the Conversation API.
+        turn: number of the turn.
+        taken: ids of calls of earlier turns. Ids are made unique in the run, because answers of tools are matched by them.
+    """
     choices = [choice for output in reply.outputs for choice in output.choices]
     if not choices:
-        return Failure("transient", "the model answered without a choice")
-    message = choices[0].message
+        return Failure("transient", "the model answered without a choice", cause="charged")
+    message, reason = choices[0].message, choices[0].finish_reason
+    if not message.tool_calls and reason.lower() in _CUT:
+        return Failure("permanent", f"the model's answer is not whole: it ended with finish reason {reason!r}")
+    if not message.tool_calls and not message.content.strip():
+        return Failure("transient", "the model gave an empty answer", cause="charged")
     calls: list[ToolCall] = []
-    seen: set[str] = set()
+    seen = set(taken)
     for number, call in enumerate(message.tool_calls[:MAX_CALLS]):
         name = call.id if call.id and call.id not in seen else f"call_{turn}_{number}"
         seen.add(name)
         calls.append(ToolCall(name, call.function.name, call.function.arguments))
     counted = reply.outputs[0].usage
     usage = Usage(turns=1, tool_calls=len(calls), input_tokens=counted.prompt_tokens, output_tokens=counted.completion_tokens)
-    return Answer(message.content, tuple(calls), choices[0].finish_reason, usage, max(0, len(message.tool_calls) - MAX_CALLS))
+    return Answer(message.content, tuple(calls), reason, usage, max(0, len(message.tool_calls) - MAX_CALLS))
 
 
 def _text(text: str) -> list[Any]:

@@ -50,12 +50,16 @@ def model_failure(code: grpc.StatusCode, details: str) -> Failure:
         code: status of the call to the sidecar.
         details: its text, with the provider's words in it.
     """
-    if code == grpc.StatusCode.DEADLINE_EXCEEDED:
-        return Failure("transient", "the model did not answer within spec.model.timeout")
+    if code == grpc.StatusCode.DEADLINE_EXCEEDED or "context deadline exceeded" in details.lower():
+        return Failure(
+            "transient", "the model did not answer within spec.model.timeout; raise it if the model needs longer", cause="charged"
+        )
     if code == grpc.StatusCode.UNIMPLEMENTED:
         return Failure(
             "permanent", f"the sidecar refuses the conversation API: {details}; allow conversation/v1alpha2 in its Configuration"
         )
+    if code == grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
+        return Failure("permanent", f"the conversation or the answer is larger than Dapr's message limit: {details}")
     if code != grpc.StatusCode.INTERNAL:
         # The sidecar itself speaks: it is away, or the Component is not there yet.
         return Failure("transient", details)

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -44,13 +45,25 @@ class Revision:
         return cls(config.revision, config, toolbox, preamble, tuple(tool_declarations(toolbox.specs)))
 
 
+@dataclass
+class _Opened:
+    """A revision that is open or being opened, and how many use it or wait for it."""
+
+    task: "asyncio.Task[Revision]"
+    users: int = 0
+
+    @property
+    def failed(self) -> bool:
+        return self.task.done() and (self.task.cancelled() or self.task.exception() is not None)
+
+
 class Revisions:
     """The revision of this pod, and those of older runs, loaded when one comes along."""
 
     def __init__(self, current: Revision, store: Store, environ: Mapping[str, str]) -> None:
         self.current = current
         self._store, self._environ = store, environ
-        self._open: dict[str, asyncio.Task[Revision]] = {}
+        self._open: dict[str, _Opened] = {}
 
     async def publish(self) -> None:
         """Write the current revision down, so that later pods can carry on the runs that begin here.
@@ -60,26 +73,33 @@ class Revisions:
         """
         await self._store.create(documents.revision_key(self.current.name), self.current.config.document())
 
-    async def get(self, name: str) -> Revision:
-        """The revision of that name, opened once.
+    @asynccontextmanager
+    async def use(self, name: str) -> AsyncIterator[Revision]:
+        """The revision of that name, opened once, and open for as long as it is used. Those unused for longest are closed.
 
         Raises:
             RevisionError: it is not in the store, or its tools cannot be opened here.
             StoreError: the store does not answer.
         """
         if name == self.current.name:
-            return self.current
-        task = self._open.get(name)
-        if task is None or (task.done() and task.exception()):
-            task = self._open[name] = asyncio.ensure_future(self._load(name))
-            await self._drop_oldest()
-        return await asyncio.shield(task)
+            yield self.current
+            return
+        opened = self._open.pop(name, None)
+        if opened is None or opened.failed:
+            opened = _Opened(asyncio.ensure_future(self._load(name)))
+        self._open[name] = opened
+        opened.users += 1
+        try:
+            yield await asyncio.shield(opened.task)
+        finally:
+            opened.users -= 1
+            await self._drop_unused()
 
     async def close(self) -> None:
         """Close the tools of all revisions."""
         await self.current.toolbox.close()
-        for task in self._open.values():
-            await _close(task)
+        for opened in self._open.values():
+            await _close(opened.task)
 
     async def _load(self, name: str) -> Revision:
         entry = await self._store.get(documents.revision_key(name))
@@ -98,9 +118,10 @@ class Revisions:
         # The document may hold fields of a newer version that this image leaves out, so its name is where it was found.
         return Revision(name, opened.config, opened.toolbox, opened.preamble, opened.declarations)
 
-    async def _drop_oldest(self) -> None:
-        while len(self._open) > _KEPT:
-            await _close(self._open.pop(next(iter(self._open))))
+    async def _drop_unused(self) -> None:
+        unused = [name for name, opened in self._open.items() if not opened.users]
+        for name in unused[: max(0, len(self._open) - _KEPT)]:
+            await _close(self._open.pop(name).task)
 
 
 async def _close(task: "asyncio.Task[Revision]") -> None:

@@ -19,7 +19,10 @@ _TOKEN_HEADER: Final = "dapr-api-token"  # noqa: S105 - the name of a header
 _POLL_SECONDS: Final = 0.2
 _HTTP_TIMEOUT: Final = aiohttp.ClientTimeout(total=2.0)
 _MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
+NO_PROXY: Final = ("grpc.enable_http_proxy", 0)
+"""A proxy in spec.env is for tools; the sidecar is next door."""
 CHANNEL_OPTIONS: Final = (
+    NO_PROXY,
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
     # gRPC's own back-off grows to two minutes, far longer than a sidecar takes to restart.

@@ -14,6 +14,7 @@ import asyncio
 import json
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -27,6 +28,7 @@ from holdfast_agent.sidecar import Sidecar
 _LOG = logging.getLogger(__name__)
 _CALL_SECONDS: Final = 5.0
 _ATTEMPTS: Final = 6
+_PATIENCE_SECONDS: Final = 10.0
 _FIRST_PAUSE: Final = 0.05
 _BULK: Final = 25
 _GROUPS: Final = 8
@@ -82,9 +84,7 @@ class Store:
         Raises:
             StoreError: the store does not answer.
         """
-        request = api_v1.GetStateRequest(store_name=self._component, key=key)
-        reply = await self._patiently("read", key, lambda: self._call(self._sidecar.stub.GetState, request))
-        return Entry(json.loads(reply.data), reply.etag) if reply.data else None
+        return await self._patiently("read", key, lambda: self._read(key))
 
     async def get_many(self, keys: Iterable[str]) -> dict[str, Entry]:
         """The documents that exist among `keys`, fetched in groups so that no answer outgrows Dapr's message limit.
@@ -121,7 +121,7 @@ class Store:
             try:
                 await self._save(key, value, etag=None)
             except grpc.RpcError as error:
-                there = await self.get(key)
+                there = await self._read(key)
                 if there is None:
                     raise error from None
                 return there.value, there.value == value
@@ -151,14 +151,14 @@ class Store:
 
     async def _exchange(self, key: str, change: Callable[[Document | None], Document | None], known: Entry | None) -> Document | None:
         for tried in range(_RIVALS):
-            entry = known if known and tried == 0 else await self.get(key)
+            entry = known if known and tried == 0 else await self._read(key)
             wanted = change(entry.value if entry else None)
             if wanted is None or (entry and wanted == entry.value):
                 return entry.value if entry else None
             try:
                 await self._save(key, wanted, etag=entry.etag if entry else None)
             except grpc.RpcError as error:
-                there = await self.get(key)
+                there = await self._read(key)
                 if there and there.value == wanted:
                     return wanted
                 if (there and there.etag) == (entry and entry.etag):
@@ -167,6 +167,11 @@ class Store:
             else:
                 return wanted
         raise StoreError("others kept changing it")
+
+    async def _read(self, key: str) -> Entry | None:
+        """Read once. Whoever is patient already must not be patient twice over."""
+        reply = await self._call(self._sidecar.stub.GetState, api_v1.GetStateRequest(store_name=self._component, key=key))
+        return Entry(json.loads(reply.data), reply.etag) if reply.data else None
 
     async def _get_group(self, keys: list[str]) -> dict[str, Entry]:
         request = api_v1.GetBulkStateRequest(store_name=self._component, keys=keys, parallelism=len(keys))
@@ -197,12 +202,13 @@ class Store:
 
     async def _patiently(self, verb: str, key: str, attempt: Callable[[], Awaitable[T]]) -> T:
         """Try a few times over some seconds: a store that restarts, or a rival that writes, is no error yet."""
+        give_up = time.monotonic() + _PATIENCE_SECONDS
         for tried in range(1, _ATTEMPTS + 1):
             try:
                 return await attempt()
             except (grpc.RpcError, StoreError) as error:
                 hopeless = isinstance(error, grpc.RpcError) and error.code() in _HOPELESS
-                if tried == _ATTEMPTS or hopeless:
+                if tried == _ATTEMPTS or hopeless or time.monotonic() > give_up:
                     told = error.details() if isinstance(error, grpc.RpcError) else str(error)
                     raise StoreError(f"state store {self._component!r}: cannot {verb} {key!r}: {told}", hopeless=hopeless) from error
                 await asyncio.sleep(_FIRST_PAUSE * 3 ** (tried - 1))

@@ -42,9 +42,18 @@ def test_what_the_sidecar_itself_says_is_told_apart():
     assert model_failure(grpc.StatusCode.UNAVAILABLE, "connection refused").kind == "transient"
     assert model_failure(grpc.StatusCode.INVALID_ARGUMENT, "conversation component llm not found").kind == "transient"
     assert model_failure(grpc.StatusCode.UNIMPLEMENTED, "denied").kind == "permanent"
+    too_large = model_failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "grpc: trying to send message larger than max (9 vs. 8)")
+    assert too_large.kind == "permanent"
 
 
-def _reply(*calls, content=""):
+def test_a_model_that_answers_too_late_is_taken_to_have_charged_for_it():
+    for code, text in ((grpc.StatusCode.DEADLINE_EXCEEDED, ""), (grpc.StatusCode.INTERNAL, "Post https://x: context deadline exceeded")):
+        failure = model_failure(code, text)
+        assert (failure.kind, failure.cause) == ("transient", "charged")
+        assert "spec.model.timeout" in failure.message
+
+
+def _reply(*calls, content="", reason=""):
     message = api_v1.ConversationResultMessage(
         content=content,
         tool_calls=[
@@ -53,7 +62,7 @@ def _reply(*calls, content=""):
         ],
     )
     return api_v1.ConversationResponseAlpha2(
-        outputs=[api_v1.ConversationResultAlpha2(choices=[api_v1.ConversationResultChoices(message=message)])]
+        outputs=[api_v1.ConversationResultAlpha2(choices=[api_v1.ConversationResultChoices(message=message, finish_reason=reason)])]
     )
 
 
@@ -62,13 +71,34 @@ def test_calls_without_an_id_or_with_one_that_is_taken_get_their_own():
     assert [call.id for call in answer.calls] == ["a", "call_3_1", "call_3_2", "b"]
 
 
+def test_an_id_that_a_call_of_an_earlier_turn_has_is_replaced():
+    answer = read_answer(_reply("a", "b"), turn=3, taken={"a"})
+    assert [call.id for call in answer.calls] == ["call_3_0", "b"]
+
+
 def test_more_calls_than_a_turn_may_have_are_dropped_and_counted():
     answer = read_answer(_reply(*map(str, range(MAX_CALLS + 3))), turn=1)
     assert (len(answer.calls), answer.dropped, answer.usage.tool_calls) == (MAX_CALLS, 3, MAX_CALLS)
 
 
 def test_an_answer_without_a_choice_is_asked_for_again():
-    assert read_answer(api_v1.ConversationResponseAlpha2(), turn=1) == Failure("transient", "the model answered without a choice")
+    assert read_answer(api_v1.ConversationResponseAlpha2(), turn=1) == Failure(
+        "transient", "the model answered without a choice", cause="charged"
+    )
+
+
+def test_an_empty_answer_is_no_answer():
+    assert read_answer(_reply(content=" \n"), turn=1) == Failure("transient", "the model gave an empty answer", cause="charged")
+    assert read_answer(_reply("a"), turn=1).calls
+
+
+@pytest.mark.parametrize("reason", ["length", "max_tokens", "content_filter", "SAFETY"])
+def test_an_answer_that_was_cut_off_is_not_taken_for_the_whole(reason):
+    failure = read_answer(_reply(content="It is the 3rd of", reason=reason), turn=1)
+    assert failure.kind == "permanent"
+    assert repr(reason) in failure.message
+    assert read_answer(_reply("a", reason=reason), turn=1).calls
+    assert read_answer(_reply(content="done", reason="stop"), turn=1).content == "done"
 
 
 def test_a_tools_text_is_cut_to_what_one_message_may_hold_and_says_so():

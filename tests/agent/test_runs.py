@@ -160,6 +160,25 @@ async def test_a_permanent_model_error_ends_the_run_with_its_reason(stage):
     assert (await here.ledger())["summary"]["model"]["requests"] == 1
 
 
+async def test_an_answer_that_no_store_takes_ends_the_run_and_is_not_asked_for_again(stage):
+    # As JSON it is twice as long, and then longer than a message to the sidecar may be.
+    here = await stage(_turns({"answer": '"' * 9_000_000}))
+    answer = await here.agent.ask("go")
+    assert (answer["status"], answer["error"]["type"]) == ("FAILED", "StoreFailed")
+    assert (await here.ledger())["summary"]["model"]["requests"] == 1
+
+
+async def test_a_tool_that_asks_for_more_time_than_the_run_has_is_told_to_the_model(stage):
+    busy = {"search": {"faults": [{"status": 429, "retryAfter": 600, "times": 9}]}}
+    here = await stage(
+        _turns({"toolCalls": [SEARCH]}, {"answer": "too busy"}, tools=busy), "search", limits=LimitsConfig(run_timeout_seconds=60.0)
+    )
+    answer = await here.agent.ask("go")
+    assert (answer["status"], answer["result"]) == ("COMPLETED", "too busy")
+    assert "429" in (await here.agent.steps(answer["id"]))[1]["output"]
+    assert (await here.ledger())["summary"]["tool"]["requests"] == 1
+
+
 async def test_a_transient_tool_error_is_retried_under_the_same_key(stage):
     flaky = _turns({"toolCalls": [SEARCH]}, {"answer": "done"}, tools={"search": {"faults": [{"status": 503}]}})
     here = await stage(flaky, "search")
@@ -182,6 +201,21 @@ async def test_the_model_is_told_what_a_tool_cannot_do(stage):
     assert "nowhere" in tools[0]["output"]
     assert "city" in tools[1]["output"]
     assert "404" in tools[2]["output"]
+
+
+async def test_a_page_of_the_timeline_after_the_present_is_empty(stage):
+    here = await stage(_turns({"toolCalls": [SEARCH]}, {"answer": "done", "latency": "3s"}, tools={"search": {}}), "search")
+    run = await here.agent.begin("go")
+
+    async def second_turn():
+        return len((await here.ledger("model"))["calls"]) == 2
+
+    await here.agent.until(second_turn)
+    shown = {}
+    for turn in (1, 2, 3):
+        _, view = await here.agent.call("GET", f"/runs/{run}/steps?turn={turn}")
+        shown[turn] = [step["key"] for step in view["steps"]]
+    assert shown == {1: [f"{run}/1/model", f"{run}/1/0", f"{run}/2/model"], 2: [f"{run}/2/model"], 3: []}
 
 
 async def test_a_long_run_continues_as_new_and_keeps_its_whole_conversation(stage):

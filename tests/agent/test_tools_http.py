@@ -11,62 +11,14 @@ from aiohttp import web
 from holdfast_agent.outcome import Failure
 from holdfast_agent.tools import Toolbox, ToolboxError, ToolResult, reply
 from holdfast_agent.tools.url import UnusableArgument, UrlTemplate
-from holdfast_api.config import AgentConfig
-
-CITY = {"type": "object", "properties": {"city": {"type": "string"}}}
-
-
-def _config(url, **http):
-    timeout = http.pop("timeout", 10.0)
-    tool = {"name": "t", "description": "A tool.", "timeoutSeconds": timeout, "http": {"url": url, "inputSchema": CITY, **http}}
-    return AgentConfig.model_validate(
-        {"name": "a", "model": {"component": "m", "label": "m"}, "stateComponent": "s", "memoryComponent": "s", "tools": [tool]}
-    )
-
-
-@pytest.fixture
-async def open_toolbox():
-    boxes = []
-
-    async def open_(url, environ=None, **http):
-        boxes.append(await Toolbox.open(_config(url, **http), environ=environ or {}))
-        return boxes[-1]
-
-    yield open_
-    for box in boxes:
-        await box.close()
-
-
-@pytest.fixture
-async def serve():
-    """`await serve(handler)` -> URL of a server that answers everything with it."""
-    runners = []
-
-    async def serve_(handler):
-        application = web.Application()
-        application.router.add_route("*", "/{tail:.*}", handler)
-        runner = web.AppRunner(application, shutdown_timeout=0.1)
-        runners.append(runner)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        return f"http://127.0.0.1:{runner.addresses[0][1]}"
-
-    yield serve_
-    for runner in runners:
-        await runner.cleanup()
-
-
-async def _echo(request):
-    return web.json_response(
-        {"method": request.method, "path": request.raw_path, "headers": dict(request.headers), "body": await request.text()}
-    )
+from tests.agent.toolboxes import echo, http_config
 
 
 async def test_arguments_fill_the_path_and_the_rest_goes_into_the_query_of_get(serve, open_toolbox):
     schema = {
         "properties": {"city": {"type": "string"}, "day": {"type": "string"}, "stops": {"type": "array"}, "direct": {"type": "boolean"}}
     }
-    box = await open_toolbox(f"{await serve(_echo)}/flights/{{city}}?day={{day}}", inputSchema=schema)
+    box = await open_toolbox(f"{await serve(echo)}/flights/{{city}}?day={{day}}", inputSchema=schema)
     result = await box.call("t", {"city": "Rio de/Janeiro", "day": "1&2", "stops": ["a", 2], "direct": True}, key="run-1/3/0")
     seen = json.loads(result.content)
     assert seen["path"] == "/flights/Rio%20de%2FJaneiro?day=1%262&stops=a&stops=2&direct=true"
@@ -77,7 +29,7 @@ async def test_arguments_fill_the_path_and_the_rest_goes_into_the_query_of_get(s
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
 async def test_the_rest_of_the_arguments_is_the_json_body_of_other_methods(serve, open_toolbox, method):
     schema = {"properties": {"city": {"type": "string"}, "seats": {"type": "integer"}}}
-    box = await open_toolbox(f"{await serve(_echo)}/{{city}}", method=method, inputSchema=schema)
+    box = await open_toolbox(f"{await serve(echo)}/{{city}}", method=method, inputSchema=schema)
     seen = json.loads((await box.call("t", {"city": "Zagreb", "seats": 2}, key="k")).content)
     assert (seen["method"], seen["path"], json.loads(seen["body"])) == (method, "/Zagreb", {"seats": 2})
     assert seen["headers"]["Content-Type"] == "application/json"
@@ -85,7 +37,7 @@ async def test_the_rest_of_the_arguments_is_the_json_body_of_other_methods(serve
 
 async def test_headers_come_from_the_configuration_and_from_secrets(serve, open_toolbox):
     source = [{"name": "Authorization", "env": "HOLDFAST_SECRET_X", "prefix": "Bearer "}]
-    box = await open_toolbox(await serve(_echo), environ={"HOLDFAST_SECRET_X": "s3cret\n"}, headers={"X-Team": "a"}, headersFrom=source)
+    box = await open_toolbox(await serve(echo), environ={"HOLDFAST_SECRET_X": "s3cret\n"}, headers={"X-Team": "a"}, headersFrom=source)
     headers = json.loads((await box.call("t", {}, key="k")).content)["headers"]
     assert (headers["Authorization"], headers["X-Team"]) == ("Bearer s3cret", "a")
 
@@ -194,7 +146,7 @@ async def test_a_tool_that_there_is_not_is_answered_with_those_there_are(open_to
 
 
 async def test_two_tools_of_one_name_are_refused():
-    config = _config("http://api.example/")
+    config = http_config("http://api.example/")
     with pytest.raises(ToolboxError, match="tool 't' is there twice"):
         await Toolbox.open(config.model_copy(update={"tools": config.tools * 2}), environ={})
 
@@ -291,56 +243,6 @@ async def test_a_server_that_is_not_there_or_breaks_off_is_a_transient_failure(s
         assert "cannot reach 127.0.0.1" in failure.message
 
 
-async def test_redirects_are_followed_within_an_origin_and_a_post_becomes_a_get_where_the_standard_says(serve, open_toolbox):
-    async def handler(request):
-        moves = {"/seeother": 303, "/temporary": 307}
-        if status := moves.get(request.path):
-            return web.Response(status=status, headers={"Location": "/there"})
-        return await _echo(request)
-
-    url = await serve(handler)
-    seen = [
-        json.loads((await (await open_toolbox(url + path, method="POST")).call("t", {"city": "Z"}, key="k")).content)
-        for path in ("/seeother", "/temporary")
-    ]
-    assert [(each["method"], each["path"], each["body"]) for each in seen] == [("GET", "/there", ""), ("POST", "/there", '{"city": "Z"}')]
-    assert [each["headers"]["Idempotency-Key"] for each in seen] == ["k", "k"]
-
-
-async def test_a_redirect_to_another_origin_never_carries_credentials(serve, open_toolbox):
-    stolen = []
-
-    async def thief(request):
-        stolen.append(request.headers.get("Authorization"))
-        return web.Response(text="thanks")
-
-    there = await serve(thief)
-
-    async def handler(_):
-        return web.Response(status=302, headers={"Location": there})
-
-    url = await serve(handler)
-    source = [{"name": "Authorization", "env": "X"}]
-    for environ, http in (({"X": "secret"}, {"headersFrom": source}), ({}, {"headers": {"Authorization": "Basic abc"}})):
-        failure = await (await open_toolbox(url, environ=environ, **http)).call("t", {}, key="k")
-        assert failure.kind == "permanent"
-        assert "must not see the credentials" in failure.message
-    assert stolen == []
-    assert await (await open_toolbox(url)).call("t", {}, key="k") == ToolResult("thanks")
-    assert stolen == [None]
-
-
-async def test_endless_redirects_and_redirects_out_of_http_are_refused(serve, open_toolbox):
-    async def handler(request):
-        return web.Response(status=302, headers={"Location": "file:///etc/passwd" if request.path == "/file" else "/again"})
-
-    url = await serve(handler)
-    assert await (await open_toolbox(url)).call("t", {}, key="k") == Failure("permanent", "more than 5 redirects")
-    assert await (await open_toolbox(f"{url}/file")).call("t", {}, key="k") == Failure(
-        "permanent", "redirected to file://, which is not followed"
-    )
-
-
 async def test_cookies_of_one_call_are_not_sent_with_the_next(serve, open_toolbox):
     async def handler(request):
         response = web.json_response(request.headers.get("Cookie"))
@@ -352,6 +254,6 @@ async def test_cookies_of_one_call_are_not_sent_with_the_next(serve, open_toolbo
 
 
 async def test_a_key_that_no_header_can_hold_is_encoded(serve, open_toolbox):
-    box = await open_toolbox(await serve(_echo))
+    box = await open_toolbox(await serve(echo))
     seen = json.loads((await box.call("t", {}, key="run é\r\n/1/0")).content)
     assert seen["headers"]["Idempotency-Key"] == "run%20%C3%A9%0D%0A/1/0"

@@ -25,7 +25,8 @@ IDEMPOTENCY_KEY = "Idempotency-Key"
 MAX_REDIRECTS = 5
 _BODYLESS = frozenset({"GET", "DELETE"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_KEEPS_METHOD = frozenset({307, 308})
+_SEE_OTHER = 303
+_MOVED = frozenset({301, 302})
 _CREDENTIALS = frozenset({"authorization", "cookie", "proxy-authorization"})
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -92,7 +93,10 @@ class HttpTool:
                 return Failure(
                     "permanent", f"redirected to {following.origin()}, which must not see the credentials: set url to where it leads"
                 )
-            if response.status not in _KEEPS_METHOD and method not in _BODYLESS:
+            if response.status in _MOVED and method not in {"GET", "POST"}:
+                # Servers and clients disagree on the method that follows; with the wrong one, something else would happen.
+                return Failure("permanent", f"{method} was redirected to {following} with {response.status}: set url to where it leads")
+            if response.status == _SEE_OTHER or (response.status in _MOVED and method == "POST"):
                 method, body = "GET", None
             url = following
         return Failure("permanent", f"more than {MAX_REDIRECTS} redirects")
