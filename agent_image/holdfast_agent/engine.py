@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 import threading
+import time
 import urllib.request
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ _CALL_SECONDS: Final = 5.0
 _TORN_READS: Final = 8
 _TORN_PAUSE: Final = 0.25
 _PROBE_SECONDS: Final = 0.25
+_CALM_SECONDS: Final = 30.0
 _THREADS: Final = 4
 _ACTIVITIES: Final = 2000
 _DIRECT: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -238,19 +240,27 @@ class _Forward(logging.Handler):
 class _PatientEvent(threading.Event):
     """The worker's stop flag, whose longer waits end early once the sidecar serves.
 
-    The worker waits on it between attempts to connect (2 s and more) and returns from a wait that came back False to try again.
+    The worker waits on it between attempts to connect (2 s and more) and returns from a wait that came back False to try again. A sidecar
+    that says it serves and still refuses the worker is tried ever more slowly, as the worker itself would have it.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._least, self._early = _PROBE_SECONDS, -_CALM_SECONDS
 
     def wait(self, timeout: float | None = None) -> bool:
         """As Event.wait, but back early with False when the sidecar is healthy. The janitor's minute is left alone."""
         if timeout is None or not 1.0 < timeout <= 20.0:  # noqa: PLR2004 - the span of the worker's pauses
             return super().wait(timeout)
+        calm = time.monotonic() - self._early > _CALM_SECONDS
+        self._least = _PROBE_SECONDS if calm else min(2 * self._least, timeout)
         waited = 0.0
         while waited < timeout:
             if super().wait(_PROBE_SECONDS):
                 return True
             waited += _PROBE_SECONDS
-            if _serves():
+            if waited >= self._least and _serves():
+                self._early = time.monotonic()
                 return False
         return self.is_set()
 

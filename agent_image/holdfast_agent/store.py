@@ -7,7 +7,7 @@ transaction, and lets a first write replace a key that was written plainly), so 
 * mutable: every save carries the ETag that was read, and the key's first write was a first-write;
 * a lost reply is told from a lost write by reading back too.
 
-`tests/agent/test_store.py` holds these against each supported store.
+`tests/agent/test_store.py` holds these against SQLite and Redis. PostgreSQL was held against them by hand, once.
 """
 
 import asyncio

@@ -20,7 +20,7 @@ from holdfast_agent.scripted.script import Script
 from holdfast_agent.scripted.server import serving
 from tests.agent.agents import stage  # noqa: F401 - a fixture
 from tests.agent.commands import command  # noqa: F401 - a fixture
-from tests.agent.toolboxes import open_toolbox, serve  # noqa: F401 - fixtures
+from tests.agent.toolboxes import open_python, open_toolbox, serve  # noqa: F401 - fixtures
 
 API_TOKEN, APP_TOKEN = "token-of-the-sidecar", "token-of-the-app"
 

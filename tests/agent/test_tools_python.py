@@ -1,20 +1,17 @@
 """Python tools: typed from their annotations, alone in a process, ended at their time limit, and blind to every token."""
 
-import asyncio
 import json
 import logging
 import os
 import subprocess
 import sys
-import textwrap
-from pathlib import Path
 
 import pytest
 
 from holdfast_agent.outcome import Failure
-from holdfast_agent.tools import Toolbox, ToolboxError, ToolResult
+from holdfast_agent.tools import ToolboxError, ToolResult
 from holdfast_agent.tools.python import scrubbed
-from holdfast_api.config import AgentConfig
+from tests.agent.toolboxes import python_tool
 
 FLIGHTS = '''
 from pydantic import BaseModel
@@ -29,33 +26,8 @@ def search_flights(destination: str) -> list[FlightOption]:
 '''
 
 
-def _tool(source, function, **more):
-    source = textwrap.dedent(source)
-    return {"name": function, "python": {"source": source, "function": function, "filename": "tools/tools.py"}, **more}
-
-
-def _config(*tools):
-    return AgentConfig.model_validate(
-        {"name": "a", "model": {"component": "m", "label": "m"}, "stateComponent": "s", "memoryComponent": "s", "tools": tools}
-    )
-
-
-@pytest.fixture
-async def open_toolbox():
-    boxes = []
-
-    async def open_(*tools, **environ):
-        box = await Toolbox.open(_config(*tools), environ={"PATH": os.environ["PATH"], **environ})
-        boxes.append(box)
-        return box
-
-    yield open_
-    for box in boxes:
-        await box.close()
-
-
-async def test_a_function_is_offered_with_its_docstring_and_its_annotations(open_toolbox):
-    box = await open_toolbox(_tool(FLIGHTS, "search_flights"))
+async def test_a_function_is_offered_with_its_docstring_and_its_annotations(open_python):
+    box = await open_python(python_tool(FLIGHTS, "search_flights"))
     (spec,) = box.specs
     assert spec.description == "Find flights to a city."
     assert spec.input_schema == {
@@ -66,8 +38,8 @@ async def test_a_function_is_offered_with_its_docstring_and_its_annotations(open
     }
 
 
-async def test_pydantic_models_come_back_as_json(open_toolbox):
-    box = await open_toolbox(_tool(FLIGHTS, "search_flights"))
+async def test_pydantic_models_come_back_as_json(open_python):
+    box = await open_python(python_tool(FLIGHTS, "search_flights"))
     result = await box.call("search_flights", {"destination": "Zagreb"}, key="r/1/0")
     assert json.loads(result.content) == [{"airline": "Croatia Airlines", "price": 129.0}, {"airline": "Air Zagreb", "price": 88.5}]
 
@@ -110,8 +82,8 @@ def book(
 """
 
 
-async def test_rich_types_become_a_flat_schema(open_toolbox):
-    box = await open_toolbox(_tool(RICH, "book"))
+async def test_rich_types_become_a_flat_schema(open_python):
+    box = await open_python(python_tool(RICH, "book"))
     schema = box.specs[0].input_schema
     properties = schema["properties"]
     assert schema["required"] == ["passengers", "leg"]
@@ -125,8 +97,8 @@ async def test_rich_types_become_a_flat_schema(open_toolbox):
     assert not {"$ref", "$defs", "anyOf", "title"} & set(json.dumps(schema).replace('"', " ").split())
 
 
-async def test_rich_arguments_arrive_as_objects_and_the_key_beside_them(open_toolbox):
-    box = await open_toolbox(_tool(RICH, "book"))
+async def test_rich_arguments_arrive_as_objects_and_the_key_beside_them(open_python):
+    box = await open_python(python_tool(RICH, "book"))
     arguments = {"passengers": [{"name": "Ana"}], "leg": {"to": "ZAG", "on": "2026-12-01"}, "seat": None}
     result = await box.call("book", arguments, key="r/1/0")
     assert json.loads(result.content) == {
@@ -149,15 +121,15 @@ async def test_rich_arguments_arrive_as_objects_and_the_key_beside_them(open_too
         (["not", "an", "object"], "must be a JSON object"),
     ],
 )
-async def test_arguments_that_do_not_fit_are_told_to_the_model(open_toolbox, arguments, words):
-    box = await open_toolbox(_tool(RICH, "book"))
+async def test_arguments_that_do_not_fit_are_told_to_the_model(open_python, arguments, words):
+    box = await open_python(python_tool(RICH, "book"))
     failure = await box.call("book", arguments, key="k")
     assert isinstance(failure, Failure)
     assert failure.kind == "permanent"
     assert words in failure.message
 
 
-async def test_async_functions_run_on_one_loop_for_the_life_of_their_process(open_toolbox):
+async def test_async_functions_run_on_one_loop_for_the_life_of_their_process(open_python):
     source = """
         import asyncio
         loops = set()
@@ -166,7 +138,7 @@ async def test_async_functions_run_on_one_loop_for_the_life_of_their_process(ope
             loops.add(asyncio.get_running_loop())
             return len(loops)
     """
-    box = await open_toolbox(_tool(source, "tick"))
+    box = await open_python(python_tool(source, "tick"))
     assert [await box.call("tick", {}, key=str(n)) for n in range(3)] == [ToolResult("1")] * 3
 
 
@@ -180,8 +152,8 @@ async def test_async_functions_run_on_one_loop_for_the_life_of_their_process(ope
         ("-> dict[str, int]: return {'a': '1'}", '{"a":1}'),
     ],
 )
-async def test_results_become_text_or_json_text(open_toolbox, body, content):
-    box = await open_toolbox(_tool(f"def f() {body}\n", "f"))
+async def test_results_become_text_or_json_text(open_python, body, content):
+    box = await open_python(python_tool(f"def f() {body}\n", "f"))
     assert await box.call("f", {}, key="k") == ToolResult(content)
 
 
@@ -195,8 +167,8 @@ async def test_results_become_text_or_json_text(open_toolbox, body, content):
         (": raise SystemExit(3)", "SystemExit: 3"),
     ],
 )
-async def test_a_function_that_goes_wrong_is_a_permanent_failure_and_the_next_call_is_served(open_toolbox, body, words):
-    box = await open_toolbox(_tool(f"def f() {body}\n", "f"))
+async def test_a_function_that_goes_wrong_is_a_permanent_failure_and_the_next_call_is_served(open_python, body, words):
+    box = await open_python(python_tool(f"def f() {body}\n", "f"))
     for _ in range(2):
         failure = await box.call("f", {}, key="k")
         assert failure.kind == "permanent"
@@ -204,7 +176,7 @@ async def test_a_function_that_goes_wrong_is_a_permanent_failure_and_the_next_ca
         assert "Traceback" not in failure.message
 
 
-async def test_the_traceback_and_the_output_go_to_the_log_with_the_name_of_the_tool(open_toolbox, caplog, eventually):
+async def test_the_traceback_and_the_output_go_to_the_log_with_the_name_of_thepython_tool(open_python, caplog, eventually):
     source = """
         import os, sys
         def f():
@@ -213,7 +185,7 @@ async def test_the_traceback_and_the_output_go_to_the_log_with_the_name_of_the_t
             print("x" * 10000, file=sys.stderr)
             raise ValueError("out of luck")
     """
-    box = await open_toolbox(_tool(source, "f"))
+    box = await open_python(python_tool(source, "f"))
     with caplog.at_level(logging.INFO, logger="holdfast_agent.tools"):
         await box.call("f", {}, key="run/1/0")
 
@@ -223,126 +195,6 @@ async def test_the_traceback_and_the_output_go_to_the_log_with_the_name_of_the_t
         await eventually(logged)
     for words in ("[f run/1/0] looking", "from a program", 'File "tools/tools.py", line 7, in f', 'raise ValueError("out of luck")'):
         assert words in caplog.text
-
-
-async def test_a_call_that_takes_too_long_is_ended_with_all_that_it_started_while_others_go_on(open_toolbox, tmp_path, eventually):
-    source = f"""
-        import os, subprocess, time
-        def hang() -> str:
-            child = subprocess.Popen(["sleep", "60"])
-            open({str(tmp_path / "pids")!r}, "w").write(f"{{os.getpid()}} {{child.pid}}")
-            while True:
-                pass
-        def quick() -> str:
-            return "done"
-    """
-    box = await open_toolbox(_tool(source, "hang", timeoutSeconds=1.0), _tool(source, "quick"))
-    hanging = asyncio.create_task(box.call("hang", {}, key="k1"))
-    assert await box.call("quick", {}, key="k2") == ToolResult("done")
-    failure = await hanging
-    assert failure == Failure("transient", "the function did not finish within 1 s and was ended")
-    pids = [int(word) for word in (tmp_path / "pids").read_text().split()]
-
-    async def gone():
-        return not any(_lives(pid) for pid in pids)
-
-    await eventually(gone)
-    assert await box.call("quick", {}, key="k3") == ToolResult("done")
-
-
-def _lives(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-async def test_calls_run_beside_each_other_and_the_processes_are_used_again(open_toolbox):
-    source = """
-        import os, time
-        def nap() -> int:
-            time.sleep(0.5)
-            return os.getpid()
-    """
-    box = await open_toolbox(_tool(source, "nap"))
-    first = {result.content for result in await asyncio.gather(*(box.call("nap", {}, key=str(n)) for n in range(3)))}
-    again = {result.content for result in await asyncio.gather(*(box.call("nap", {}, key=str(n)) for n in range(3)))}
-    assert len(first) == 3
-    assert again == first
-
-
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [
-        ("os._exit(7)", "its process ended with exit code 7"),
-        ("os.kill(os.getpid(), signal.SIGSEGV)", "its process was ended by SIGSEGV"),
-        ("os.close(socket); time.sleep(30)", "its process closed the connection"),
-        ("os.write(socket, b'\\x7f' * 64); time.sleep(30)", "it spoke out of turn"),
-        ("os.write(socket, b'\\0\\0\\0\\1['); time.sleep(30)", "it spoke out of turn"),
-    ],
-)
-async def test_a_process_that_dies_or_misbehaves_is_a_transient_failure_and_is_replaced(open_toolbox, body, words):
-    source = f"""
-        import os, signal, sys, time
-        socket = int(sys.argv[1])
-        def f(bad: bool) -> str:
-            if bad:
-                {body}
-            return "fine"
-    """
-    box = await open_toolbox(_tool(source, "f", timeoutSeconds=10))
-    failure = await box.call("f", {"bad": True}, key="k")
-    assert (failure.kind, words in failure.message) == ("transient", True), failure
-    assert await box.call("f", {"bad": False}, key="k") == ToolResult("fine")
-
-
-async def test_a_cancelled_call_ends_its_process(open_toolbox, eventually, tmp_path):
-    source = f"""
-        import os, time
-        def f() -> None:
-            open({str(tmp_path / "pid")!r}, "w").write(str(os.getpid()))
-            time.sleep(60)
-    """
-    box = await open_toolbox(_tool(source, "f"))
-    call = asyncio.create_task(box.call("f", {}, key="k"))
-
-    async def pid():
-        return (tmp_path / "pid").exists() and (tmp_path / "pid").read_text()
-
-    number = int(await eventually(pid))
-    call.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await call
-    assert not _lives(number)
-
-
-async def test_closing_ends_all_processes(tmp_path):
-    source = """
-        import os
-        def f() -> int:
-            return os.getpid()
-    """
-    box = await Toolbox.open(_config(_tool(source, "f")), environ=dict(os.environ))
-    pid = int((await box.call("f", {}, key="k")).content)
-    await box.close()
-    assert not _lives(pid)
-
-
-async def test_closing_ends_calls_that_run_with_a_failure(eventually):
-    source = """
-        import time
-        def f() -> None:
-            time.sleep(60)
-    """
-    box = await Toolbox.open(_config(_tool(source, "f")), environ=dict(os.environ))
-    call = asyncio.create_task(box.call("f", {}, key="k"))
-
-    async def running():
-        return any(worker.doing == "f k" for worker in box._tools["f"]._pool._all)
-
-    await eventually(running)
-    await box.close()
-    assert (await call).kind == "transient"
 
 
 @pytest.mark.parametrize(
@@ -360,21 +212,21 @@ async def test_closing_ends_calls_that_run_with_a_failure(eventually):
         ("class Socket: ...\ndef f() -> Socket: ...\n", "f", "its result is a Socket, which cannot come from JSON"),
     ],
 )
-async def test_a_module_that_cannot_be_used_is_refused_with_place_and_fix(open_toolbox, source, function, words):
+async def test_a_module_that_cannot_be_used_is_refused_with_place_and_fix(open_python, source, function, words):
     with pytest.raises(ToolboxError) as caught:
-        await open_toolbox(_tool(source, function))
+        await open_python(python_tool(source, function))
     assert str(caught.value).startswith("tool 'f': ConfigMap 'tools', key 'tools.py'")
     assert words in str(caught.value)
 
 
-async def test_a_module_that_ends_its_process_or_never_comes_to_an_end_is_refused(open_toolbox, monkeypatch):
+async def test_a_module_that_ends_its_process_or_never_comes_to_an_end_is_refused(open_python, monkeypatch):
     with pytest.raises(
         ToolboxError, match=r"tools 'f' cannot be imported: its process ended with exit code 3: importing a module must not"
     ):
-        await open_toolbox(_tool("import os\nos._exit(3)\n", "f"))
+        await open_python(python_tool("import os\nos._exit(3)\n", "f"))
     monkeypatch.setattr("holdfast_agent.tools.pool.IMPORT_SECONDS", 0.5)
     with pytest.raises(ToolboxError, match=r"tools 'f': importing took more than 0\.5 s: do slow things in the function"):
-        await open_toolbox(_tool("while True: pass\n", "f"))
+        await open_python(python_tool("while True: pass\n", "f"))
 
 
 def test_the_environment_keeps_what_the_user_set_and_loses_every_token():
@@ -386,13 +238,13 @@ def test_the_environment_keeps_what_the_user_set_and_loses_every_token():
     assert {name for name in kept if not name.startswith("PYTHON")} == {"PATH", "CITY"}
 
 
-async def test_a_function_sees_the_users_variables_only(open_toolbox):
+async def test_a_function_sees_the_users_variables_only(open_python):
     source = """
         import os
         def f() -> str:
             return " ".join(sorted(name for name in os.environ if name in ("CITY", "DAPR_API_TOKEN", "HOLDFAST_SECRET_X")))
     """
-    box = await open_toolbox(_tool(source, "f"), CITY="Zagreb", DAPR_API_TOKEN="t", HOLDFAST_SECRET_X="s")
+    box = await open_python(python_tool(source, "f"), CITY="Zagreb", DAPR_API_TOKEN="t", HOLDFAST_SECRET_X="s")
     assert await box.call("f", {}, key="k") == ToolResult("CITY")
 
 

@@ -1,4 +1,7 @@
-"""HTTP tools of a test's own, and servers for them."""
+"""Tools of a test's own, and servers for those over HTTP."""
+
+import os
+import textwrap
 
 import pytest
 from aiohttp import web
@@ -53,3 +56,28 @@ async def echo(request):
     return web.json_response(
         {"method": request.method, "path": request.raw_path, "headers": dict(request.headers), "body": await request.text()}
     )
+
+
+def python_tool(source, function, **more):
+    source = textwrap.dedent(source)
+    return {"name": function, "python": {"source": source, "function": function, "filename": "tools/tools.py"}, **more}
+
+
+def python_config(*tools):
+    return AgentConfig.model_validate(
+        {"name": "a", "model": {"component": "m", "label": "m"}, "stateComponent": "s", "memoryComponent": "s", "tools": tools}
+    )
+
+
+@pytest.fixture
+async def open_python():
+    boxes = []
+
+    async def open_(*tools, **environ):
+        box = await Toolbox.open(python_config(*tools), environ={"PATH": os.environ["PATH"], **environ})
+        boxes.append(box)
+        return box
+
+    yield open_
+    for box in boxes:
+        await box.close()
