@@ -37,10 +37,10 @@ def test_the_agents_image_has_no_kubernetes_and_nothing_to_install_or_run_by_han
     }
 
 
-def test_the_operators_image_has_no_dapr_and_nothing_to_install_or_run_by_hand(travel: Namespace) -> None:
+def test_the_operators_image_has_no_dapr_no_client_library_and_nothing_to_install_or_run_by_hand(travel: Namespace) -> None:
     assert look(holdfast.NAMESPACE, "deployment/holdfast", "operator") == {
         "user": 65532,
         "programs": [],
-        "modules": ["holdfast_operator", "kopf", "kubernetes"],
+        "modules": ["holdfast_operator", "kopf"],
         "writable": [],
     }
