@@ -111,8 +111,8 @@ class Activities:
             return await work(key, call)
         except StoreError as error:
             failure = Failure("transient", str(error), cause="store")
-        except _UnstorableError as error:
-            failure = Failure("fatal", str(error), cause="store")
+        except _UnstoredError as error:
+            failure = Failure("fatal" if error.for_ever else "transient", str(error), cause="unstored")
         except RevisionError as error:
             return await self._failed(key, call, Failure("transient", str(error)))
         except LookupError as error:
@@ -241,7 +241,10 @@ class Activities:
 
     async def _persist(self, key: str, document: Document) -> Document:
         """Write a result once; what stands then is the result, whoever wrote it."""
-        stored, _ = await self._long(lambda: self._store.create(documents.effect_document(key), document))
+        try:
+            stored, _ = await self._long(lambda: self._store.create(documents.effect_document(key), document))
+        except StoreError as error:
+            raise _UnstoredError(str(error), for_ever=False) from error
         self._transcripts.remember(key, stored)
         return stored
 
@@ -253,15 +256,23 @@ class Activities:
                 return await write()
             except StoreError as error:
                 if error.hopeless:
-                    raise _UnstorableError(str(error)) from error
+                    raise _UnstoredError(str(error), for_ever=True) from error
                 if time.monotonic() > give_up:
                     raise
                 _LOG.warning("a result cannot be stored yet: %s", error)
                 await asyncio.sleep(_PERSIST_PAUSE)
 
 
-class _UnstorableError(Exception):
-    """What was paid for cannot be stored, ever. Asking for it again would end in the same way."""
+class _UnstoredError(Exception):
+    """What was paid for is lost, because it could not be stored.
+
+    Attributes:
+        for_ever: the store refuses it. Asking for it again would end in the same way.
+    """
+
+    def __init__(self, message: str, *, for_ever: bool) -> None:
+        super().__init__(message)
+        self.for_ever = for_ever
 
 
 def _change(change: Callable[[Head], Head]) -> Callable[[Document | None], Document | None]:

@@ -148,7 +148,7 @@ def judge(step: Step, failed: Mapping[str, int], answer: object) -> Verdict:
 def _bound(step: Step, cause: str) -> int:
     if cause == "store" and step.activity != FINISH:
         return STORE_ATTEMPTS
-    return min(step.attempts, CHARGED_ATTEMPTS) if cause == "charged" else step.attempts
+    return min(step.attempts, CHARGED_ATTEMPTS) if cause in ("charged", "unstored") else step.attempts
 
 
 def timed_out(key: str, after: str = "") -> Result:
@@ -179,7 +179,7 @@ def failed(steps: list[Step], results: list[Result]) -> dict[str, str] | None:
     for step, result in zip(steps, results, strict=True):
         error = result.get("error")
         if error:
-            kind = STORE_FAILED if error.get("cause") == "store" else _ERROR_TYPES.get(step.activity, STORE_FAILED)
+            kind = STORE_FAILED if error.get("cause") in ("store", "unstored") else _ERROR_TYPES.get(step.activity, STORE_FAILED)
             return {"type": RUN_TIMEOUT if result.get("timeout") else kind, "message": str(error["message"])}
     return None
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 FailureKind = Literal["transient", "permanent", "fatal"]
-Cause = Literal["call", "charged", "store"]
+Cause = Literal["call", "charged", "store", "unstored"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Failure:
         message: one sentence for the model or a person. Never a secret, never a traceback.
         retry_after: seconds that the other side asked to wait before the next attempt.
         cause: what may be bounded in its own way: `call`, the call failed; `charged`, it did too, and is probably paid for all the same;
-            `store`, our own state store failed and the other side is not to blame.
+            `store`, our own state store failed and the other side is not to blame; `unstored`, it did after the call was paid for.
     """
 
     kind: FailureKind
