@@ -89,6 +89,25 @@ async def test_a_run_terminated_through_dapr_says_so(stage, store_of):
     assert "TERMINATED" in view["error"]["message"]
 
 
+async def test_a_run_whose_workflow_was_purged_begins_again_and_finds_what_was_finished(stage, store_of):
+    script = {
+        "rules": [{"turns": [{"toolCalls": [SEARCH]}, {"answer": "done"}]}],
+        "tools": {"search": {"latency": "1s"}},
+    }
+    here = await stage(script, "search")
+    run = await here.agent.begin("go", id="purged")
+    await here.agent.until(lambda: here.underway("tool"))
+    store_of(here.dapr)
+    client = DaprWorkflowClient()
+    await client.terminate_workflow(run)
+    await client.wait_for_workflow_completion(run, timeout_in_seconds=30)
+    await client.purge_workflow(run)
+    assert await client.get_workflow_state(run) is None
+    assert (await here.agent.ask("go", id=run))["result"] == "done"
+    summary = (await here.ledger())["summary"]
+    assert (summary["model"]["requests"], summary["tool"]["requests"]) == (2, 1)
+
+
 async def test_ended_runs_leave_the_index(stage, store_of):
     here = await stage({"rules": [{"turns": [{"answer": "hello"}]}]}, program=EAGER)
     index = OpenRuns(store_of(here.dapr), pod="watcher")
