@@ -243,6 +243,10 @@ class ToolOutcome:
     ended: float
     attempt: int = 1
 
+    def cut(self, characters: int) -> Self:
+        """The same with so much of its content, and one character more if there is more."""
+        return self if len(self.content) <= characters else replace(self, content=self.content[: characters + 1])
+
     def dump(self) -> Document:
         """As JSON-ready data."""
         return dict(vars(self))

@@ -19,6 +19,7 @@ from holdfast_agent.loop import RUN_TIMEOUT, Loop, poke_event
 from holdfast_agent.openruns import OpenRuns
 from holdfast_agent.revisions import Revisions
 from holdfast_agent.store import Entry, Store, StoreError
+from holdfast_agent.views import SHOWN_CHARACTERS
 from holdfast_api.config import AgentConfig
 
 _LOG = logging.getLogger(__name__)
@@ -132,18 +133,24 @@ class Runs:
             end.set()
 
     async def turns(self, run: str, first: int, last: int) -> tuple[list[ModelTurn], dict[str, ToolOutcome]]:
-        """The turns in that range that have happened, and the finished calls by key.
+        """The turns in that range that have happened, and the finished calls by key, their content cut to what is shown of it.
 
         Raises:
             StoreError: the store does not answer.
         """
-        keys = [documents.model_key(run, turn) for turn in range(first, last + 1)]
-        said = await self._store.get_many(map(documents.effect_document, keys))
-        turns = [ModelTurn.load(said[at].value) for key in keys if (at := documents.effect_document(key)) in said]
-        calls = [key for turn in turns for key in turn.call_keys()]
-        done = await self._store.get_many(map(documents.effect_document, calls))
-        outcomes = (ToolOutcome.load(entry.value) for entry in done.values())
-        return turns, {outcome.key: outcome for outcome in outcomes}
+        turns: list[ModelTurn] = []
+        outcomes: dict[str, ToolOutcome] = {}
+        # Results are up to 256 KiB each, so only those of a few turns are held whole at a time.
+        for start in range(first, last + 1, documents.TURNS_PER_GENERATION):
+            keys = [documents.model_key(run, turn) for turn in range(start, min(start + documents.TURNS_PER_GENERATION, last + 1))]
+            said = await self._store.get_many(map(documents.effect_document, keys))
+            found = [ModelTurn.load(said[at].value) for key in keys if (at := documents.effect_document(key)) in said]
+            if not found:
+                break
+            done = await self._store.get_many(documents.effect_document(key) for turn in found for key in turn.call_keys())
+            turns += found
+            outcomes |= {outcome.key: outcome.cut(SHOWN_CHARACTERS) for outcome in map(_outcome, done.values())}
+        return turns, outcomes
 
     async def tidy(self, *, thorough: bool) -> None:
         """Look after the runs that may not have ended: schedule, wake or close what nobody else will.
@@ -255,6 +262,10 @@ class Runs:
         state = Loop(run=head.id, revision=head.revision, deadline=head.deadline, max_iterations=head.max_iterations)
         if await self._engine.schedule(head.id, state.dump()):
             _LOG.info("run scheduled", extra={"run": head.id})
+
+
+def _outcome(entry: Entry) -> ToolOutcome:
+    return ToolOutcome.load(entry.value)
 
 
 def _outlived(head: Head, now: float) -> bool:

@@ -8,7 +8,7 @@ from holdfast_agent import documents
 from holdfast_agent.documents import Head, ModelTurn, ToolOutcome, Usage
 from holdfast_agent.loop import WORKFLOW
 
-_SHOWN_CHARACTERS: Final = 2000
+SHOWN_CHARACTERS: Final = 2000
 
 View = dict[str, Any]
 Outcomes = dict[str, ToolOutcome]
@@ -136,7 +136,7 @@ def _tokens(usage: Usage) -> View:
 
 
 def _shown(text: str) -> str:
-    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
+    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
 
 
 def _time(seconds: float) -> str:
