@@ -24,6 +24,7 @@ UNKNOWN: Final = "NotYetKnown"
 INVALID_SPEC: Final = "InvalidSpec"
 MODEL_MISSING: Final = "ModelMissing"
 STATE_MISSING: Final = "StateMissing"
+STATE_CHANGED: Final = "StateChanged"
 CONFIG_TOO_LARGE: Final = "ConfigTooLarge"
 CHILD_NAME_TAKEN: Final = "ChildNameTaken"
 # ReferencesResolved=False: something that the Agent names is not there.

@@ -5,6 +5,7 @@ API keys are never in a Component. They reach daprd as environment variables (`e
 kubelet's own clear error in the pod's status and heals by itself; with `secretKeyRef` daprd would end with a log line only.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from holdfast_api import names
@@ -100,15 +101,28 @@ def api_spec() -> Manifest:
     return {"allowed": [{"name": name, "version": version, "protocol": protocol} for name, version, protocol in _API_ALLOWED]}
 
 
-def resiliency_spec(model: ModelConfig) -> Manifest:
+def resiliency_spec(model: ModelConfig, earlier: Iterable[tuple[str, int]] = ()) -> Manifest:
     """`spec` of the Resiliency: a call of the model ends in bounded time, and a model that is down is not hammered.
 
     No retries here: the workflow retries on durable timers, and retries of retries multiply.
+
+    Args:
+        model: the current revision's.
+        earlier: Components of earlier revisions that runs are pinned to, and the milliseconds that a call of them may take.
     """
+    timeouts = {"model": f"{round(model.timeout_seconds * 1000)}ms"}
+    targets = {model.component: _bounds("model")}
+    for component, limit in earlier:
+        name = f"earlier-{component}"
+        timeouts[name], targets[component] = f"{limit}ms", _bounds(name)
     return {
         "policies": {
-            "timeouts": {"model": f"{model.timeout_seconds:g}s"},
+            "timeouts": timeouts,
             "circuitBreakers": {"model": {"maxRequests": 1, "timeout": _OPEN_FOR, "trip": f"consecutiveFailures >= {_TRIP_AFTER}"}},
         },
-        "targets": {"components": {model.component: {"outbound": {"timeout": "model", "circuitBreaker": "model"}}}},
+        "targets": {"components": targets},
     }
+
+
+def _bounds(timeout: str) -> Manifest:
+    return {"outbound": {"timeout": timeout, "circuitBreaker": "model"}}

@@ -71,6 +71,16 @@ def missing_token_secret(agent: str, problem: Problem | None) -> bool:
     return match is not None and match[1] in token_names(agent)
 
 
+def waits_for(problem: Problem | None, secret: str, key: str) -> bool:
+    """Whether a pod cannot start because this Secret, or this key of it, is not there."""
+    if problem is None or problem.reason != conditions.CONTAINER_CONFIG_ERROR:
+        return False
+    if match := _NO_SECRET.search(problem.detail):
+        return match[1] == secret
+    match = _NO_SECRET_KEY.search(problem.detail)
+    return match is not None and (match[1], match[2].rstrip(".,")) == (key, secret)
+
+
 def _config_error(agent: str, problem: Problem, secrets: Sequence[SecretKeyRef]) -> Advice:
     detail = problem.detail
     if match := _NO_SECRET.search(detail):

@@ -12,9 +12,10 @@ from holdfast_api import conditions, names
 from holdfast_api.v1alpha1 import Agent
 from holdfast_operator.cluster import ApiError, Cluster, Manifest
 from holdfast_operator.desired import Child, Steps
+from holdfast_operator.desired.pins import Pins
 from holdfast_operator.desired.secrets import token_names, token_secret
 from holdfast_operator.facts import ANNOTATION_SUPERSEDED, Seen, deployment_facts, seen
-from holdfast_operator.kinds import DAPR_GROUP, DEPLOYMENT, SECRET, Kind
+from holdfast_operator.kinds import COMPONENT, CONFIG_MAP, DAPR_GROUP, DEPLOYMENT, SECRET, Kind
 from holdfast_operator.memory import Record
 from holdfast_operator.observe import Findings, failed
 from holdfast_operator.ownership import controlled_by, other_managers, wanted_digest
@@ -105,7 +106,8 @@ class Children:
     async def prune(self, steps: Steps, *, settled: bool) -> float | None:
         """Remove what is ours and no longer wanted, once the rollout is complete (`settled`): until then the old pods need it.
 
-        A versioned child is first marked as superseded and stays for its time, because a run may be pinned to it.
+        A versioned child is first marked as superseded and stays for its time, because a run may be pinned to it. What carries the
+        Agent's controller reference but was never applied by us is somebody else's, and left alone.
 
         Returns:
             Seconds until the next one is due, or None.
@@ -114,11 +116,14 @@ class Children:
             return None
         wanted = {(child.kind, child.name) for step in steps for child in step}
         waits = []
-        for (kind, name), found in list(self._record.children.items()):
-            if (kind, name) in wanted or kind in _NEVER_PRUNED or found.owner != self._uid:
+        # ConfigMaps first: the Components that the kept ones name stay.
+        for (kind, name), found in sorted(self._record.children.items(), key=lambda child: child[0][0] != CONFIG_MAP):
+            if (kind, name) in wanted or kind in _NEVER_PRUNED or found.owner != self._uid or not found.digest:
                 continue
             if not kind.versioned:
                 await self._delete(kind, name, found)
+            elif kind == COMPONENT and found.superseded_at is not None and name in self._pinned_models():
+                continue
             elif found.superseded_at is None:
                 await self._retire(kind, name, found)
                 waits.append(float(found.keep_seconds))
@@ -127,6 +132,10 @@ class Children:
             else:
                 await self._delete(kind, name, found)
         return min(waits, default=None)
+
+    def _pinned_models(self) -> set[str]:
+        revisions = [found for (kind, _), found in self._record.children.items() if kind == CONFIG_MAP and found.owner == self._uid]
+        return {Pins.parse(found.pins).model[0] for found in revisions if found.pins}
 
     def _known(self, child: Child) -> bool:
         """Whether a child was seen and is ours, not a former Agent's of the same name."""

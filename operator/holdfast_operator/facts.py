@@ -11,6 +11,7 @@ from typing import Any
 
 from holdfast_api import conditions, names
 from holdfast_operator.desired.meta import ANNOTATION_KEEP
+from holdfast_operator.desired.pins import ANNOTATION_KEPT, ANNOTATION_PINS
 from holdfast_operator.kinds import Kind
 from holdfast_operator.ownership import owned_digest
 
@@ -34,6 +35,7 @@ class Seen:
         owner: uid of the Agent that controls it.
         keep_seconds: how long to keep it once superseded, for versioned kinds.
         superseded_at: Unix time at which something took its place; None while it is in use.
+        pins: of a ConfigMap, what its revision needs; see `desired.pins`.
     """
 
     digest: str
@@ -42,11 +44,12 @@ class Seen:
     owner: str = ""
     keep_seconds: int = 0
     superseded_at: float | None = None
+    pins: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class DeploymentFacts:
-    """Counts and conditions of a Deployment."""
+    """Counts and conditions of a Deployment, and what it keeps for earlier revisions; see `desired.pins`."""
 
     generation: int
     observed_generation: int
@@ -57,6 +60,7 @@ class DeploymentFacts:
     available: int
     deadline_exceeded: str | None = None
     refusal: str | None = None
+    kept: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,8 @@ def seen(kind: Kind, live: Manifest) -> Seen:
     annotations = metadata.get("annotations", {})
     keep = annotations.get(ANNOTATION_KEEP, "")
     superseded = timestamp(annotations.get(ANNOTATION_SUPERSEDED))
-    return Seen(digest, version, uid, controller, int(keep) if keep.isdecimal() else 0, superseded)
+    pins = annotations.get(ANNOTATION_PINS, "")
+    return Seen(digest, version, uid, controller, int(keep) if keep.isdecimal() else 0, superseded, pins)
 
 
 def deployment_facts(live: Manifest) -> DeploymentFacts:
@@ -123,6 +128,7 @@ def deployment_facts(live: Manifest) -> DeploymentFacts:
         available=status.get("availableReplicas", 0),
         deadline_exceeded=exceeded,
         refusal=failure.get("message", "") if failure.get("status") == "True" else None,
+        kept=live["metadata"].get("annotations", {}).get(ANNOTATION_KEPT, ""),
     )
 
 

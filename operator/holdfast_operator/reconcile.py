@@ -11,11 +11,12 @@ from holdfast_api import conditions, names
 from holdfast_api.manifest import parse_agent
 from holdfast_api.resolve import Refused, Resolved, config_maps_of, resolve
 from holdfast_api.v1alpha1 import Agent
-from holdfast_operator.advice import missing_token_secret
+from holdfast_operator.advice import missing_token_secret, waits_for
 from holdfast_operator.children import Blocked, Children, gather
 from holdfast_operator.cluster import ApiError, Cluster, Manifest, NotLeading
 from holdfast_operator.dapr import DaprApi
 from holdfast_operator.desired import Steps, desired
+from holdfast_operator.desired.pins import Past, Pins, check_store, pins_of
 from holdfast_operator.events import Reporter
 from holdfast_operator.kinds import AGENT, COMPONENT, CONFIG_MAP, Key
 from holdfast_operator.memory import ChildId, Memory, Record
@@ -86,7 +87,7 @@ class Reconciler:
     async def _carry_out(self, key: Key, record: Record, visit: Visit) -> None:
         """From the Agent to its children; what stands in the way goes into the visit's findings."""
         try:
-            steps = await self._plan(key, visit)
+            steps = await self._plan(key, record, visit)
             await self._check_outside(key, visit)
             assert visit.agent is not None
             children = Children(self._cluster, record, visit.agent, clock=self._clock)
@@ -102,7 +103,7 @@ class Reconciler:
             visit.findings = blocked.findings
             visit.again += [blocked.again] if blocked.again else []
 
-    async def _plan(self, key: Key, visit: Visit) -> Steps:
+    async def _plan(self, key: Key, record: Record, visit: Visit) -> Steps:
         """The children as they should be.
 
         Raises:
@@ -116,7 +117,9 @@ class Reconciler:
         texts = {name: None if live is None else live.get("data", {}) for name, live in zip(wanted, found, strict=True)}
         visit.resolved = resolve(agent, self._settings.defaults, texts)
         visit.agent = agent
-        return desired(agent, visit.resolved, self._settings.defaults)
+        past = _past(record)
+        check_store(pins_of(visit.resolved), past.pins)
+        return desired(agent, visit.resolved, self._settings.defaults, past)
 
     def _components_of(self, agent: Agent) -> frozenset[ChildId]:
         spec, defaults = agent.spec, self._settings.defaults
@@ -174,6 +177,16 @@ class Reconciler:
         live = await self._cluster.apply(AGENT, body, subresource="status")
         record.version = live["metadata"]["resourceVersion"]
         await self._reporter.report(visit.manifest, _conditions(before), verdicts)
+
+
+def _past(record: Record) -> Past:
+    """What the kept revisions, the current one among them, and the live Deployment say."""
+    children = [found for (kind, _), found in record.children.items() if kind == CONFIG_MAP and found.digest]
+    return Past(
+        pins=tuple(Pins.parse(found.pins) for found in children if found.owner == record.uid and found.pins),
+        kept=record.deployment.kept if record.deployment else "",
+        gone=lambda secret: any(waits_for(pod.problem, *secret) for pod in record.pods.values()),
+    )
 
 
 def _conditions(status: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -112,6 +112,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (tool(python=PYTHON | {"function": "os.system"}), "python.function"),
     ({"tools": [{"name": "t", "http": HTTP}, {"name": "t", "python": PYTHON}]}, "Duplicate value"),
     ({"tools": [{"name": "my tool", "http": HTTP}]}, "spec.tools[0].name"),
+    ({"model": {"provider": "echo", "timeout": "61m"}}, "give at most 1h"),
     ({"state": {}}, "exactly one of component"),
     ({"state": {"component": "x", "type": "state.redis"}}, "exactly one of component"),
     ({"state": {"component": "x", "metadata": []}}, "belong to the Component"),
@@ -219,6 +220,20 @@ def stored(api_client):
 def test_the_stores_of_an_agent_cannot_be_swapped_under_its_runs(stored, change, words):
     with pytest.raises(client.ApiException, match=words):
         stored(change)
+
+
+@pytest.mark.parametrize("change", [{"state": {"component": "s"}}, {"memory": {"component": "m"}}], ids=str)
+def test_a_store_that_was_left_out_can_be_written_down_once(api_client, change):
+    agents = client.CustomObjectsApi(api_client)
+    where = ("holdfast.dev", "v1alpha1", "default", "agents")
+    body = {"apiVersion": "holdfast.dev/v1alpha1", "kind": "Agent", "metadata": {"name": "later"}, "spec": {}}
+    agents.create_namespaced_custom_object(*where, body)
+    try:
+        agents.patch_namespaced_custom_object(*where, "later", {"spec": change})
+        with pytest.raises(client.ApiException, match="cannot be changed"):
+            agents.patch_namespaced_custom_object(*where, "later", {"spec": dict.fromkeys(change)})
+    finally:
+        agents.delete_namespaced_custom_object(*where, "later")
 
 
 def test_everything_else_can_be_changed(stored):

@@ -40,11 +40,11 @@ _SPEC_RULES = (
         lambda spec: not (spec.system_prompt and spec.system_prompt_from),
     ),
     Rule(
-        "has(self.state) == has(oldSelf.state) && (!has(self.state) || self.state == oldSelf.state)",
+        "!has(oldSelf.state) || (has(self.state) && self.state == oldSelf.state)",
         "state cannot be changed: runs live there. Make a new Agent for another store",
     ),
     Rule(
-        "has(self.memory) == has(oldSelf.memory) && (!has(self.memory) || self.memory == oldSelf.memory)",
+        "!has(oldSelf.memory) || (has(self.memory) && self.memory == oldSelf.memory)",
         "memory cannot be changed: documents of runs live there. Make a new Agent for another store",
     ),
 )

@@ -4,10 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from holdfast_api.v1alpha1.types import ApiModel, Duration, Line, ObjectName, Rule, SecretKeyRef
+from holdfast_api.v1alpha1.types import ApiModel, Duration, Line, ObjectName, Rule, SecretKeyRef, seconds
 
 Provider = Literal["openai", "anthropic", "googleai", "mistral", "deepseek", "huggingface", "ollama", "bedrock", "azure", "echo"]
 OptionName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
+
+_LONGEST_CALL = 3600.0
 
 _RULES = (
     Rule(
@@ -29,6 +31,11 @@ _RULES = (
         "!has(self.provider) || self.provider != 'azure' || has(self.endpoint)",
         "endpoint is missing: azure needs the URL of the resource, https://NAME.openai.azure.com",
         lambda model: model.provider != "azure" or model.endpoint,
+    ),
+    Rule(
+        "!has(self.timeout) || duration(self.timeout) <= duration('1h')",
+        "timeout is for one call of the model: give at most 1h; limits.runTimeout is for the whole run",
+        lambda model: seconds(model.timeout) <= _LONGEST_CALL,
     ),
 )
 

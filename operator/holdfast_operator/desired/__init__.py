@@ -10,9 +10,10 @@ from holdfast_api.v1alpha1 import Agent
 from holdfast_operator.desired.component import component
 from holdfast_operator.desired.config_map import config_map
 from holdfast_operator.desired.configuration import configuration
-from holdfast_operator.desired.deployment import PodInputs, deployment
+from holdfast_operator.desired.deployment import PodInputs, deployment, template
 from holdfast_operator.desired.disruption_budget import disruption_budget
 from holdfast_operator.desired.meta import Manifest
+from holdfast_operator.desired.pins import Kept, Past, choose, pins_of
 from holdfast_operator.desired.resiliency import resiliency
 from holdfast_operator.desired.service import service
 from holdfast_operator.desired.service_account import service_account
@@ -45,8 +46,14 @@ Steps = tuple[tuple[Child, ...], ...]
 """Children in steps: those of a step have no order among them, a later step needs the earlier ones."""
 
 
-def desired(agent: Agent, resolved: Resolved, defaults: AgentDefaults) -> Steps:
+def desired(agent: Agent, resolved: Resolved, defaults: AgentDefaults, past: Past | None = None) -> Steps:
     """The children of an Agent, the token Secrets aside.
+
+    Args:
+        agent: the Agent.
+        resolved: what it comes to.
+        defaults: the administrator's.
+        past: earlier revisions that runs are pinned to; None when there are none.
 
     Raises:
         Refused: nothing says which image to run.
@@ -56,22 +63,28 @@ def desired(agent: Agent, resolved: Resolved, defaults: AgentDefaults) -> Steps:
         raise Refused(
             conditions.INVALID_SPEC, "spec.image is missing and the operator has no default: set spec.image, or the chart's agents.image"
         )
-    config = resolved.config
+    config, pins = resolved.config, pins_of(resolved)
     keep = math.ceil(config.limits.run_timeout_seconds) + KEEP_MARGIN_SECONDS
-    dapr: list[tuple[Kind, Manifest | None]] = [
-        *((COMPONENT, component(agent, name, spec, keep_seconds=keep)) for name, spec in resolved.components.items()),
-        (CONFIGURATION, configuration(agent)),
-        (RESILIENCY, resiliency(agent, config.model)),
-    ]
-    contents = [[manifest.get("spec"), manifest["metadata"]["name"]] for _, manifest in dapr if manifest]
-    inputs = PodInputs(image=image, resolved=resolved, defaults=defaults, dapr_digest=names.digest(contents))
+
+    def dapr_objects(kept: Kept) -> list[tuple[Kind, Manifest]]:
+        return [
+            *((COMPONENT, component(agent, name, spec, keep_seconds=keep)) for name, spec in resolved.components.items()),
+            (CONFIGURATION, configuration(agent)),
+            (RESILIENCY, resiliency(agent, config.model, sorted(kept.models))),
+        ]
+
+    def inputs(kept: Kept) -> PodInputs:
+        contents = [[manifest.get("spec"), manifest["metadata"]["name"]] for _, manifest in dapr_objects(kept)]
+        return PodInputs(image=image, resolved=resolved, defaults=defaults, dapr_digest=names.digest(contents), kept=kept)
+
+    kept = choose(pins, past or Past(), lambda: names.digest(template(agent, inputs(Kept()))))
     first = [
         (SERVICE_ACCOUNT, service_account(agent)),
-        (CONFIG_MAP, config_map(agent, config, keep_seconds=keep)),
-        *dapr,
+        (CONFIG_MAP, config_map(agent, config, pins, keep_seconds=keep)),
+        *dapr_objects(kept),
         (SERVICE, service(agent)),
     ]
-    second = [(DEPLOYMENT, deployment(agent, inputs)), (DISRUPTION_BUDGET, disruption_budget(agent))]
+    second = [(DEPLOYMENT, deployment(agent, inputs(kept))), (DISRUPTION_BUDGET, disruption_budget(agent))]
     return _step(first), _step(second)
 
 

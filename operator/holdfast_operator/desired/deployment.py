@@ -10,6 +10,7 @@ from holdfast_api.resolve import Resolved
 from holdfast_api.v1alpha1 import Agent
 from holdfast_api.v1alpha1.agent import AgentSpec
 from holdfast_operator.desired.meta import Manifest, child, labels, selector
+from holdfast_operator.desired.pins import ANNOTATION_KEPT, Kept
 from holdfast_operator.desired.sidecar import sidecar_annotations
 from holdfast_operator.kinds import DEPLOYMENT
 
@@ -38,34 +39,39 @@ class PodInputs:
         resolved: what the Agent comes to.
         defaults: the administrator's.
         dapr_digest: digest of the Dapr objects that the sidecar reads.
+        kept: what runs of earlier revisions need besides.
     """
 
     image: str
     resolved: Resolved
     defaults: AgentDefaults
     dapr_digest: str
+    kept: Kept
 
 
 def deployment(agent: Agent, inputs: PodInputs) -> Manifest:
     """The Deployment. A new pod is ready before an old one goes, so a bad change never takes the last good pod."""
-    return child(DEPLOYMENT, agent, agent.metadata.name) | {
+    kept = inputs.kept.text()
+    return child(DEPLOYMENT, agent, agent.metadata.name, annotations={ANNOTATION_KEPT: kept} if kept else None) | {
         "spec": {
             "replicas": 0 if agent.spec.suspend else agent.spec.replicas,
             "selector": {"matchLabels": selector(agent.metadata.name)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "progressDeadlineSeconds": _PROGRESS_DEADLINE,
             "revisionHistoryLimit": 3,
-            "template": _template(agent, inputs),
+            "template": template(agent, inputs),
         }
     }
 
 
-def _template(agent: Agent, inputs: PodInputs) -> Manifest:
+def template(agent: Agent, inputs: PodInputs) -> Manifest:
+    """Template of the pods."""
     spec, name, config = agent.spec, agent.metadata.name, inputs.resolved.config
     sidecar_resources = (spec.dapr.sidecar_resources if spec.dapr else None) or inputs.defaults.sidecar_resources
+    secrets = [*((ref.name, ref.key) for ref in inputs.resolved.sidecar_secrets), *sorted(inputs.kept.sidecar)]
     annotations = {
         **(spec.pod_annotations or {}),
-        **sidecar_annotations(name, inputs.resolved.sidecar_secrets, sidecar_resources),
+        **sidecar_annotations(name, secrets, sidecar_resources),
         names.ANNOTATION_REVISION: config.revision,
         ANNOTATION_DAPR: inputs.dapr_digest,
     }
@@ -96,7 +102,7 @@ def _container(agent: Agent, inputs: PodInputs) -> Manifest:
         "image": inputs.image,
         "args": ["serve"],
         "ports": [{"name": "http", "containerPort": names.APP_PORT, "protocol": "TCP"}],
-        "env": _environment(agent, inputs.resolved),
+        "env": _environment(agent, inputs),
         "resources": spec.resources or inputs.defaults.resources or _RESOURCES,
         "readinessProbe": _probe("/readyz", period=2, failures=3),
         "livenessProbe": _probe("/healthz", period=20, failures=6),
@@ -122,8 +128,8 @@ def _container(agent: Agent, inputs: PodInputs) -> Manifest:
     return container
 
 
-def _environment(agent: Agent, resolved: Resolved) -> list[Manifest]:
-    name = agent.metadata.name
+def _environment(agent: Agent, inputs: PodInputs) -> list[Manifest]:
+    name, resolved = agent.metadata.name, inputs.resolved
     secrets = [
         (names.ENV_DAPR_TOKEN, names.dapr_token_secret(name), names.TOKEN_KEY),
         (names.ENV_APP_TOKEN, names.app_token_secret(name), names.TOKEN_KEY),
@@ -133,8 +139,15 @@ def _environment(agent: Agent, resolved: Resolved) -> list[Manifest]:
         {"name": names.ENV_CONFIG, "value": names.CONFIG_PATH},
         {"name": names.ENV_POD, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}},
         *({"name": env, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}} for env, secret, key in secrets),
+        *(_optional_secret(secret, key) for secret, key in sorted(inputs.kept.container)),
         *(agent.spec.env or []),
     ]
+
+
+def _optional_secret(secret: str, key: str) -> Manifest:
+    """A key that only runs of an earlier revision need: whoever deletes it stops those, and nothing else."""
+    ref = {"name": secret, "key": key, "optional": True}
+    return {"name": names.secret_env(secret, key), "valueFrom": {"secretKeyRef": ref}}
 
 
 def _probe(path: str, *, period: int, failures: int) -> Manifest:

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from holdfast_api import names
-from holdfast_api.v1alpha1 import SecretKeyRef
+from holdfast_operator.desired.pins import SecretKey
 
 _RESOURCES = {"requests": {"cpu": "50m", "memory": "96Mi"}, "limits": {"memory": "512Mi"}}
 _MAX_BODY = "16Mi"
 _SHUTDOWN_SECONDS = "10"
 
 
-def sidecar_annotations(agent: str, secrets: Sequence[SecretKeyRef], resources: dict[str, Any] | None) -> dict[str, str]:
+def sidecar_annotations(agent: str, secrets: Sequence[SecretKey], resources: dict[str, Any] | None) -> dict[str, str]:
     """The `dapr.io/*` annotations.
 
     The sidecar is a native one: it starts before the agent and ends after it, so the agent can finish its work while it drains.
@@ -34,7 +34,7 @@ def sidecar_annotations(agent: str, secrets: Sequence[SecretKeyRef], resources: 
         "sidecar-seccomp-profile-type": "RuntimeDefault",
     }
     if secrets:
-        found["env-from-secret"] = ",".join(f"{names.secret_env(ref.name, ref.key)}={ref.name}:{ref.key}" for ref in secrets)
+        found["env-from-secret"] = ",".join(f"{names.secret_env(secret, key)}={secret}:{key}" for secret, key in secrets)
     chosen = resources or _RESOURCES
     for bound, word in (("requests", "request"), ("limits", "limit")):
         for resource in ("cpu", "memory"):

@@ -1,0 +1,177 @@
+"""What runs of earlier revisions need to go on, and in which store they are. Pure.
+
+A run is pinned to the revision it began with, so as long as that revision's ConfigMap is kept, its model has to stay, with its time
+limit, and the Secret keys have to reach the pods. Each ConfigMap tells this in an annotation (`Pins`), since its content is never read
+back. What the pods are given besides their own revision's (`Kept`) stands in an annotation of the Deployment: it is let go only with a
+rollout that happens anyway, and a Secret that has been deleted meanwhile is not asked for again.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from holdfast_api import conditions, names
+from holdfast_api.resolve import Refused, Resolved
+from holdfast_api.v1alpha1 import SecretKeyRef
+
+ANNOTATION_PINS = "holdfast.dev/pins"
+"""On a ConfigMap: what its revision needs."""
+
+ANNOTATION_KEPT = "holdfast.dev/kept"
+"""On a Deployment: what its pods get for earlier revisions."""
+
+SecretKey = tuple[str, str]
+"""Name of a Secret and a key in it."""
+
+
+@dataclass(frozen=True)
+class Pins:
+    """What one revision needs.
+
+    Attributes:
+        store: where its runs and documents are, in words that are equal for equal stores.
+        model: the conversation Component and the milliseconds that one call may take.
+        sidecar: Secret keys in daprd's environment.
+        container: Secret keys in the agent's.
+    """
+
+    store: str
+    model: tuple[str, int]
+    sidecar: frozenset[SecretKey] = frozenset()
+    container: frozenset[SecretKey] = frozenset()
+
+    def text(self) -> str:
+        """As it stands in the annotation."""
+        return names.canonical(
+            {"store": self.store, "model": self.model, "sidecar": sorted(self.sidecar), "container": sorted(self.container)}
+        )
+
+    @classmethod
+    def parse(cls, text: str) -> "Pins":
+        """The reverse of `text`."""
+        found = json.loads(text)
+        component, limit = found["model"]
+        return cls(found["store"], (component, limit), _keys(found["sidecar"]), _keys(found["container"]))
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the pods get for runs of earlier revisions, beside what the current one needs.
+
+    Attributes:
+        models: (Component, milliseconds).
+        sidecar: Secret keys in daprd's environment.
+        container: Secret keys in the agent's.
+        missing: keys of `sidecar` that are left out, because their Secret is gone and no pod could start with them.
+        template: digest of the pod template without all this.
+    """
+
+    models: frozenset[tuple[str, int]] = frozenset()
+    sidecar: frozenset[SecretKey] = frozenset()
+    container: frozenset[SecretKey] = frozenset()
+    missing: frozenset[SecretKey] = frozenset()
+    template: str = ""
+
+    def covers(self, other: "Kept") -> bool:
+        """Whether nothing of `other` is lacking here."""
+        return other.models <= self.models and other.sidecar <= self.sidecar and other.container <= self.container
+
+    def text(self) -> str:
+        """As it stands in the annotation; empty when nothing is kept."""
+        parts = {"models": self.models, "sidecar": self.sidecar, "container": self.container, "missing": self.missing}
+        if not any(parts.values()):
+            return ""
+        return names.canonical({"template": self.template} | {name: sorted(part) for name, part in parts.items()})
+
+    @classmethod
+    def parse(cls, text: str) -> "Kept":
+        """The reverse of `text`."""
+        if not text:
+            return cls()
+        found = json.loads(text)
+        models = frozenset((component, limit) for component, limit in found["models"])
+        return cls(models, _keys(found["sidecar"]), _keys(found["container"]), _keys(found["missing"]), found["template"])
+
+
+@dataclass(frozen=True)
+class Past:
+    """What is known of earlier revisions.
+
+    Attributes:
+        pins: of all revisions whose ConfigMap is kept.
+        kept: annotation of the live Deployment.
+        gone: whether pods wait in vain for a Secret key.
+    """
+
+    pins: tuple[Pins, ...] = ()
+    kept: str = ""
+    gone: Callable[[SecretKey], bool] = lambda key: False  # noqa: ARG005 - as long as no pod tells
+
+
+def pins_of(resolved: Resolved) -> Pins:
+    """What the current revision needs."""
+    model = resolved.config.model
+    return Pins(
+        store=_store(resolved),
+        model=(model.component, round(model.timeout_seconds * 1000)),
+        sidecar=_refs(resolved.sidecar_secrets),
+        container=_refs(resolved.container_secrets),
+    )
+
+
+def check_store(current: Pins, past: Iterable[Pins]) -> None:
+    """An Agent's runs do not move: a store that differs from the one in use comes from a changed default, or a mistake.
+
+    Raises:
+        Refused: it differs.
+    """
+    for other in past:
+        if other.store != current.store:
+            raise Refused(
+                conditions.STATE_CHANGED,
+                f"the store has changed from {other.store} to {current.store}, and this Agent's runs are in the former: write the former "
+                "into spec.state (and spec.memory), or make a new Agent for the other store",
+            )
+
+
+def choose(current: Pins, past: Past, template: Callable[[], str]) -> Kept:
+    """What the pods are to get for earlier revisions.
+
+    Args:
+        current: what they get anyway.
+        past: the earlier ones.
+        template: digest of the pod template without any of it.
+    """
+    live = Kept.parse(past.kept)
+    wanted = frozenset(key for pins in past.pins for key in pins.sidecar) - current.sidecar
+    missing = frozenset(key for key in wanted if key in live.missing or past.gone(key))
+    limits: dict[str, int] = {}
+    for component, limit in (pins.model for pins in past.pins):
+        if component != current.model[0]:
+            limits[component] = max(limit, limits.get(component, 0))
+    container = frozenset(key for pins in past.pins for key in pins.container) - current.container
+    needed = Kept(frozenset(limits.items()), wanted - missing, container, missing)
+    if not live.text() and not needed.text():
+        return needed
+    digest = template()
+    same = live.template == digest and live.covers(needed) and not live.sidecar & missing
+    chosen = live if same else needed
+    return Kept(chosen.models, chosen.sidecar, chosen.container, missing, digest)
+
+
+def _store(resolved: Resolved) -> str:
+    config = resolved.config
+    stores = dict.fromkeys((config.state_component, config.memory_component))
+    return ", ".join(f"{name}{_content(resolved.components.get(name))}" for name in stores)
+
+
+def _content(spec: dict[str, object] | None) -> str:
+    return f" ({spec['type']}, {names.digest(spec, 8)})" if spec else ""
+
+
+def _refs(refs: Iterable[SecretKeyRef]) -> frozenset[SecretKey]:
+    return frozenset((ref.name, ref.key) for ref in refs)
+
+
+def _keys(pairs: Iterable[list[str]]) -> frozenset[SecretKey]:
+    return frozenset((name, key) for name, key in pairs)
