@@ -20,6 +20,7 @@ SUSPENDED: Final = "Suspended"
 # On the way.
 PROGRESSING: Final = "Progressing"
 UNKNOWN: Final = "NotYetKnown"
+RETRYING: Final = "ProgressingWithRetry"
 # Accepted=False: the Agent must be changed.
 INVALID_SPEC: Final = "InvalidSpec"
 MODEL_MISSING: Final = "ModelMissing"
@@ -27,6 +28,7 @@ STATE_MISSING: Final = "StateMissing"
 STATE_CHANGED: Final = "StateChanged"
 CONFIG_TOO_LARGE: Final = "ConfigTooLarge"
 CHILD_NAME_TAKEN: Final = "ChildNameTaken"
+FORMER_CHILDREN: Final = "FormerChildrenRemain"
 # ReferencesResolved=False: something that the Agent names is not there.
 CONFIG_MAP_NOT_FOUND: Final = "ConfigMapNotFound"
 CONFIG_MAP_KEY_NOT_FOUND: Final = "ConfigMapKeyNotFound"
@@ -46,6 +48,7 @@ POD_REFUSED: Final = "PodRefused"
 CONTAINER_CONFIG_ERROR: Final = "ContainerConfigError"
 AGENT_CRASHING: Final = "AgentCrashing"
 UNSCHEDULABLE: Final = "Unschedulable"
+POD_FAILED: Final = "PodFailed"
 NOT_READY: Final = "NotReady"
 ROLLOUT_TIMEOUT: Final = "RolloutTimeout"
 # The cluster says no to the operator.

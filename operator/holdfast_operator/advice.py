@@ -44,6 +44,8 @@ def advise_pod(agent: str, problem: Problem, secrets: Sequence[SecretKeyRef]) ->
             message = f"The agent ends: {problem.detail}. See `{logs}`"
         case conditions.UNSCHEDULABLE:
             message = f"No node takes the pod: {problem.detail}"
+        case conditions.POD_FAILED:
+            message = f"The cluster ended a pod, and another one takes its place: {problem.detail}"
         case _:
             message = problem.detail
     return Advice(conditions.AVAILABLE, problem.reason, message)

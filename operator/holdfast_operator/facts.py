@@ -74,7 +74,18 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class PodFacts:
-    """One pod. `problem` is None while nothing is known to be wrong; `uninjected` pods can only be replaced."""
+    """One pod.
+
+    Attributes:
+        uid: its uid.
+        version: resourceVersion.
+        created: Unix time.
+        revision: revision of the AgentConfig it runs.
+        ready: whether it is, and is not about to end.
+        problem: None while nothing is known to be wrong.
+        uninjected: it has no sidecar and can only be replaced.
+        template: hash of the pod template it was made from.
+    """
 
     uid: str
     version: str
@@ -83,6 +94,7 @@ class PodFacts:
     ready: bool
     problem: Problem | None
     uninjected: bool = False
+    template: str = ""
 
 
 def newer(version: str, than: str) -> bool:
@@ -135,9 +147,10 @@ def deployment_facts(live: Manifest) -> DeploymentFacts:
 def pod_facts(live: Manifest) -> PodFacts:
     """Facts of a pod."""
     metadata, status = live["metadata"], live.get("status", {})
-    ready = any(condition["type"] == "Ready" and condition["status"] == "True" for condition in status.get("conditions", ()))
-    uninjected = not _has_sidecar(live) and not metadata.get("deletionTimestamp") and status.get("phase") not in {"Succeeded", "Failed"}
-    problem = Problem(conditions.SIDECAR_NOT_INJECTED, SIDECAR, "") if uninjected else None if ready else _problem(live)
+    ending = bool(metadata.get("deletionTimestamp"))
+    ready = not ending and any(found["type"] == "Ready" and found["status"] == "True" for found in status.get("conditions", ()))
+    uninjected = not _has_sidecar(live) and not ending and status.get("phase") not in {"Succeeded", "Failed"}
+    problem = Problem(conditions.SIDECAR_NOT_INJECTED, SIDECAR, "") if uninjected else None if ready or ending else _problem(live)
     return PodFacts(
         uid=metadata["uid"],
         version=metadata["resourceVersion"],
@@ -146,6 +159,7 @@ def pod_facts(live: Manifest) -> PodFacts:
         ready=ready,
         problem=problem,
         uninjected=uninjected and is_ours(live),
+        template=sys.intern(metadata.get("labels", {}).get("pod-template-hash", "")),
     )
 
 
@@ -165,6 +179,9 @@ def _has_sidecar(pod: Manifest) -> bool:
 
 def _problem(pod: Manifest) -> Problem | None:
     status = pod.get("status", {})
+    if status.get("phase") == "Failed" and status.get("reason"):
+        words = ": ".join(part for part in (status["reason"], status.get("message", "")) if part)
+        return Problem(conditions.POD_FAILED, "", _clip(words))
     for condition in status.get("conditions", ()):
         if condition["type"] == "PodScheduled" and condition["status"] == "False" and condition.get("reason") == "Unschedulable":
             return Problem(conditions.UNSCHEDULABLE, "", _clip(condition.get("message", "")))

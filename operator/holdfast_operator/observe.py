@@ -129,8 +129,7 @@ def _trouble(agent: str, observed: Observed, deployment: DeploymentFacts) -> tup
         condition, reason, message = advise_refusal(deployment.refusal)
         return failed(reason, message), condition
     exceeded = current and deployment.deadline_exceeded is not None
-    pods = [pod for pod in observed.pods if observed.revision is None or pod.revision == observed.revision] or observed.pods
-    troubled = sorted((pod for pod in pods if pod.problem), key=lambda pod: pod.created)
+    troubled = sorted((pod for pod in _of_this_change(observed) if pod.problem), key=lambda pod: pod.created)
     if troubled and troubled[-1].problem:
         condition, reason, message = advise_pod(agent, troubled[-1].problem, observed.secrets)
         return failed(reason, message + _who_serves(observed), stalled=exceeded), condition
@@ -142,7 +141,8 @@ def _trouble(agent: str, observed: Observed, deployment: DeploymentFacts) -> tup
 
 def _who_serves(observed: Observed) -> str:
     """Whether pods of an earlier revision go on in the meantime."""
-    earlier = sum(pod.ready and pod.revision != observed.revision for pod in observed.pods) if observed.revision else 0
+    current = _of_this_change(observed)
+    earlier = sum(pod.ready and pod not in current for pod in observed.pods)
     return f". {earlier} of an earlier revision keep serving" if earlier else ""
 
 
@@ -163,5 +163,16 @@ def _rolled_out(deployment: DeploymentFacts) -> bool:
 
 
 def _counts(observed: Observed, deployment: DeploymentFacts) -> str:
-    ready = sum(pod.ready and pod.revision == observed.revision for pod in observed.pods)
+    ready = sum(pod.ready for pod in _of_this_change(observed))
     return f"{ready} of {deployment.wanted} pods of this revision are ready"
+
+
+def _of_this_change(observed: Observed) -> Sequence[PodFacts]:
+    """Pods of the revision that should run, made from the same template as the newest of them; without any, the newest pods.
+
+    A change of the image or of the resources makes new pods and no new revision, so the template is asked as well.
+    """
+    if not (pods := [pod for pod in observed.pods if pod.revision == observed.revision] or observed.pods):
+        return ()
+    template = max(pods, key=lambda pod: pod.created).template
+    return [pod for pod in pods if pod.template == template]

@@ -265,3 +265,33 @@ def test_a_pod_that_recovered_from_a_crash_has_no_problem() -> None:
     container = {"name": "agent", "ready": True, "restartCount": 1, "state": {"running": {}}, "lastState": {"terminated": {"exitCode": 1}}}
 
     assert pod_facts(live_pod(containerStatuses=[container])).problem is None
+
+
+def test_ready_pods_with_another_image_do_not_count_as_pods_of_this_change() -> None:
+    before = replace(pod(None, created=1.0), ready=True, template="t1")
+    new = replace(pod(Problem(conditions.IMAGE_PULL_FAILED, "agent", "x"), created=2.0), template="t2")
+
+    message = seen(ROLLING, before, new)[conditions.AVAILABLE].message
+
+    assert message.endswith(". 1 of an earlier revision keep serving")
+    assert seen(ROLLING, before, replace(new, problem=None))[conditions.AVAILABLE].message == "0 of 1 pods of this revision are ready"
+
+
+def test_a_pod_that_is_ending_has_no_problem_and_is_not_ready() -> None:
+    crashed = {"name": "agent", "ready": False, "restartCount": 0, "state": {"terminated": {"exitCode": 143}}}
+    live = live_pod(containerStatuses=[crashed], conditions=[{"type": "Ready", "status": "True"}])
+    live["metadata"]["deletionTimestamp"] = "2026-11-21T10:00:00Z"
+
+    assert (pod_facts(live).problem, pod_facts(live).ready) == (None, False)
+
+    del live["metadata"]["deletionTimestamp"], live["status"]["conditions"]
+    assert pod_facts(live).problem is not None
+
+
+def test_an_evicted_pod_tells_why_it_was_ended() -> None:
+    crashed = {"name": "agent", "ready": False, "restartCount": 0, "state": {"terminated": {"exitCode": 137}}}
+
+    problem = pod_facts(live_pod(phase="Failed", reason="Evicted", message="low on memory", containerStatuses=[crashed])).problem
+
+    assert problem == Problem(conditions.POD_FAILED, "", "Evicted: low on memory")
+    assert "Evicted" in seen(ROLLING, pod(problem))[conditions.AVAILABLE].message
