@@ -1,12 +1,14 @@
 """Whatever write the operator dies at, before or after it took effect, the end is the same. On a real API server."""
 
 import copy
+import json
 from typing import Any
 
 import pytest
 
 from holdfast_operator import kinds
 from holdfast_operator.desired.deployment import ANNOTATION_DAPR
+from holdfast_operator.desired.pins import ANNOTATION_KEPT
 from tests.operator.live import Api, World
 
 pytestmark = pytest.mark.apiserver
@@ -35,8 +37,11 @@ def state(api: Api, namespace: str) -> dict[str, Any]:
             kept.pop("data", None) if kind == kinds.SECRET else None
             for condition in kept.get("status", {}).get("conditions", ()):
                 condition.pop("lastTransitionTime")
-            if kind == kinds.DEPLOYMENT:  # a digest over objects that hold the namespace's name
+            if kind == kinds.DEPLOYMENT:  # digests over objects that hold the namespace's name
                 kept["spec"]["template"]["metadata"]["annotations"].pop(ANNOTATION_DAPR)
+                pinned = kept["metadata"].get("annotations", {})
+                if ANNOTATION_KEPT in pinned:
+                    pinned[ANNOTATION_KEPT] = str(json.loads(pinned[ANNOTATION_KEPT]) | {"template": ""})
             found[f"{kind.kind}/{live['metadata']['name']}"] = _without_addresses(str(kept).replace(namespace, "NS"), live)
     return found
 
