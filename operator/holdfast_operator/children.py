@@ -12,10 +12,11 @@ from holdfast_api import conditions, names
 from holdfast_api.v1alpha1 import Agent
 from holdfast_operator.cluster import ApiError, Cluster, Manifest
 from holdfast_operator.desired import Child, Steps
+from holdfast_operator.desired.meta import selector
 from holdfast_operator.desired.pins import Pins
 from holdfast_operator.desired.secrets import token_names, token_secret
-from holdfast_operator.facts import ANNOTATION_SUPERSEDED, Seen, deployment_facts, seen
-from holdfast_operator.kinds import COMPONENT, CONFIG_MAP, DAPR_GROUP, DEPLOYMENT, SECRET, Kind
+from holdfast_operator.facts import ANNOTATION_SUPERSEDED, Seen, deployment_facts, seen, timestamp
+from holdfast_operator.kinds import COMPONENT, CONFIG_MAP, DAPR_GROUP, DEPLOYMENT, SECRET, SERVICE, Key, Kind
 from holdfast_operator.memory import Record
 from holdfast_operator.observe import Findings, failed
 from holdfast_operator.ownership import controlled_by, other_managers, wanted_digest
@@ -27,8 +28,13 @@ logger = logging.getLogger(__name__)
 RETIREMENT_MANAGER = f"{names.FIELD_MANAGER}-retirement"
 """Owns the one annotation that says when a child was superseded; apart, so that marking a child never has to repeat its content."""
 
+SCALE_MANAGER = f"{names.FIELD_MANAGER}-scale"
+"""Owns the number of pods while nothing else of an Agent can be applied."""
+
 _TOKEN_BYTES = 32
 _LOOK_AGAIN = 5.0
+_YOUNG_SECONDS = 300.0
+_TOKENS_AGAIN = 20.0
 _NEVER_PRUNED = frozenset({SECRET, DEPLOYMENT})
 
 
@@ -37,7 +43,7 @@ class Blocked(Exception):  # noqa: N818 - it reads as a verdict
 
     Attributes:
         findings: why.
-        again: seconds after which to look again, where no event tells that the cause has gone.
+        again: seconds after which to look again, where no event tells that the cause has gone; longer when it stays.
     """
 
     def __init__(self, findings: Findings, *, again: float | None = None) -> None:
@@ -59,31 +65,58 @@ class Children:
             Blocked: a name is taken.
         """
         unknown = [child for step in steps for child in step if not self._known(child)]
-        found = await gather(self._cluster.get(child.kind, self._namespace, child.name) for child in unknown)
-        taken = []
+        found = await gather((child.kind, child.name, self._cluster.get(child.kind, self._namespace, child.name)) for child in unknown)
+        taken, former = [], []
         for child, live in zip(unknown, found, strict=True):
             if live is None:
                 continue
             if controlled_by(live, self._uid):
                 self._saw(child.kind, child.name, live)
+            elif _is_former(live, self._agent):
+                former.append(f"{child.kind.kind} {child.name!r}")
             else:
-                taken.append(_taken(child, live, self._agent))
+                taken.append(_taken(child, self._agent))
+        if not taken and any(child.kind == DEPLOYMENT for child in unknown):
+            taken += await self._app_id_taken()
         if taken:
             findings = Findings(accepted=failed(conditions.CHILD_NAME_TAKEN, "; ".join(taken), stalled=True))
             raise Blocked(findings, again=_LOOK_AGAIN)
+        if former:
+            message = f"{', '.join(former)}: of a deleted Agent of this name; made anew once the cluster has garbage-collected it"
+            raise Blocked(Findings(accepted=failed(conditions.FORMER_CHILDREN, message)), again=_LOOK_AGAIN)
 
-    async def make_tokens(self, *, again: bool) -> None:
+    async def _app_id_taken(self) -> list[str]:
+        """Whether a Dapr app that is not this Agent has its app id: our Components, scoped by it, would disturb that app.
+
+        Dapr makes a Service for each app, which selects that app's pods.
+        """
+        agent = self._agent.metadata.name
+        name = f"{agent}-dapr"
+        (live,) = await gather([(SERVICE, name, self._cluster.get(SERVICE, self._namespace, name))])
+        if live is None or live["spec"].get("selector") == selector(agent):
+            return []
+        return [f"a Dapr app with the app id {agent!r} exists already (Service {name!r} selects its pods): give the Agent another name"]
+
+    async def make_tokens(self, *, again: bool) -> float | None:
         """Make the token Secrets, once. They cannot be read, so one that is there is used as it is.
 
-        An Agent that has a Deployment got them before it; `again` says that a pod misses one all the same.
+        An Agent that has a Deployment got them before it; `again` says that a pod misses one all the same. Those that were there before
+        a new Agent may be a former Agent's, which the cluster is about to collect: for some minutes they are asked for again.
+
+        Returns:
+            Seconds until that is due, or None.
         """
-        if (self._record.tokens or (DEPLOYMENT, self._agent.metadata.name) in self._record.children) and not again:
-            return
-        await gather(
-            self._cluster.create(SECRET, token_secret(self._agent, name, secrets.token_urlsafe(_TOKEN_BYTES)))
+        record = self._record
+        there = record.tokens or (DEPLOYMENT, self._agent.metadata.name) in record.children
+        if there and not again and not record.tokens_doubted:
+            return None
+        made = await gather(
+            (SECRET, name, self._cluster.create(SECRET, token_secret(self._agent, name, secrets.token_urlsafe(_TOKEN_BYTES))))
             for name in token_names(self._agent.metadata.name)
         )
-        self._record.tokens = True
+        age = self._clock() - (timestamp(self._agent.metadata.creation_timestamp) or 0.0)
+        record.tokens, record.tokens_doubted = True, not all(made) and age < _YOUNG_SECONDS
+        return _TOKENS_AGAIN if record.tokens_doubted else None
 
     async def apply(self, steps: Steps) -> int:
         """Apply what differs, step by step.
@@ -149,7 +182,8 @@ class Children:
         if known:
             manifest = {**manifest, "metadata": {**manifest["metadata"], "uid": known.uid, "resourceVersion": known.version}}
         try:
-            live = await self._cluster.apply(child.kind, manifest)
+            # Never seen means that it is not there: what somebody else has made in the meantime is not to be overwritten.
+            live = await self._cluster.apply(child.kind, manifest, force=known is not None)
             if known is None and (others := other_managers(live)):
                 await self._give_back(child, others)
             if known and known.superseded_at is not None:
@@ -190,15 +224,30 @@ class Children:
         logger.info("%s/%s: removed %s %s", self._namespace, self._agent.metadata.name, kind.kind, name)
 
     def _saw(self, kind: Kind, name: str, live: Manifest) -> Seen:
-        found = seen(kind, live)
-        self._record.saw((kind, name), found)
-        if kind == DEPLOYMENT:
-            self._record.deployment = deployment_facts(live)
-        return found
+        return _remember(self._record, kind, name, live)
+
+
+async def scale_only(cluster: Cluster, key: Key, record: Record, replicas: int) -> None:
+    """Give an existing Deployment its number of pods, and nothing else: for an Agent whose other wishes cannot be carried out.
+
+    Raises:
+        Retry: it could not be reached, or something else changed it in the meantime.
+    """
+    known = record.children.get((DEPLOYMENT, key[1]))
+    if known is None or known.owner != record.uid or record.deployment is None or record.deployment.wanted == replicas:
+        return
+    head = {"namespace": key[0], "name": key[1], "uid": known.uid, "resourceVersion": known.version}
+    body = {"apiVersion": DEPLOYMENT.api_version, "kind": DEPLOYMENT.kind, "metadata": head, "spec": {"replicas": replicas}}
+    try:
+        live = await cluster.apply(DEPLOYMENT, body, manager=SCALE_MANAGER)
+    except ApiError as error:
+        raise Retry(str(error), after=error.retry_after) from None
+    _remember(record, DEPLOYMENT, key[1], live)
+    logger.info("%s/%s: scaled to %d, the rest waits", *key, replicas)
 
 
 def refusal(kind: Kind, name: str, error: ApiError) -> Exception:
-    """What an API error on a write means: try again, or tell the user."""
+    """What an API error means: try again, or tell the user."""
     if error.transient:
         return Retry(str(error), after=error.retry_after)
     if error.not_served and kind.group == DAPR_GROUP:
@@ -209,14 +258,17 @@ def refusal(kind: Kind, name: str, error: ApiError) -> Exception:
     if kind.group == DAPR_GROUP:
         return Blocked(Findings(dapr=failed(conditions.DAPR_REJECTED, message)), again=_LOOK_AGAIN)
     if error.status == 422:  # noqa: PLR2004 - HTTP
-        return Blocked(Findings(accepted=failed(conditions.INVALID_SPEC, message, stalled=True)))
+        # Mostly the spec, but a ValidatingAdmissionPolicy answers the same, and that may change.
+        return Blocked(Findings(accepted=failed(conditions.INVALID_SPEC, message, stalled=True)), again=_LOOK_AGAIN)
     return Blocked(Findings(accepted=failed(conditions.APPLY_FAILED, message)), again=_LOOK_AGAIN)
 
 
-async def gather(work: Iterable[Awaitable[T]]) -> list[T]:
-    """Do requests at once, all to the end, then raise what failed as what it means."""
-    results = await asyncio.gather(*work, return_exceptions=True)
-    raise_first(Retry(str(found), after=found.retry_after) if isinstance(found, ApiError) else found for found in results)
+async def gather(work: Iterable[tuple[Kind, str, Awaitable[T]]]) -> list[T]:
+    """Do requests at once, each for an object of a kind and a name, all to the end; then raise what failed as what it means."""
+    requests = list(work)
+    results = await asyncio.gather(*(request for _, _, request in requests), return_exceptions=True)
+    pairs = zip(requests, results, strict=True)
+    raise_first(refusal(kind, name, found) if isinstance(found, ApiError) else found for (kind, name, _), found in pairs)
     return [found for found in results if not isinstance(found, BaseException)]
 
 
@@ -241,10 +293,22 @@ def _mark(kind: Kind, namespace: str, name: str, *, at: datetime | None = None, 
     return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
 
 
-def _taken(child: Child, live: Manifest, agent: Agent) -> str:
-    name = agent.metadata.name
-    if any(ref.get("kind") == names.KIND and ref.get("name") == name for ref in live["metadata"].get("ownerReferences", ())):
-        return f"{child.kind.kind} {child.name!r} belongs to a deleted Agent of this name; it is made anew once that is garbage-collected"
+def _remember(record: Record, kind: Kind, name: str, live: Manifest) -> Seen:
+    found = seen(kind, live)
+    record.saw((kind, name), found)
+    # An event may have told of a later state before this answer was read.
+    if kind == DEPLOYMENT and record.children[kind, name].version == found.version:
+        record.deployment = deployment_facts(live)
+    return found
+
+
+def _is_former(live: Manifest, agent: Agent) -> bool:
+    """Whether the object's controller is an Agent of this name that is no more."""
+    refs = live["metadata"].get("ownerReferences", ())
+    return any(ref.get("controller") and ref.get("kind") == names.KIND and ref.get("name") == agent.metadata.name for ref in refs)
+
+
+def _taken(child: Child, agent: Agent) -> str:
     return (
         f"{child.kind.kind} {child.name!r} exists and is not this Agent's, so it is left alone: "
         f"`kubectl delete {child.kind.plural} {child.name} -n {agent.metadata.namespace}`, or give the Agent another name"

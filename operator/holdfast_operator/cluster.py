@@ -95,11 +95,21 @@ class Cluster:
                 return None
             raise
 
-    async def apply(self, kind: Kind, manifest: Manifest, *, manager: str = names.FIELD_MANAGER, subresource: str = "") -> Manifest:
-        """Server-side apply, with `uid` and `resourceVersion` in the manifest as preconditions."""
+    async def apply(
+        self, kind: Kind, manifest: Manifest, *, manager: str = names.FIELD_MANAGER, subresource: str = "", force: bool = True
+    ) -> Manifest:
+        """Server-side apply, with `uid` and `resourceVersion` in the manifest as preconditions.
+
+        Args:
+            kind: of the object.
+            manifest: what we want of it.
+            manager: who wants it.
+            subresource: part of the object to apply, such as `status`.
+            force: take fields that another manager has set otherwise; without it they are a conflict.
+        """
         metadata = manifest["metadata"]
         path = kind.path(metadata["namespace"], metadata["name"]) + (f"/{subresource}" if subresource else "")
-        query = {"fieldManager": manager, "force": "true"}
+        query = {"fieldManager": manager, "force": "true" if force else "false"}
         return await self._request("PATCH", kind, path, body=manifest, query=query, content_type=_APPLY)
 
     async def create(self, kind: Kind, manifest: Manifest) -> bool:

@@ -57,7 +57,7 @@ class Intake:
                 self._lost(key, kind, metadata["name"])
         elif record.is_news(place, metadata["resourceVersion"]) and record.saw(place, seen(kind, live)):
             self.due(key)
-        if kind == DEPLOYMENT and event != DELETED:
+        if place == (DEPLOYMENT, key[1]) and event != DELETED:
             self._deployment(key, live)
 
     def _disowned(self, kind: Kind, live: Manifest) -> None:
@@ -106,7 +106,7 @@ class Intake:
     def _lost(self, key: Key, kind: Kind, name: str) -> None:
         record = self._memory.record(key)
         record.children.pop((kind, name), None)
-        if kind == DEPLOYMENT:
+        if (kind, name) == (DEPLOYMENT, key[1]):
             record.deployment = None
         self.due(key, VANISHING_SECONDS if kind.group == DAPR_GROUP else 0.0)
 

@@ -31,6 +31,7 @@ class Record:
         pods: pods by name.
         references: (kind, name) of the objects outside that the Agent needs.
         tokens: whether the token Secrets are known to exist.
+        tokens_doubted: they were there before this new Agent, so they may be a former Agent's and about to go.
         replaced: pods without a sidecar that were deleted in a row.
         replace_after: Unix time before which no further one is deleted.
         ready: status of the condition Ready at the last look.
@@ -45,6 +46,7 @@ class Record:
     pods: dict[str, PodFacts] = field(default_factory=dict)
     references: frozenset[ChildId] = frozenset()
     tokens: bool = False
+    tokens_doubted: bool = False
     replaced: int = 0
     replace_after: float = 0.0
     ready: str = "Unknown"

@@ -97,7 +97,7 @@ def _summary(found: dict[str, Verdict], *, blocked: bool) -> dict[str, Verdict]:
     summary = {conditions.READY: Verdict(first.status, first.reason, first.message)}
     if first.stalled:
         summary[conditions.STALLED] = Verdict("True", first.reason, first.message)
-    elif first.reason == conditions.PROGRESSING or not blocked:
+    elif first.reason in {conditions.PROGRESSING, conditions.RETRYING} or not blocked:
         summary[conditions.RECONCILING] = Verdict("True", first.reason, first.message)
     else:
         summary[conditions.RECONCILING] = Verdict("True", first.reason, "Waiting; looks again by itself")

@@ -12,7 +12,7 @@ from holdfast_api.manifest import parse_agent
 from holdfast_api.resolve import Refused, Resolved, config_maps_of, resolve
 from holdfast_api.v1alpha1 import Agent
 from holdfast_operator.advice import missing_token_secret, waits_for
-from holdfast_operator.children import Blocked, Children, gather
+from holdfast_operator.children import Blocked, Children, gather, scale_only
 from holdfast_operator.cluster import ApiError, Cluster, Manifest, NotLeading
 from holdfast_operator.dapr import DaprApi
 from holdfast_operator.desired import Steps, desired
@@ -28,6 +28,11 @@ from holdfast_operator.status import condition_list, status_fields
 
 logger = logging.getLogger(__name__)
 
+_PATIENCE = 4
+"""After so many failed looks in a row the status says what fails."""
+
+_MAX_WAIT = 60.0
+
 
 @dataclass
 class Visit:
@@ -39,6 +44,17 @@ class Visit:
     resolved: Resolved | None = None
     again: list[float] = field(default_factory=list)
 
+    @property
+    def suspended(self) -> bool:
+        """Whether the Agent asks for no pods; known even of one that is refused."""
+        return self.manifest.get("spec", {}).get("suspend") is True
+
+    @property
+    def replicas(self) -> int | None:
+        """Number of pods that the Agent asks for, as far as it can be told."""
+        wanted = 0 if self.suspended else self.manifest.get("spec", {}).get("replicas")
+        return wanted if isinstance(wanted, int) and wanted >= 0 else None
+
 
 class Reconciler:
     """The imperative shell around the pure parts."""
@@ -48,6 +64,8 @@ class Reconciler:
     ) -> None:
         self._cluster, self._memory, self._settings, self._dapr, self._clock = cluster, memory, settings, dapr, clock
         self._reporter = Reporter(cluster, clock=clock)
+        self._failures: dict[Key, int] = {}
+        self._blocked: dict[Key, tuple[int, int]] = {}
 
     async def __call__(self, key: Key) -> float | None:
         """Make one Agent as it should be.
@@ -72,17 +90,41 @@ class Reconciler:
         manifest = record.take() or await self._cluster.get(AGENT, *key)
         if manifest is None:
             self._memory.forget(key)
+            self._failures.pop(key, None)
+            self._blocked.pop(key, None)
             return None
         metadata = manifest["metadata"]
         if metadata.get("deletionTimestamp"):
             return None
         if record.uid != metadata["uid"]:
-            record.uid, record.tokens, record.replaced = metadata["uid"], False, 0
+            record.uid, record.tokens, record.tokens_doubted, record.replaced = metadata["uid"], False, False, 0
         visit = Visit(manifest)
-        await self._carry_out(key, record, visit)
+        failure = await self._try(key, record, visit)
+        if not visit.findings.clean and visit.replicas is not None:
+            # Whatever is wrong with it: pods that are not wanted cost money.
+            await scale_only(self._cluster, key, record, visit.replicas)
         visit.again += await replace_uninjected(self._cluster, key, record, now=self._clock())
         await self._tell(key, record, visit)
+        if failure:
+            raise failure
         return min(visit.again, default=None)
+
+    async def _try(self, key: Key, record: Record, visit: Visit) -> Retry | None:
+        """Carry the Agent out. A failure is nobody's news, until it has happened several times in a row.
+
+        Returns:
+            The failure to raise once it is told.
+        """
+        try:
+            await self._carry_out(key, record, visit)
+        except Retry as failure:
+            self._failures[key] = self._failures.get(key, 0) + 1
+            if self._failures[key] < _PATIENCE:
+                raise
+            visit.findings = Findings(accepted=Verdict("Unknown", conditions.RETRYING, str(failure)))
+            return failure
+        self._failures.pop(key, None)
+        return None
 
     async def _carry_out(self, key: Key, record: Record, visit: Visit) -> None:
         """From the Agent to its children; what stands in the way goes into the visit's findings."""
@@ -93,15 +135,24 @@ class Reconciler:
             children = Children(self._cluster, record, visit.agent, clock=self._clock)
             await children.look(steps)
             lost = any(missing_token_secret(key[1], pod.problem) for pod in record.pods.values())
-            await children.make_tokens(again=lost)
+            waits = [await children.make_tokens(again=lost)]
             await children.apply(steps)
-            due = await children.prune(steps, settled=self._judge(key, record, visit)[conditions.AVAILABLE].good)
-            visit.again += [due] if due is not None else []
+            waits.append(await children.prune(steps, settled=self._judge(key, record, visit)[conditions.AVAILABLE].good))
+            visit.again += [wait for wait in waits if wait is not None]
+            self._blocked.pop(key, None)
         except Refused as refused:
             visit.findings = _from_refusal(refused)
         except Blocked as blocked:
             visit.findings = blocked.findings
-            visit.again += [blocked.again] if blocked.again else []
+            visit.again += [self._later(key, visit, blocked.again)] if blocked.again else []
+
+    def _later(self, key: Key, visit: Visit, first: float) -> float:
+        """Twice as long each time, as long as the Agent is the same."""
+        generation = visit.manifest["metadata"]["generation"]
+        before, count = self._blocked.get(key, (generation, 0))
+        count = count if before == generation else 0
+        self._blocked[key] = (generation, count + 1)
+        return min(first * 2.0 ** min(count, 16), _MAX_WAIT)
 
     async def _plan(self, key: Key, record: Record, visit: Visit) -> Steps:
         """The children as they should be.
@@ -113,7 +164,7 @@ class Reconciler:
         wanted = sorted(config_maps_of(agent))
         outside: frozenset[ChildId] = frozenset((CONFIG_MAP, name) for name in wanted)
         self._memory.need(key, outside | self._components_of(agent))
-        found = await gather(self._cluster.get(CONFIG_MAP, key[0], name) for name in wanted)
+        found = await gather((CONFIG_MAP, name, self._cluster.get(CONFIG_MAP, key[0], name)) for name in wanted)
         texts = {name: None if live is None else live.get("data", {}) for name, live in zip(wanted, found, strict=True)}
         visit.resolved = resolve(agent, self._settings.defaults, texts)
         visit.agent = agent
@@ -148,7 +199,7 @@ class Reconciler:
             deployment=record.deployment,
             pods=tuple(record.pods.values()),
             revision=resolved.config.revision if resolved and visit.findings.clean else None,
-            suspended=visit.agent is not None and visit.agent.spec.suspend,
+            suspended=visit.suspended,
             secrets=(*resolved.sidecar_secrets, *resolved.container_secrets) if resolved else (),
         )
         return observe(key[1], observed)

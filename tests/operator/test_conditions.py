@@ -65,7 +65,10 @@ async def test_children_of_a_former_agent_of_the_same_name_are_waited_for(world:
     world.intake.agent("DELETED", former)
 
     await made(world, namespace)
-    assert "garbage-collected" in api.condition(namespace, "a", conditions.ACCEPTED)["message"]
+    accepted = api.condition(namespace, "a", conditions.ACCEPTED)
+    assert (accepted["status"], accepted["reason"]) == ("False", conditions.FORMER_CHILDREN)
+    assert "garbage-collected" in accepted["message"]
+    assert api.condition(namespace, "a", conditions.STALLED)["status"] is None
 
     for kind, live in children:  # there is no garbage collector here
         api.delete(kind, namespace, live["metadata"]["name"])

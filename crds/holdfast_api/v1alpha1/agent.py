@@ -141,6 +141,7 @@ class ObjectMeta(BaseModel):
     uid: str = ""
     generation: int = 0
     resource_version: str = ""
+    creation_timestamp: str | None = None
     deletion_timestamp: str | None = None
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
