@@ -310,6 +310,6 @@ def _is_former(live: Manifest, agent: Agent) -> bool:
 
 def _taken(child: Child, agent: Agent) -> str:
     return (
-        f"{child.kind.kind} {child.name!r} exists and is not this Agent's, so it is left alone: "
-        f"`kubectl delete {child.kind.plural} {child.name} -n {agent.metadata.namespace}`, or give the Agent another name"
+        f"{child.kind.kind} {child.name!r} exists and is not this Agent's, so it is left alone: give the Agent another name, or, if nobody "
+        f"needs that object, `kubectl delete {child.kind.plural} {child.name} -n {agent.metadata.namespace}`"
     )
