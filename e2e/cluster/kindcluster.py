@@ -130,6 +130,11 @@ def _create(here: Places, engine: Engine, own_image: str) -> None:
         here.kubeconfig.chmod(0o600)
         if not healthy(here) and not _wait(here):
             raise Fault("the cluster did not become ready", log=log, fix=fix)
+    # CoreDNS is ready once it has reached the API server through its Service. What starts earlier than that, before kube-proxy has its
+    # rules, fails on its first request and comes back late.
+    with step("wait until Services work", log):
+        if kubectl(here, "-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=120s", timeout=130)[0] != 0:
+            raise Fault("CoreDNS did not become ready", log=log, fix=f"kubectl --kubeconfig {here.kubeconfig} -n kube-system get pods")
         _marker(here).write_text(engine.ask("container", "inspect", "--format", "{{.Id}}", f"{here.name}-control-plane"))
 
 
