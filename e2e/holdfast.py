@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -116,9 +117,15 @@ def install(here: Places, found: Images, *more: str) -> None:
         shell.run(argv, log, env=environment(), timeout=240, fix=f"kubectl -n {NAMESPACE} get pods; kubectl -n {NAMESPACE} get events")
 
 
+@cache
+def _exports() -> dict[str, str]:
+    """Asked once, when the cluster is up: finding the engine takes two programs, and kubectl is called in loops."""
+    return cluster.exports(places())
+
+
 def environment() -> dict[str, str]:
-    """Environment in which kubectl, helm and docker work on the cluster."""
-    return {**os.environ, **cluster.exports(places())}
+    """Environment in which kubectl, helm and docker work on the cluster, which has to be up."""
+    return {**os.environ, **_exports()}
 
 
 def provide(here: Places) -> Images:

@@ -15,7 +15,6 @@ from e2e.holdfast import kubectl
 Manifest = dict[str, Any]
 T = TypeVar("T")
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
-APP_PORT = 8001
 TERMINAL = ("COMPLETED", "FAILED")
 
 
