@@ -150,6 +150,16 @@ def test_free_ports_are_different_and_free():
     assert all(is_free(port) for port in ports)
 
 
+def test_a_port_is_given_to_one_process_while_that_lives():
+    ours = free_ports(50)
+    ask = (
+        "import sys; from holdfast_agent.local import ports; ports._FIRST, ports._LAST = int(sys.argv[1]), int(sys.argv[1])\n"
+        "try: print(ports.free_ports(1))\nexcept OSError: print('taken')"
+    )
+    told = subprocess.run([sys.executable, "-c", ask, str(ours[0])], capture_output=True, text=True, check=True)
+    assert told.stdout == "taken\n", told
+
+
 async def test_a_port_in_use_is_not_free():
     server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
     async with server:
