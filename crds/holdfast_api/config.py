@@ -29,6 +29,13 @@ class ModelConfig(ConfigModel):
     label: str = Field(description="provider/name, for people.")
     temperature: float | None = None
     timeout_seconds: float = 120.0
+    secret: str | None = Field(default=None, description="NAME/KEY of the Secret with the API key, for messages.")
+    context_tokens: int = Field(
+        default=128_000, description="What the model can take in one call; a run past three quarters of it is compacted."
+    )
+    fallbacks: tuple["ModelConfig", ...] = Field(
+        default=(), description="Taken in order while this one stays down. They have none themselves."
+    )
 
 
 class HeaderFromEnv(ConfigModel):
@@ -57,6 +64,21 @@ class PythonToolConfig(ConfigModel):
     filename: str = Field(description="Shown in tracebacks: configmap/key.")
 
 
+class RetriesConfig(ConfigModel):
+    """How a tool's transient failures are met: `max_attempts` in all, `initial_seconds` before the second, doubling up to `max_seconds`."""
+
+    max_attempts: int = 5
+    initial_seconds: float = 1.0
+    max_seconds: float = 60.0
+
+
+class ApprovalConfig(ConfigModel):
+    """A person decides before the call is made; what happens if nobody does in time."""
+
+    timeout_seconds: float = 86400.0
+    on_timeout: Literal["reject", "approve", "fail"] = "reject"
+
+
 class ToolConfig(ConfigModel):
     """One tool; exactly one of `http` and `python` is set."""
 
@@ -65,13 +87,55 @@ class ToolConfig(ConfigModel):
     timeout_seconds: float = 60.0
     http: HttpToolConfig | None = None
     python: PythonToolConfig | None = None
+    retries: RetriesConfig = Field(default_factory=RetriesConfig)
+    rate_limit_per_minute: int | None = Field(default=None, description="Calls a minute and replica; more wait.")
+    delivery: Literal["atLeastOnce", "atMostOnce"] = "atLeastOnce"
+    approval: ApprovalConfig | None = Field(default=None, description="None: no approval is asked.")
+    compensate: str | None = Field(default=None, description="Name of the tool that undoes this one.")
 
 
 class LimitsConfig(ConfigModel):
-    """Bounds of one run."""
+    """Bounds of one run; `max_concurrent_runs` of one replica. None: no bound."""
 
     max_iterations: int = 25
     run_timeout_seconds: float = 86400.0
+    max_tokens: int | None = Field(default=None, description="Input and output tokens, as the providers count them.")
+    max_tool_calls: int | None = None
+    max_repeated_calls: int | None = Field(
+        default=None, description="How often a tool may give the same result for the same arguments before it counts as a loop."
+    )
+    max_concurrent_runs: int | None = Field(default=None, description="Runs that are not waiting; more are answered 429.")
+    on_exceeded: Literal["fail", "answer"] = "fail"
+
+
+class OutputConfig(ConfigModel):
+    """What the final answer must be: JSON that `schema` holds for."""
+
+    json_schema: dict[str, Any] = Field(alias="schema")
+    max_repairs: int = Field(default=2, description="How often the model is told what is wrong before the run fails.")
+
+
+class EvaluationConfig(ConfigModel):
+    """A critic reads the answer before it is given."""
+
+    criteria: str
+    model: ModelConfig | None = Field(default=None, description="The critic; None: the agent's own model.")
+    max_rounds: int = Field(default=2, description="Answers that the critic may send back; the one after them is given as it is.")
+
+
+class MemoryConfig(ConfigModel):
+    """How much of a session a run begins with."""
+
+    max_messages: int = Field(default=50, description="A task and its answer are two.")
+    compaction: Literal["summarize", "truncate"] = "summarize"
+
+
+class RetentionConfig(ConfigModel):
+    """How long documents are kept after a run's end, and after a session's last use (None: until it is deleted)."""
+
+    completed_seconds: float = 259_200.0
+    failed_seconds: float = 2_592_000.0
+    sessions_seconds: float | None = None
 
 
 class AgentConfig(ConfigModel):
@@ -87,6 +151,10 @@ class AgentConfig(ConfigModel):
     state_component: str = Field(description="Component that Dapr keeps workflows in.")
     memory_component: str = Field(description="Component that the agent keeps its documents in.")
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
+    output: OutputConfig | None = None
+    evaluation: EvaluationConfig | None = None
+    memory: MemoryConfig = Field(default_factory=MemoryConfig)
+    retention: RetentionConfig = Field(default_factory=RetentionConfig)
     auth: Literal["token", "none"] = "token"
 
     @property
