@@ -14,14 +14,14 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from holdfast_agent.activities import Activities
+from holdfast_agent.activities import Steps, table
 from holdfast_agent.engine import Engine, EngineError
 from holdfast_agent.flights import Flights
+from holdfast_agent.http.app import Server
 from holdfast_agent.loop import WORKFLOW
 from holdfast_agent.openruns import OpenRuns
 from holdfast_agent.revisions import Revision, Revisions
 from holdfast_agent.runs import Runs
-from holdfast_agent.server import Server
 from holdfast_agent.settings import Settings
 from holdfast_agent.sidecar import Sidecar
 from holdfast_agent.store import Store, StoreError
@@ -106,8 +106,8 @@ class Program:
         def ended(run: str) -> None:
             runs.ended(run)
 
-        activities = Activities(sidecar=sidecar, store=store, revisions=revisions, flights=self._flights, index=index, ended=ended)
-        self._engine = engine = Engine(sidecar, name=WORKFLOW, workflow=agent, activities=activities.table())
+        steps = Steps(sidecar=sidecar, store=store, revisions=revisions, flights=self._flights, index=index, ended=ended)
+        self._engine = engine = Engine(sidecar, name=WORKFLOW, workflow=agent, activities=table(steps))
         stack.push_async_callback(engine.close)
         runs = Runs(store=store, engine=engine, revisions=revisions, index=index, overdue_seconds=self._overdue_seconds)
         server.waiting_for = "the workflow worker to connect to the Dapr sidecar"

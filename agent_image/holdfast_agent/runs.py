@@ -19,10 +19,11 @@ from holdfast_agent.loop import RUN_TIMEOUT, Loop, poke_event
 from holdfast_agent.openruns import OpenRuns
 from holdfast_agent.revisions import Revisions
 from holdfast_agent.store import Entry, Store, StoreError
-from holdfast_agent.views import SHOWN_CHARACTERS
 from holdfast_api.config import AgentConfig
 
 _LOG = logging.getLogger(__name__)
+SHOWN_CHARACTERS: Final = 2000
+"""How much of a result is held to be shown."""
 _POLL_SECONDS: Final = 1.0
 _GRACE_SECONDS: Final = 60.0
 _MEND_AFTER_SECONDS: Final = 5.0

@@ -6,7 +6,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from holdfast_agent.documents import Head
-from holdfast_agent.server import Server
+from holdfast_agent.http.app import Server
 from holdfast_agent.store import StoreError
 
 

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from holdfast_agent import documents, program, views
+from holdfast_agent import documents, program
 from holdfast_agent.documents import Head, ModelTurn, ToolCall, ToolOutcome, Trouble, Usage
 from holdfast_agent.engine import EngineError, Instance
+from holdfast_agent.http import views
 from holdfast_agent.loop import poke_event
 from holdfast_agent.openruns import OpenRuns
 from holdfast_agent.runs import Runs

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from holdfast_agent import views
 from holdfast_agent.documents import Head, ModelTurn, ToolCall, ToolOutcome, Trouble, Usage
+from holdfast_agent.http import views
 
 HEAD = Head(id="r", task="go", digest="d", revision="abc", created=0.0, deadline=60.0, max_iterations=50, longest_call=60.0)
 TURN = ModelTurn(

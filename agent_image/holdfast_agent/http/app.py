@@ -12,9 +12,10 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from holdfast_agent import documents, requests, views
+from holdfast_agent import documents
 from holdfast_agent.documents import Head
-from holdfast_agent.problems import Handler, Problem, as_problems
+from holdfast_agent.http import requests, views
+from holdfast_agent.http.problems import Handler, Problem, as_problems
 from holdfast_agent.runs import ConflictError, Runs
 from holdfast_agent.store import StoreError
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from holdfast_agent.documents import ID_PATTERN
-from holdfast_agent.problems import Problem
+from holdfast_agent.http.problems import Problem
 from holdfast_api.durations import seconds
 
 MAX_BODY_BYTES: Final = 1024 * 1024

@@ -2,13 +2,12 @@
 
 import json
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from holdfast_agent import documents
 from holdfast_agent.documents import Head, ModelTurn, ToolOutcome, Usage
 from holdfast_agent.loop import WORKFLOW
-
-SHOWN_CHARACTERS: Final = 2000
+from holdfast_agent.runs import SHOWN_CHARACTERS
 
 View = dict[str, Any]
 Outcomes = dict[str, ToolOutcome]

@@ -1,0 +1,1 @@
+"""The HTTP API of an agent: what callers send and read, and the routes between."""
