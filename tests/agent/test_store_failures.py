@@ -2,8 +2,8 @@
 
 import pytest
 
-from holdfast_agent import activities, loop
-from holdfast_agent.activities import Activities
+from holdfast_agent import loop
+from holdfast_agent.activities import Activity, Steps, steps
 from holdfast_agent.flights import Flights
 from holdfast_agent.loop import Loop
 from holdfast_agent.store import StoreError
@@ -31,38 +31,38 @@ class Index:
 
 @pytest.fixture
 def answer(monkeypatch):
-    """The envelope of a model step whose `Activities` method of that name met a failing store."""
-    monkeypatch.setattr(activities, "_PERSIST_SECONDS", -1.0)
+    """The envelope of a model step whose `Steps` method of that name met a failing store."""
+    monkeypatch.setattr(steps, "_PERSIST_SECONDS", -1.0)
 
     async def answer_(method, *given, hopeless=False, attempt=1):
-        steps = Activities(
-            sidecar=None, store=Away(hopeless=hopeless), revisions=None, flights=Flights(), index=Index(), ended=lambda _: None
-        )
-        return await steps._once(MODEL.key, {"run": "r", "attempt": attempt}, lambda _, __: getattr(steps, method)(*given))
+        store = Away(hopeless=hopeless)
+        parts = Steps(sidecar=None, store=store, revisions=None, flights=Flights(), index=Index(), ended=lambda _: None)
+        activity = Activity(lambda _: MODEL.key, lambda steps, _, __: getattr(steps, method)(*given))
+        return await parts.once(activity, {"run": "r", "attempt": attempt})
 
     return answer_
 
 
 async def test_a_result_that_the_store_refuses_ends_the_run_at_once(answer):
-    refused = await answer("_persist", MODEL.key, {}, hopeless=True)
+    refused = await answer("persist", MODEL.key, {}, hopeless=True)
     assert loop.judge(MODEL, {}, refused).result == refused
     assert loop.failed([MODEL], [refused]) == {"type": "StoreFailed", "message": "away"}
 
 
 async def test_a_result_that_could_not_be_stored_for_long_is_asked_for_twice_more(answer):
-    lost = await answer("_persist", MODEL.key, {})
+    lost = await answer("persist", MODEL.key, {})
     assert loop.judge(MODEL, {"unstored": 1}, lost).cause == "unstored"
     assert loop.judge(MODEL, {"unstored": 2}, lost).result == lost
     assert loop.failed([MODEL], [lost])["type"] == "StoreFailed"
 
 
 async def test_what_costs_nothing_to_do_again_is_tried_for_as_long_as_the_run_has(answer):
-    waiting = await answer("_end", "r", lambda head: head)
+    waiting = await answer("end", "r", lambda head: head)
     assert loop.judge(MODEL, {"store": 500}, waiting).cause == "store"
 
 
 async def test_an_end_that_the_store_refuses_fails_the_run(answer):
-    refused = await answer("_end", "r", lambda head: head, hopeless=True)
+    refused = await answer("end", "r", lambda head: head, hopeless=True)
     assert loop.judge(MODEL, {}, refused).result == refused
 
 

@@ -1,0 +1,35 @@
+"""The activities: every side effect of a run. Each finds its stored result first, so a second execution changes nothing and pays nothing.
+
+    steps       what they share: one flight per key, failures as answers, results written once, the head's end
+    model       asks the model for one turn
+    tool        carries out one call of a tool
+    pack        puts the messages of some turns into segments
+    finish      writes down that a run did not end well
+
+An activity takes and returns ids, counters and tool names, writes messages as documents before it returns, and never raises for what
+can be expected: a failure is an answer (`failures.envelope`). The final answer also ends the head, so that a run costs no activity
+beyond its calls. A module of an activity has a `key` (of the effect, from the input) and a function that does the work.
+"""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final
+
+from holdfast_agent import loop
+from holdfast_agent.activities import finish, model, pack, tool
+from holdfast_agent.activities.steps import Activity, Input, Output, Steps, bounded
+
+__all__ = ["ACTIVITIES", "Activity", "Steps", "bounded", "table"]
+
+ACTIVITIES: Final = {
+    loop.MODEL: Activity(model.key, model.ask),
+    loop.TOOL: Activity(tool.key, tool.carry_out),
+    loop.PACK: Activity(pack.key, pack.pack),
+    loop.FINISH: Activity(finish.key, finish.finish),
+}
+"""By the names that histories hold."""
+
+
+def table(steps: Steps) -> dict[str, Callable[[Input], Awaitable[Output]]]:
+    """The activities as the workflow engine calls them."""
+    return {name: partial(steps.once, activity) for name, activity in ACTIVITIES.items()}

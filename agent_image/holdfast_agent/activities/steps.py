@@ -1,0 +1,197 @@
+"""What the activities share: one flight per key, failures as answers, results that are written once, and the end of a head."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from holdfast_agent import documents
+from holdfast_agent.documents import Document, Head, Trouble
+from holdfast_agent.failures import clipped, envelope
+from holdfast_agent.flights import Flights
+from holdfast_agent.openruns import OpenRuns
+from holdfast_agent.outcome import Failure
+from holdfast_agent.revisions import RevisionError, Revisions
+from holdfast_agent.sidecar import Sidecar
+from holdfast_agent.store import Entry, Store, StoreError
+from holdfast_agent.transcripts import Transcripts
+
+_LOG = logging.getLogger(__name__)
+_CONTENT_BYTES: Final = 256 * 1024
+_PERSIST_SECONDS: Final = 600.0
+_PERSIST_PAUSE: Final = 2.0
+
+Input = dict[str, Any]
+Output = dict[str, Any]
+T = TypeVar("T")
+
+
+class Steps:
+    """What every activity works with. Lives on the program's event loop.
+
+    Attributes:
+        sidecar: to call models through.
+        store: where documents are.
+        revisions: what runs are pinned to.
+        index: of runs that may not have ended.
+        transcripts: conversations of runs.
+    """
+
+    def __init__(
+        self,
+        *,
+        sidecar: Sidecar,
+        store: Store,
+        revisions: Revisions,
+        flights: Flights,
+        index: OpenRuns,
+        ended: Callable[[str], None],
+    ) -> None:
+        """Keep the parts.
+
+        Args:
+            sidecar: see above.
+            store: see above.
+            revisions: see above.
+            flights: one flight per key, and the drain gate.
+            index: see above.
+            ended: told the id of each run that ended here.
+        """
+        self.sidecar, self.store, self.revisions, self.index = sidecar, store, revisions, index
+        self.transcripts = Transcripts(store)
+        self._flights, self._ended = flights, ended
+
+    def once(self, activity: "Activity", call: Input) -> Awaitable[Output]:
+        """The activity's answer to this input; whoever asks while it is being found gets the same one."""
+        key = activity.key(call)
+        return self._flights.join(key, lambda: self._answered(key, call, activity.work))
+
+    async def _answered(self, key: str, call: Input, work: "Work") -> Output:
+        attempt = call["attempt"]
+        self.index.add(call["run"])
+        try:
+            if attempt > 1:
+                await self._resumed(key, call)
+            return await work(self, key, call)
+        except StoreError as error:
+            failure = Failure("transient", str(error), cause="store")
+        except UnstoredError as error:
+            failure = Failure("fatal" if error.for_ever else "transient", str(error), cause="unstored")
+        except RevisionError as error:
+            return await self.failed(key, call, Failure("transient", str(error)))
+        except LookupError as error:
+            failure = Failure("fatal", str(error))
+        except Exception as error:  # noqa: BLE001 - a defect must end as an answer too: raised, its stack trace would go into the history
+            _LOG.exception("step broke", extra={"run": call["run"], "step": key})
+            failure = Failure("transient", f"{type(error).__name__} inside the agent; its log has the details")
+        _LOG.warning("step failed: %s", clipped(failure.message), extra={"run": call["run"], "step": key, "attempt": attempt})
+        return envelope(key, failure, attempt)
+
+    async def failed(self, key: str, call: Input, failure: Failure) -> Output:
+        """The envelope; when another attempt follows, the head tells people about it."""
+        answer = envelope(key, failure, call["attempt"])
+        extra = {"run": call["run"], "step": key, "attempt": call["attempt"], "kind": failure.kind}
+        _LOG.warning("step failed: %s", clipped(failure.message), extra=extra)
+        if failure.kind == "transient":
+            until = time.time() + answer["error"]["retryAfter"]
+            trouble = Trouble(key=key, attempt=call["attempt"], message=answer["error"]["message"], until=until)
+
+            try:
+                await self.store.update(documents.head_key(call["run"]), change(lambda head: head.troubled(trouble)))
+                await self.index.ensure(call["run"])
+            except StoreError as error:  # the head only tells people; the answer counts
+                _LOG.warning("the head cannot tell of it: %s", error, extra={"run": call["run"]})
+        return answer
+
+    async def persist(self, key: str, document: Document) -> Document:
+        """Write a result once; what stands then is the result, whoever wrote it.
+
+        Raises:
+            UnstoredError: the result is lost.
+        """
+        try:
+            stored, _ = await self._long(lambda: self.store.create(documents.effect_document(key), document))
+        except StoreError as error:
+            raise UnstoredError(str(error), for_ever=False) from error
+        self.transcripts.remember(key, stored)
+        return stored
+
+    async def end(self, run: str, how: Callable[[Head], Head], *, known: Entry | None = None) -> None:
+        """Write down the end of a run.
+
+        Args:
+            run: its id.
+            how: gives the ended head.
+            known: the head as it was read a moment ago, to save reading it again.
+
+        Raises:
+            LookupError: there is no head.
+            StoreError: the store does not answer.
+            UnstoredError: the store refuses it.
+        """
+
+        def ended(document: Document | None) -> Document | None:
+            if document is None:
+                raise LookupError(f"the head of run {run!r} is missing from the state store")
+            return how(Head.load(document)).dump()
+
+        await self._long(lambda: self.store.update(documents.head_key(run), ended, known=known))
+        self.transcripts.forget(run)
+        self._ended(run)
+
+    async def _resumed(self, key: str, call: Input) -> None:
+        """The attempt that the run waited for has begun, so nobody needs to be told of a trouble, and nobody to wake the run."""
+        await self.store.update(documents.head_key(call["run"]), change(lambda head: head.resumed(key, call["attempt"])))
+
+    async def _long(self, write: Callable[[], Awaitable[T]]) -> T:
+        """Write with patience: what is to be written has been paid for, and only this process knows it."""
+        give_up = time.monotonic() + _PERSIST_SECONDS
+        while True:
+            try:
+                return await write()
+            except StoreError as error:
+                if error.hopeless:
+                    raise UnstoredError(str(error), for_ever=True) from error
+                if time.monotonic() > give_up:
+                    raise
+                _LOG.warning("a result cannot be stored yet: %s", error)
+                await asyncio.sleep(_PERSIST_PAUSE)
+
+
+Work = Callable[[Steps, str, Input], Awaitable[Output]]
+
+
+@dataclass(frozen=True)
+class Activity:
+    """One activity: the key of its effect, from the input, and what does the work."""
+
+    key: Callable[[Input], str]
+    work: Work
+
+
+class UnstoredError(Exception):
+    """What was paid for is lost, because it could not be stored.
+
+    Attributes:
+        for_ever: the store refuses it. Asking for it again would end in the same way.
+    """
+
+    def __init__(self, message: str, *, for_ever: bool) -> None:
+        super().__init__(message)
+        self.for_ever = for_ever
+
+
+def change(how: Callable[[Head], Head]) -> Callable[[Document | None], Document | None]:
+    """A change of a head as the store wants it; a run without a head stays without one."""
+    return lambda document: how(Head.load(document)).dump() if document else None
+
+
+def bounded(content: str) -> str:
+    """What a tool said, as text that every store and model can take, and not more than one message may hold."""
+    data = content.encode(errors="replace")
+    if len(data) <= _CONTENT_BYTES:
+        return data.decode()
+    kept = data[:_CONTENT_BYTES].decode(errors="ignore")
+    return f"{kept}\n[cut off here: the tool returned {len(data)} bytes, {_CONTENT_BYTES} are kept]"
