@@ -11,17 +11,20 @@ The part after `run/` is the effect's key. Whoever carries it out twice finds th
 """
 
 import re
-from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, Self
+from dataclasses import asdict, dataclass, replace
+from typing import Final, Literal, Self
 
+from holdfast_agent.heads import Approval, Cancel, Control, Document, Head, Status, Trouble, known
+from holdfast_agent.plan import Plan
+from holdfast_agent.usage import Usage
 from holdfast_api import names
 
-Status = Literal["RUNNING", "COMPLETED", "FAILED"]
+__all__ = ["Approval", "Cancel", "Control", "Document", "Head", "Plan", "Status", "Trouble", "Usage"]
+
+CallOutcome = Literal["completed", "failed", "unknown", "rejected", "skipped"]
 ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 TURNS_PER_GENERATION: Final = 20
 SEGMENT_BYTES: Final = 512 * 1024
-
-Document = dict[str, Any]
 
 
 def head_key(run: str) -> str:
@@ -59,130 +62,9 @@ def shard_key(shard: int) -> str:
     return f"open/{shard}"
 
 
-@dataclass(frozen=True)
-class Usage:
-    """What was used: model calls (turns), tool calls, and tokens as the provider counts them."""
-
-    turns: int = 0
-    tool_calls: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-
-    def plus(self, other: "Usage") -> "Usage":
-        """Both together."""
-        mine, more = vars(self), vars(other)
-        return Usage(**{name: mine[name] + more[name] for name in mine})
-
-    def dump(self) -> Document:
-        """As JSON-ready data."""
-        return dict(vars(self))
-
-    @classmethod
-    def load(cls, document: Document | None) -> Self:
-        """From a document's `usage`; what is missing counts as zero."""
-        known = document or {}
-        return cls(**{name: int(known.get(name, 0)) for name in cls.__dataclass_fields__})
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """Why a run is waiting: the last attempt of a step failed and another follows.
-
-    Attributes:
-        key: the effect that failed.
-        attempt: how many attempts failed so far.
-        message: what the last one said.
-        until: when the next attempt is due, in seconds since the epoch.
-    """
-
-    key: str
-    attempt: int
-    message: str
-    until: float
-
-    @property
-    def pause(self) -> tuple[str, int]:
-        """What steps that wait together have in common."""
-        return self.key.rpartition("/")[0], self.attempt
-
-
-@dataclass(frozen=True)
-class Head:
-    """What is known of a run at any time. Times are seconds since the epoch.
-
-    Attributes:
-        digest: over what was asked; the same id with another digest is another request.
-        max_iterations: turns at most.
-        longest_call: seconds that one call may take, so that a run may outlast its deadline by them.
-        usage: everything once the run has ended; up to the last continue-as-new before that.
-        packed: turns that are in segments.
-        segments: number of segments.
-        error: `{"type", "message"}` of a run that failed.
-    """
-
-    id: str
-    task: str
-    digest: str
-    revision: str
-    created: float
-    deadline: float
-    max_iterations: int
-    longest_call: float
-    status: Status = "RUNNING"
-    result: str | None = None
-    error: dict[str, str] | None = None
-    ended: float | None = None
-    usage: Usage = field(default_factory=Usage)
-    packed: int = 0
-    segments: int = 0
-    trouble: Trouble | None = None
-
-    @property
-    def terminal(self) -> bool:
-        """Whether the run has ended."""
-        return self.status != "RUNNING"
-
-    def dump(self) -> Document:
-        """As JSON-ready data."""
-        fields = {name: value for name, value in vars(self).items() if value is not None}
-        fields["usage"] = self.usage.dump()
-        return fields | ({"trouble": dict(vars(self.trouble))} if self.trouble else {})
-
-    @classmethod
-    def load(cls, document: Document) -> Self:
-        """From JSON-ready data; fields of a newer version are left out."""
-        known = _known(cls, document)
-        known["usage"] = Usage.load(known.get("usage"))
-        if known.get("trouble"):
-            known["trouble"] = Trouble(**_known(Trouble, known["trouble"]))
-        return cls(**known)
-
-    def troubled(self, trouble: Trouble) -> Self:
-        """The same run, waiting for its next attempt; unchanged if it has ended, or if a step that failed beside this one waits longer."""
-        sooner = self.trouble is not None and self.trouble.pause == trouble.pause and self.trouble.until >= trouble.until
-        return self if self.terminal or sooner else replace(self, trouble=trouble)
-
-    def resumed(self, key: str, attempt: int) -> Self:
-        """The same run when the attempt that it waited for has begun."""
-        scope, failed = self.trouble.pause if self.trouble else ("", 0)
-        return replace(self, trouble=None) if scope == key.rpartition("/")[0] and failed < attempt else self
-
-    def completed(self, result: str, usage: Usage, at: float) -> Self:
-        """The same run, ended well; unchanged if it had ended already."""
-        if self.terminal:
-            return self
-        return replace(self, status="COMPLETED", result=result, usage=usage, ended=at, trouble=None)
-
-    def failed(self, error: dict[str, str], usage: Usage, at: float) -> Self:
-        """The same run, ended badly; unchanged if it had ended already."""
-        if self.terminal:
-            return self
-        return replace(self, status="FAILED", error=error, usage=usage, ended=at, trouble=None)
-
-
-def task_digest(task: str) -> str:
+def task_digest(task: str, session: str | None = None) -> str:
     """Digest of what was asked."""
-    return names.digest({"task": task}, 32)
+    return names.digest({"task": task} if session is None else {"task": task, "session": session}, 32)
 
 
 @dataclass(frozen=True)
@@ -196,7 +78,12 @@ class ToolCall:
 
 @dataclass(frozen=True)
 class ModelTurn:
-    """What the model said in one turn."""
+    """What the model said in one turn.
+
+    Attributes:
+        feedback: what it is told about it, as a user's message after this turn; empty: nothing.
+        audit: `{"count", "hash"}`, the chain before this turn.
+    """
 
     key: str
     content: str
@@ -207,6 +94,8 @@ class ModelTurn:
     ended: float
     finish_reason: str = ""
     attempt: int = 1
+    feedback: str = ""
+    audit: Document | None = None
 
     @property
     def number(self) -> int:
@@ -219,20 +108,27 @@ class ModelTurn:
         return [call_key(run, self.number, call) for call in range(len(self.calls))]
 
     def dump(self) -> Document:
-        """As JSON-ready data."""
-        return vars(self) | {"calls": [dict(vars(call)) for call in self.calls], "usage": self.usage.dump()}
+        """As JSON-ready data, without what is not there."""
+        written = vars(self) | {"calls": [dict(vars(call)) for call in self.calls], "usage": self.usage.dump()}
+        return {name: value for name, value in written.items() if value is not None and (value or name != "feedback")}
 
     @classmethod
     def load(cls, document: Document) -> Self:
         """From JSON-ready data; fields of a newer version are left out."""
-        known = _known(cls, document)
-        calls = tuple(ToolCall(**_known(ToolCall, call)) for call in known.pop("calls", ()))
-        return cls(**known | {"calls": calls, "usage": Usage.load(known.get("usage"))})
+        read = known(cls, document)
+        calls = tuple(ToolCall(**known(ToolCall, call)) for call in read.pop("calls", ()))
+        return cls(**read | {"calls": calls, "usage": Usage.load(read.get("usage"))})
 
 
 @dataclass(frozen=True)
 class ToolOutcome:
-    """What a tool call came to, as the model reads it."""
+    """What a tool call came to, as the model reads it.
+
+    Attributes:
+        outcome: `failed`: the tool said so, or nothing of it is to be had; `unknown`: it may have happened; `rejected`: a person said no;
+            `skipped`: a limit came before it.
+        approval: what was asked and answered before the call.
+    """
 
     key: str
     tool: str
@@ -242,20 +138,23 @@ class ToolOutcome:
     started: float
     ended: float
     attempt: int = 1
+    outcome: CallOutcome = "completed"
+    approval: Approval | None = None
 
     def cut(self, characters: int) -> Self:
         """The same with so much of its content, and one character more if there is more."""
         return self if len(self.content) <= characters else replace(self, content=self.content[: characters + 1])
 
     def dump(self) -> Document:
-        """As JSON-ready data."""
-        return dict(vars(self))
+        """As JSON-ready data, without what is not there."""
+        written = {name: value for name, value in vars(self).items() if value is not None}
+        return written | ({"approval": asdict(self.approval)} if self.approval else {})
 
     @classmethod
     def load(cls, document: Document) -> Self:
         """From JSON-ready data; fields of a newer version are left out."""
-        return cls(**_known(cls, document))
-
-
-def _known(kind: Any, document: Document) -> Document:  # noqa: ANN401 - a dataclass
-    return {name: value for name, value in document.items() if name in kind.__dataclass_fields__}
+        read = known(cls, document)
+        read.setdefault("outcome", "failed" if read["is_error"] else "completed")
+        if read.get("approval"):
+            read["approval"] = Approval(**known(Approval, read["approval"]))
+        return cls(**read)

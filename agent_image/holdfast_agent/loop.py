@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
 from holdfast_agent import documents
-from holdfast_agent.documents import Usage
+from holdfast_agent.documents import Plan, Usage
 from holdfast_agent.failures import CHARGED_ATTEMPTS, MODEL_ATTEMPTS, STORE_ATTEMPTS, TOOL_ATTEMPTS
 
 MODEL: Final = "model"
@@ -24,6 +24,8 @@ TOOL_FAILED: Final = "ToolFailed"
 STORE_FAILED: Final = "StoreFailed"
 _ERROR_TYPES: Final = {MODEL: MODEL_FAILED, TOOL: TOOL_FAILED}
 
+_ALWAYS: Final = ("run", "revision", "deadline", "max_iterations", "turn", "packed", "segments", "usage")
+
 Result = dict[str, Any]
 
 
@@ -32,9 +34,21 @@ class Loop:
     """Where a run stands; also the workflow's input, so it stays small however long the run is.
 
     Attributes:
+        deadline: seconds since the epoch.
+        max_iterations: of runs without a plan.
         turn: the next turn, from 1.
         packed: turns whose messages are in segments.
-        deadline: seconds since the epoch.
+        usage: of every model and tool that worked for the run.
+        plan: None: begun by a version that had none, and carried on as that one did.
+        summary: the turn whose compaction sums up those before it; 0: there is none.
+        context: tokens that the last model call took, or 0 when what it read has been summed up since.
+        repairs: answers that did not fit the schema.
+        rounds: answers that the critic has judged.
+        undo: keys of what has to be undone if the run does not end well, in the order in which it was done.
+        repeats: the newest results, oldest first: digest of tool, arguments and result, and how often it came up.
+        audit: `{"count", "hash"}`, the chain so far; None before its first link.
+        closing: the limit that was met, when the model is asked for its best answer.
+        model: which model is asked, by its place among the first one and its fallbacks. Begins anew with each continue-as-new.
     """
 
     run: str
@@ -45,16 +59,31 @@ class Loop:
     packed: int = 0
     segments: int = 0
     usage: Usage = field(default_factory=Usage)
+    plan: Plan | None = None
+    summary: int = 0
+    context: int = 0
+    repairs: int = 0
+    rounds: int = 0
+    undo: tuple[str, ...] = ()
+    repeats: tuple[tuple[str, int], ...] = ()
+    audit: dict[str, Any] | None = None
+    closing: str | None = None
+    model: int = 0
 
     def dump(self) -> dict[str, Any]:
-        """As JSON-ready data."""
-        return vars(self) | {"usage": self.usage.dump()}
+        """As JSON-ready data, without what is as it is at the beginning."""
+        written = {name: value for name, value in vars(self).items() if name in _ALWAYS or value != _default(name)}
+        return written | {"usage": self.usage.dump()} | ({"plan": self.plan.dump()} if self.plan else {})
 
     @classmethod
     def load(cls, document: Mapping[str, Any]) -> Self:
         """From JSON-ready data; fields of a newer version are left out."""
         known = {name: value for name, value in document.items() if name in cls.__dataclass_fields__}
-        return cls(**known | {"usage": Usage.load(known.get("usage"))})
+        known["usage"] = Usage.load(known.get("usage"))
+        known["plan"] = Plan.load(known["plan"]) if known.get("plan") else None
+        known["undo"] = tuple(known.get("undo", ()))
+        known["repeats"] = tuple((seen, int(times)) for seen, times in known.get("repeats", ()))
+        return cls(**known)
 
     def after(self, answer: Result) -> Self:
         """The same run with one more turn."""
@@ -88,6 +117,10 @@ class Verdict:
     delay: float = 0.0
     message: str = ""
     cause: str = "call"
+
+
+def _default(name: str) -> object:
+    return Loop.__dataclass_fields__[name].default
 
 
 def model_step(loop: Loop) -> Step:

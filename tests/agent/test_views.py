@@ -80,17 +80,6 @@ def test_documents_survive_a_round_trip_and_ignore_what_they_do_not_know():
     assert ToolOutcome.load(DONE.dump() | {"from_the_future": 1}) == DONE
 
 
-def test_a_head_tells_of_the_longest_wait_until_its_attempt_begins():
-    long, short = Trouble("r/1/0", 1, "down", 60.0), Trouble("r/1/1", 1, "busy", 2.0)
-    waiting = HEAD.troubled(long).troubled(short)
-    assert waiting.trouble == HEAD.troubled(short).troubled(long).trouble == long
-    assert waiting.resumed("r/1/1", 2) == HEAD
-    assert waiting.resumed("r/1/1", 1) == waiting.resumed("r/2/model", 2) == waiting
-    again = Trouble("r/1/1", 2, "busy", 5.0)
-    assert waiting.troubled(again).trouble == again
-    assert HEAD.completed("yes", Usage(), 1.0).troubled(long).trouble is None
-
-
 def test_long_texts_are_shown_by_their_beginning():
     long = replace(DONE, content="x" * 10_000)
     assert len(views.steps(HEAD, [TURN], {"r/1/0": long})[1]["output"]) == 2000

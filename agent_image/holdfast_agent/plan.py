@@ -1,0 +1,67 @@
+"""What a run may use and which features it has: read from its revision once, when it is accepted. Pure.
+
+The plan goes with the run, in its head and in the workflow's input, so whoever carries the run on decides as the one who accepted it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Self
+
+from holdfast_api.config import AgentConfig
+
+_CONTEXT_SHARE: Final = 0.75
+"""The part of a model's context that a run may fill. The rest is for what its tools say in the next turn, which nobody knows yet."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Bounds and features of one run; None: no bound, or no such feature.
+
+    Attributes:
+        max_tokens: input and output together, of every model that works for the run.
+        max_repeats: how often a call may be made again with the same arguments and come to the same result.
+        on_exceeded: what follows when a bound is met: the run fails, or the model is asked for its best answer once.
+        models: how many models may be asked: the first one and its fallbacks.
+        compact_tokens: tokens of one model call after which the turns before are summed up.
+        max_repairs: how often the model is told why its answer does not fit `output.schema`.
+        evaluation_rounds: answers that a critic may send back; None: there is no critic.
+        session: whether the run belongs to a session.
+    """
+
+    max_iterations: int
+    max_tokens: int | None = None
+    max_tool_calls: int | None = None
+    max_repeats: int | None = None
+    on_exceeded: Literal["fail", "answer"] = "fail"
+    models: int = 1
+    compact_tokens: int | None = None
+    max_repairs: int = 0
+    evaluation_rounds: int | None = None
+    session: bool = False
+
+    @classmethod
+    def of(cls, config: AgentConfig, *, session: bool = False) -> Self:
+        """The plan of a run that begins with this configuration."""
+        limits = config.limits
+        models = (config.model, *config.model.fallbacks)
+        return cls(
+            max_iterations=limits.max_iterations,
+            max_tokens=limits.max_tokens,
+            max_tool_calls=limits.max_tool_calls,
+            max_repeats=limits.max_repeated_calls,
+            on_exceeded=limits.on_exceeded,
+            models=len(models),
+            compact_tokens=int(_CONTEXT_SHARE * min(model.context_tokens for model in models)),
+            max_repairs=config.output.max_repairs if config.output else 0,
+            evaluation_rounds=config.evaluation.max_rounds if config.evaluation else None,
+            session=session,
+        )
+
+    def dump(self) -> dict[str, Any]:
+        """As JSON-ready data, without what is not there."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    @classmethod
+    def load(cls, document: Mapping[str, Any]) -> Self:
+        """From JSON-ready data; fields of a newer version are left out."""
+        return cls(**{name: value for name, value in document.items() if name in cls.__dataclass_fields__})
