@@ -1,0 +1,15 @@
+"""What proves afterwards that nobody changed what a run did.
+
+    chain       one hash over every record of a run, link by link, and the anchor that ends it
+    records     what happened in a run, without a word of what was said
+    verify      a run's documents against its anchor: what was edited, removed, added or moved
+    export      the documents of a run as lines, and back
+    command     `python -m holdfast_agent verify`
+
+The workflow carries the chain on from recorded results (`link`), each turn of the model stores what it was before it, and whoever ends a
+run puts the anchor into its head (`Auditor.seal`).
+"""
+
+from holdfast_agent.audit.chain import Auditor, Chain, fingerprint, genesis, link
+
+__all__ = ["Auditor", "Chain", "fingerprint", "genesis", "link"]
