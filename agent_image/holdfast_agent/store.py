@@ -5,7 +5,8 @@ transaction, and lets a first write replace a key that was written plainly), so 
 
 * write-once: one key, one save, first-write, never in a transaction. After *any* error the key is read back, and what is there wins;
 * mutable: every save carries the ETag that was read, and the key's first write was a first-write;
-* a lost reply is told from a lost write by reading back too.
+* a lost reply is told from a lost write by reading back too;
+* deleting is idempotent: what is not there is deleted. With an ETag it is never another's newer document that goes.
 
 `tests/agent/test_store.py` holds these against SQLite and Redis. PostgreSQL was held against them by hand, once.
 """
@@ -148,6 +149,36 @@ class Store:
         """
         async with self._locks.setdefault(key, asyncio.Lock()):
             return await self._patiently("update", key, lambda: self._exchange(key, change, known))
+
+    async def delete(self, key: str, *, etag: str | None = None) -> bool:
+        """Remove a document; one that is not there is removed already.
+
+        Args:
+            key: where it is.
+            etag: only as it was read with this; None takes it whatever it is.
+
+        Returns:
+            Whether it is gone; False if it has changed since it was read.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        request = api_v1.DeleteStateRequest(store_name=self._component, key=key)
+        if etag is not None:
+            request.etag.CopyFrom(common_v1.Etag(value=etag))
+            request.options.CopyFrom(_FIRST_WRITE)
+
+        async def attempt() -> bool:
+            try:
+                await self._call(self._sidecar.stub.DeleteState, request)
+            except grpc.RpcError as error:
+                there = await self._read(key)
+                if there and there.etag == (etag or there.etag):
+                    raise error from None
+                return there is None
+            return True
+
+        return await self._patiently("delete", key, attempt)
 
     async def _exchange(self, key: str, change: Callable[[Document | None], Document | None], known: Entry | None) -> Document | None:
         for tried in range(_RIVALS):
