@@ -6,7 +6,7 @@ CLUSTER ?= kind
 export CLUSTER
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-apiserver test-dapr test-cluster test-lifecycle cluster holdfast cluster-down format lint types generate lock bench clean
+.PHONY: help setup demo test test-unit test-apiserver test-dapr test-cluster test-lifecycle cluster holdfast cluster-down format lint types generate lock histories bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / {split($$1, name, " "); printf "  make %-15s %s\n", name[1], $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,10 @@ generate: setup ## CRD, its copy in the chart, the editors' schema
 
 lock: setup ## requirements/*.txt anew from pyproject.toml
 	@PYTHON=$(BIN)/python requirements/lock.sh
+
+histories: setup ## SHAPE=v3: record how runs look today, for every later version to carry on
+	@test -n "$(SHAPE)" || { echo "give the new shape a name: make histories SHAPE=v3; there are: $$(ls tests/data/histories | xargs)"; exit 1; }
+	@RECORD_SHAPE=$(SHAPE) $(BIN)/pytest -q -m dapr tests/agent/test_histories.py
 
 bench: setup ## how fast, cheap and quiet the operator is, on an API server of its own (docs/benchmarks.md)
 	@$(PYTHON) -m e2e.cluster tools kubernetes
