@@ -46,7 +46,8 @@ def _type(node: Schema) -> str:
 
 
 def _meaning(node: Schema) -> str:
-    rules = [] if "properties" not in node else [rule["message"] for rule in node.get("x-kubernetes-validations", [])]
+    own = "properties" in node or node.get("type") == "array"
+    rules = [rule["message"] for rule in node.get("x-kubernetes-validations", [])] if own else []
     items = node.get("items", {})
     rules += [rule["message"] for rule in items.get("x-kubernetes-validations", [])]
     text = " ".join([node.get("description", ""), *(f"Rule: {message}." for message in rules)])

@@ -158,6 +158,17 @@ class AgentConfig(ConfigModel):
     auth: Literal["token", "none"] = "token"
 
     @property
+    def models(self) -> tuple[ModelConfig, ...]:
+        """All that may be called: the main one, those in its place, and the critic."""
+        critic = (self.evaluation.model,) if self.evaluation and self.evaluation.model else ()
+        return (self.model, *self.model.fallbacks, *critic)
+
+    @property
+    def longest_call_seconds(self) -> float:
+        """The longest that one call of a model or a tool may take."""
+        return max([model.timeout_seconds for model in self.models] + [tool.timeout_seconds for tool in self.tools])
+
+    @property
     def revision(self) -> str:
         """Twelve hex digits over the whole document."""
         return digest(self.document())

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from holdfast_api import names
-from holdfast_api.config import ModelConfig
-from holdfast_api.v1alpha1 import Model, SecretKeyRef, State
+from holdfast_api.config import AgentConfig
+from holdfast_api.v1alpha1 import OneModel, SecretKeyRef, State
 
 _TYPES = {
     "openai": "conversation.openai",
@@ -41,14 +41,14 @@ _OPEN_FOR = "30s"
 Manifest = dict[str, Any]
 
 
-def secret_refs(model: Model | None, state: State | None) -> list[SecretKeyRef]:
-    """Secret keys that daprd needs in its environment for these two."""
-    found = [model.api_key_secret_ref] if model and model.api_key_secret_ref else []
+def secret_refs(models: Iterable[OneModel], state: State | None) -> list[SecretKeyRef]:
+    """Secret keys that daprd needs in its environment for these."""
+    found = [model.api_key_secret_ref for model in models if model.api_key_secret_ref]
     found += [entry.secret_key_ref for entry in (state.metadata or []) if entry.secret_key_ref] if state else []
     return found
 
 
-def llm_spec(model: Model) -> Manifest:
+def llm_spec(model: OneModel) -> Manifest:
     """`spec` of the conversation Component for a model with a provider.
 
     `ignoreErrors`: a model that cannot be initialised must not keep the workflow engine, and so every run, from starting.
@@ -101,17 +101,19 @@ def api_spec() -> Manifest:
     return {"allowed": [{"name": name, "version": version, "protocol": protocol} for name, version, protocol in _API_ALLOWED]}
 
 
-def resiliency_spec(model: ModelConfig, earlier: Iterable[tuple[str, int]] = ()) -> Manifest:
-    """`spec` of the Resiliency: a call of the model ends in bounded time, and a model that is down is not hammered.
+def resiliency_spec(config: AgentConfig, earlier: Iterable[tuple[str, int]] = ()) -> Manifest:
+    """`spec` of the Resiliency: a call of a model ends in bounded time, and a model that is down is not hammered.
 
     No retries here: the workflow retries on durable timers, and retries of retries multiply.
 
     Args:
-        model: the current revision's.
+        config: the current revision.
         earlier: Components of earlier revisions that runs are pinned to, and the milliseconds that a call of them may take.
     """
-    timeouts = {"model": f"{round(model.timeout_seconds * 1000)}ms"}
-    targets = {model.component: _bounds("model")}
+    timeouts, targets = {}, {}
+    for component, limit in model_limits(config).items():
+        name = "model" if component == config.model.component else f"other-{component}"
+        timeouts[name], targets[component] = f"{limit}ms", _bounds(name)
     for component, limit in earlier:
         name = f"earlier-{component}"
         timeouts[name], targets[component] = f"{limit}ms", _bounds(name)
@@ -122,6 +124,14 @@ def resiliency_spec(model: ModelConfig, earlier: Iterable[tuple[str, int]] = ())
         },
         "targets": {"components": targets},
     }
+
+
+def model_limits(config: AgentConfig) -> dict[str, int]:
+    """Component of each model -> the milliseconds that one call may take; the longest where two models share a Component."""
+    found: dict[str, int] = {}
+    for model in config.models:
+        found[model.component] = max(round(model.timeout_seconds * 1000), found.get(model.component, 0))
+    return found
 
 
 def _bounds(timeout: str) -> Manifest:

@@ -12,15 +12,33 @@ from typing import Any
 from holdfast_api import conditions, dapr, names
 from holdfast_api.config import (
     AgentConfig,
+    ApprovalConfig,
+    EvaluationConfig,
     HeaderFromEnv,
     HttpToolConfig,
     LimitsConfig,
+    MemoryConfig,
     ModelConfig,
+    OutputConfig,
     PythonToolConfig,
+    RetentionConfig,
+    RetriesConfig,
     ToolConfig,
 )
 from holdfast_api.defaults import AgentDefaults
-from holdfast_api.v1alpha1 import Agent, ConfigMapKeyRef, Model, SecretKeyRef, State, Tool
+from holdfast_api.v1alpha1 import (
+    Agent,
+    ConfigMapKeyRef,
+    Evaluation,
+    Limits,
+    Memory,
+    Model,
+    OneModel,
+    Retention,
+    SecretKeyRef,
+    State,
+    Tool,
+)
 from holdfast_api.v1alpha1.types import seconds
 
 ConfigMaps = Mapping[str, Mapping[str, str] | None]
@@ -86,22 +104,21 @@ def resolve(agent: Agent, defaults: AgentDefaults, config_maps: ConfigMaps) -> R
             conditions.STATE_MISSING, "spec.state is missing and the operator has no default: set spec.state, or the chart's agents.state"
         )
     components: dict[str, dict[str, Any]] = {}
-    llm, store = _llm_component(name, model, components), _state_component(name, state, components)
-    memory = spec.memory or defaults.memory
+    llms, store = _Models(name, components), _state_component(name, state, components)
+    memory = _memory(agent, defaults)
     config = AgentConfig(
         name=name,
         description=spec.description,
         system_prompt=_prompt(agent, config_maps),
-        model=ModelConfig(
-            component=llm,
-            label=f"{model.provider}/{model.name or ''}".rstrip("/") if model.provider else f"component/{llm}",
-            temperature=model.temperature,
-            timeout_seconds=seconds(model.timeout),
-        ),
+        model=llms.config(model),
         tools=tuple(_tool(index, tool, config_maps) for index, tool in enumerate(spec.tools)),
         state_component=store,
-        memory_component=memory.component if memory else store,
-        limits=LimitsConfig(max_iterations=spec.limits.max_iterations, run_timeout_seconds=seconds(spec.limits.run_timeout)),
+        memory_component=memory.component or store,
+        limits=_limits(spec.limits),
+        output=OutputConfig(json_schema=spec.output.json_schema, max_repairs=spec.output.max_repairs) if spec.output else None,
+        evaluation=_evaluation(spec.evaluation, llms) if spec.evaluation else None,
+        memory=MemoryConfig(max_messages=memory.max_messages, compaction=memory.compaction),
+        retention=_retention(spec.retention),
         auth=spec.access.auth,
     )
     size = len(json.dumps(config.document()).encode())
@@ -111,24 +128,81 @@ def resolve(agent: Agent, defaults: AgentDefaults, config_maps: ConfigMaps) -> R
             f"the resolved configuration has {size} bytes, {names.MAX_CONFIG_BYTES} are allowed: shorten spec.systemPrompt, "
             "the input schemas or the Python modules of the tools",
         )
-    existing = {part for part in (llm, store, config.memory_component) if part not in components}
+    existing = {part for part in (*llms.names, store, config.memory_component) if part not in components}
     headers = [source.secret_key_ref for tool in spec.tools if tool.http for source in tool.http.headers_from]
     return Resolved(
         config=config,
         components=components,
         existing_components=tuple(sorted(existing)),
-        sidecar_secrets=tuple(dict.fromkeys(dapr.secret_refs(model, state))),
+        sidecar_secrets=tuple(dict.fromkeys(dapr.secret_refs(llms.used, state))),
         container_secrets=tuple(dict.fromkeys(headers)),
     )
 
 
-def _llm_component(agent: str, model: Model, components: dict[str, dict[str, Any]]) -> str:
-    if model.component:
-        return model.component
-    spec = dapr.llm_spec(model)
-    name = names.llm_component(agent, spec)
-    components[name] = spec
-    return name
+class _Models:
+    """The models of one Agent: the main one, those in its place, and the critic; each gets its Component once.
+
+    Attributes:
+        used: as they are written, the main one first.
+        names: their Components.
+    """
+
+    def __init__(self, agent: str, components: dict[str, dict[str, Any]]) -> None:
+        self._agent, self._components = agent, components
+        self.used: list[OneModel] = []
+        self.names: list[str] = []
+
+    def config(self, model: OneModel) -> ModelConfig:
+        component = model.component
+        if not component:
+            spec = dapr.llm_spec(model)
+            component = names.llm_component(self._agent, spec)
+            self._components[component] = spec
+        self.used.append(model)
+        self.names.append(component)
+        ref = model.api_key_secret_ref
+        return ModelConfig(
+            component=component,
+            label=f"{model.provider}/{model.name or ''}".rstrip("/") if model.provider else f"component/{component}",
+            temperature=model.temperature,
+            timeout_seconds=seconds(model.timeout),
+            secret=f"{ref.name}/{ref.key}" if ref else None,
+            context_tokens=model.context_tokens,
+            fallbacks=tuple(self.config(other) for other in model.fallbacks) if isinstance(model, Model) else (),
+        )
+
+
+def _memory(agent: Agent, defaults: AgentDefaults) -> Memory:
+    """What the Agent says; the store is the administrator's where it names none."""
+    own, default = agent.spec.memory, defaults.memory or Memory()
+    if own is None or own.component:
+        return own or default
+    return own.model_copy(update={"component": default.component})
+
+
+def _limits(limits: Limits) -> LimitsConfig:
+    return LimitsConfig(
+        max_iterations=limits.max_iterations,
+        run_timeout_seconds=seconds(limits.run_timeout),
+        max_tokens=limits.max_tokens,
+        max_tool_calls=limits.max_tool_calls,
+        max_repeated_calls=limits.max_repeated_calls,
+        max_concurrent_runs=limits.max_concurrent_runs,
+        on_exceeded=limits.on_exceeded,
+    )
+
+
+def _evaluation(evaluation: Evaluation, llms: _Models) -> EvaluationConfig:
+    critic = llms.config(evaluation.model) if evaluation.model else None
+    return EvaluationConfig(criteria=evaluation.criteria, model=critic, max_rounds=evaluation.max_rounds)
+
+
+def _retention(retention: Retention) -> RetentionConfig:
+    return RetentionConfig(
+        completed_seconds=seconds(retention.completed),
+        failed_seconds=seconds(retention.failed),
+        sessions_seconds=seconds(retention.sessions) if retention.sessions else None,
+    )
 
 
 def _state_component(agent: str, state: State, components: dict[str, dict[str, Any]]) -> str:
@@ -171,7 +245,23 @@ def _tool(index: int, tool: Tool, config_maps: ConfigMaps) -> ToolConfig:
         ref = tool.python.config_map_key_ref
         source = _text(f"spec.tools[{index}].python.configMapKeyRef ({tool.name})", ref, config_maps)
         python = PythonToolConfig(source=source, function=tool.python.function, filename=f"{ref.name}/{ref.key}")
-    return ToolConfig(name=tool.name, description=tool.description, timeout_seconds=seconds(tool.timeout), http=http, python=python)
+    asks = tool.approval if tool.approval and tool.approval.required else None
+    return ToolConfig(
+        name=tool.name,
+        description=tool.description,
+        timeout_seconds=seconds(tool.timeout),
+        http=http,
+        python=python,
+        retries=RetriesConfig(
+            max_attempts=tool.retries.max_attempts,
+            initial_seconds=seconds(tool.retries.initial),
+            max_seconds=seconds(tool.retries.max),
+        ),
+        rate_limit_per_minute=tool.rate_limit.per_minute if tool.rate_limit else None,
+        delivery=tool.delivery,
+        approval=ApprovalConfig(timeout_seconds=seconds(asks.timeout), on_timeout=asks.on_timeout) if asks else None,
+        compensate=tool.compensate,
+    )
 
 
 def _text(path: str, ref: ConfigMapKeyRef, config_maps: ConfigMaps) -> str:

@@ -207,7 +207,7 @@ async def stage(tmp_path, start_dapr, sqlite_component, serve_script) -> AsyncIt
             (port,) = free_ports(1)
             config = agent_config(url, *tools, **more)
             policy = {"apiVersion": "dapr.io/v1alpha1", "kind": "Resiliency", "metadata": {"name": "agent"}}
-            resources = [store or sqlite_component, model_component(url), policy | {"spec": resiliency_spec(config.model)}]
+            resources = [store or sqlite_component, model_component(url), policy | {"spec": resiliency_spec(config)}]
             dapr = await start_dapr(resources, app_port=port, configuration={"api": api_spec()})
             agent = agent_process(dapr.app_environ, config, tmp_path / "agent", session, port=port, program=program)
             stack.push_async_callback(agent.process.stop, grace=10.0)

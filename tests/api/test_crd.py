@@ -122,6 +122,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"limits": {"runTimeout": "forever"}}, "spec.limits.runTimeout"),
     ({"access": {"auth": "open"}}, "Unsupported value"),
     ({"replicas": -1}, "spec.replicas"),
+    ({"replicas": "2"}, "spec.replicas"),
+    ({"suspend": "yes"}, "spec.suspend"),
     ({"env": [{"name": "DAPR_API_TOKEN", "value": "x"}]}, "are set by Holdfast"),
     ({"podAnnotations": {"dapr.io/app-id": "other"}}, "are Holdfast's"),
     ({"podLabels": {"holdfast.dev/agent": "other"}}, "are Holdfast's"),
@@ -212,8 +214,9 @@ def stored(api_client):
     [
         ({"state": {"version": "v2"}}, "state cannot be changed"),
         ({"state": None}, "state cannot be changed"),
-        ({"memory": {"component": "n"}}, "memory cannot be changed"),
-        ({"memory": None}, "memory cannot be changed"),
+        ({"memory": {"component": "n"}}, "memory.component cannot be changed"),
+        ({"memory": {"component": None}}, "memory.component cannot be changed"),
+        ({"memory": None}, "memory.component cannot be changed"),
     ],
     ids=str,
 )
@@ -234,6 +237,12 @@ def test_a_store_that_was_left_out_can_be_written_down_once(api_client, change):
             agents.patch_namespaced_custom_object(*where, "later", {"spec": dict.fromkeys(change)})
     finally:
         agents.delete_namespaced_custom_object(*where, "later")
+
+
+def test_how_much_is_remembered_can_be_changed_and_the_store_stays(stored):
+    memory = stored({"memory": {"maxMessages": 10, "compaction": "truncate"}})["spec"]["memory"]
+
+    assert memory == {"component": "m", "maxMessages": 10, "compaction": "truncate"}
 
 
 def test_everything_else_can_be_changed(stored):

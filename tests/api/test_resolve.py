@@ -2,10 +2,12 @@
 
 import pytest
 
-from holdfast_api.config import AgentConfig
+from holdfast_api.config import AgentConfig, LimitsConfig
+from holdfast_api.dapr import model_limits, resiliency_spec
 from holdfast_api.defaults import AgentDefaults
 from holdfast_api.manifest import parse_agent
 from holdfast_api.resolve import Refused, config_maps_of, resolve
+from holdfast_api.v1alpha1 import Memory
 
 DEFAULTS = AgentDefaults.model_validate(
     {"model": {"provider": "echo"}, "state": {"type": "state.redis", "metadata": [{"name": "redisHost", "value": "redis:6379"}]}}
@@ -50,6 +52,64 @@ def test_the_component_of_a_model_is_named_after_its_content():
 
     assert one == same != other
     assert one.startswith("a-llm-")
+
+
+def test_models_in_place_of_the_main_one_and_the_critic_have_components_and_keys_of_their_own():
+    def model(name, key):
+        return {"provider": "openai", "name": name, "apiKeySecretRef": {"name": "keys", "key": key}}
+
+    critic = {"criteria": "Short.", "model": model("c", "three")}
+    result = resolved(model=model("m", "one") | {"fallbacks": [model("f", "two"), {"component": "shared"}]}, evaluation=critic)
+
+    config = result.config
+    assert [each.label for each in config.models] == ["openai/m", "openai/f", "component/shared", "openai/c"]
+    assert [each.secret for each in config.models] == ["keys/one", "keys/two", None, "keys/three"]
+    made = {name for name in result.components if "-llm-" in name}
+    assert made == {each.component for each in config.models} - {"shared"}
+    assert len(made) == 3
+    assert result.existing_components == ("shared",)
+    assert [ref.key for ref in result.sidecar_secrets] == ["one", "two", "three"]
+
+
+def test_models_that_are_the_same_share_a_component_and_the_longest_time_limit():
+    main = {"provider": "echo", "name": "m"}
+    result = resolved(model=main | {"fallbacks": [main | {"timeout": "9m"}]})
+
+    (component,) = [name for name in result.components if "-llm-" in name]
+    spec = resiliency_spec(result.config)
+    assert model_limits(result.config) == {component: 540_000}
+    assert spec["policies"]["timeouts"] == {"model": "540000ms"}
+
+
+def test_each_model_has_its_own_time_limit():
+    spec = resiliency_spec(resolved(model={"provider": "echo", "fallbacks": [{"component": "shared", "timeout": "5s"}]}).config)
+
+    bound = spec["targets"]["components"]["shared"]["outbound"]
+    assert spec["policies"]["timeouts"][bound["timeout"]] == "5000ms"
+    assert bound["circuitBreaker"] in spec["policies"]["circuitBreakers"]
+
+
+def test_a_careful_persons_limits_hold_where_an_agent_says_nothing():
+    config = resolved(tools=[PYTHON_TOOL]).config
+
+    assert config.limits == LimitsConfig(max_tool_calls=250, max_repeated_calls=8, max_concurrent_runs=50)
+    assert (config.retention.completed_seconds, config.retention.failed_seconds) == (72 * 3600, 720 * 3600)
+    assert (config.output, config.evaluation, config.retention.sessions_seconds) == (None, None, None)
+    assert (config.tools[0].approval, config.tools[0].compensate, config.tools[0].retries.max_attempts) == (None, None, 5)
+
+
+def test_an_approval_that_is_not_required_is_none():
+    assert resolved(tools=[PYTHON_TOOL | {"approval": {"required": False}}]).config.tools[0].approval is None
+    assert resolved(tools=[PYTHON_TOOL | {"approval": {}}]).config.tools[0].approval.on_timeout == "reject"
+
+
+def test_the_default_store_of_documents_holds_for_an_agent_that_only_says_how_much_it_remembers():
+    defaults = DEFAULTS.model_copy(update={"memory": Memory(component="documents", max_messages=7)})
+
+    own = resolved(defaults=defaults, memory={"maxMessages": 10}).config
+    assert (own.memory_component, own.memory.max_messages) == ("documents", 10)
+    default = resolved(defaults=defaults).config
+    assert (default.memory_component, default.memory.max_messages) == ("documents", 7)
 
 
 def test_an_api_key_reaches_the_sidecar_by_its_environment_only():

@@ -7,15 +7,15 @@ import pytest
 from holdfast_api import conditions, names
 from holdfast_operator import kinds
 from holdfast_operator.desired import desired
-from holdfast_operator.desired.pins import ANNOTATION_KEPT, Kept, Past, Pins, choose
+from holdfast_operator.desired.pins import ANNOTATION_KEPT, Kept, Past, Pins, choose, pins_of
 from tests.operator.live import DEFAULTS, Api, World
 from tests.operator.test_children import change, made
 from tests.operator.test_desired import DEFAULT, agent, children, resolved
 
 OLD, NEW = ("old", "key"), ("new", "key")
 STORE = "a-state"
-CURRENT = Pins(STORE, ("a-llm-2", 1000), sidecar=frozenset({NEW}))
-EARLIER = Pins(STORE, ("a-llm-1", 2000), sidecar=frozenset({OLD}), container=frozenset({("tool", "token")}))
+CURRENT = Pins(STORE, frozenset({("a-llm-2", 1000)}), sidecar=frozenset({NEW}))
+EARLIER = Pins(STORE, frozenset({("a-llm-1", 2000)}), sidecar=frozenset({OLD}), container=frozenset({("tool", "token")}))
 
 
 def chosen(*pins: Pins, kept: str = "", gone: tuple[str, str] | None = None, template: str = "t1") -> Kept:
@@ -27,6 +27,20 @@ def test_what_earlier_revisions_need_is_kept_beside_the_current_ones() -> None:
 
     assert (kept.models, kept.sidecar, kept.container) == ({("a-llm-1", 2000)}, {OLD}, {("tool", "token")})
     assert Kept.parse(kept.text()) == kept
+
+
+def test_what_the_first_shape_of_the_annotation_says_is_kept_too() -> None:
+    first = json.dumps({"store": STORE, "model": ["a-llm-1", 2000], "sidecar": [list(OLD)], "container": [["tool", "token"]]})
+
+    assert Pins.parse(first) == EARLIER == Pins.parse(EARLIER.text())
+
+
+def test_the_models_in_place_of_an_earlier_one_and_its_critic_are_kept_with_it() -> None:
+    echo = {"provider": "echo", "fallbacks": [{"provider": "echo", "name": "spare"}]}
+    before = resolved(agent({"model": echo, "evaluation": {"criteria": "x", "model": {"provider": "echo", "name": "critic"}}}))
+
+    assert {component for component, _ in chosen(CURRENT, pins_of(before)).models} == {model.component for model in before.config.models}
+    assert len(before.config.models) == 3
 
 
 def test_without_earlier_revisions_nothing_is_kept() -> None:
@@ -54,7 +68,7 @@ def test_a_secret_that_the_current_revision_needs_is_never_left_out() -> None:
 
 
 def test_an_earlier_model_keeps_its_own_time_limit() -> None:
-    pins = Pins(STORE, ("a-llm-1", 7_200_000))
+    pins = Pins(STORE, frozenset({("a-llm-1", 7_200_000)}))
     found = agent({"model": {"provider": "echo", "timeout": "18m"}})
 
     steps = desired(found, resolved(found), DEFAULT, Past((pins,)))

@@ -108,13 +108,14 @@ def _mapped(url: str, mappings: dict[str, str]) -> str:
 def _on_this_machine(agent: Agent) -> tuple[Agent, list[str]]:
     """Without what only a cluster has."""
     spec, notes = agent.spec, []
-    if spec.state or spec.memory:
-        notes.append("spec.state and spec.memory are not used here: everything is in one SQLite file")
+    if spec.state or (spec.memory and spec.memory.component):
+        notes.append("spec.state and spec.memory.component are not used here: everything is in one SQLite file")
     if spec.volumes or spec.volume_mounts:
         notes.append("spec.volumes are not mounted here")
     if spec.suspend:
         notes.append("spec.suspend is not heeded here")
-    return agent.model_copy(update={"spec": spec.model_copy(update={"state": None, "memory": None})}), notes
+    memory = spec.memory.model_copy(update={"component": None}) if spec.memory else None
+    return agent.model_copy(update={"spec": spec.model_copy(update={"state": None, "memory": memory})}), notes
 
 
 def _resiliency(config: AgentConfig) -> dict[str, Any]:
@@ -123,7 +124,7 @@ def _resiliency(config: AgentConfig) -> dict[str, Any]:
         "kind": "Resiliency",
         "metadata": {"name": config.name},
         "scopes": [config.name],
-        "spec": dapr.resiliency_spec(config.model),
+        "spec": dapr.resiliency_spec(config),
     }
 
 

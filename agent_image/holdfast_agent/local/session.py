@@ -127,8 +127,7 @@ async def _stop(agent: Process, dapr: DaprProcesses, grace: float) -> None:
 
 def _grace(plan: Plan) -> float:
     """As long as the longest call that may be in flight: what is broken off would have to be made again."""
-    config = plan.resolved.config
-    return max([config.model.timeout_seconds, *(tool.timeout_seconds for tool in config.tools)]) + _SPARE_SECONDS
+    return plan.resolved.config.longest_call_seconds + _SPARE_SECONDS
 
 
 def new_run_id() -> str:

@@ -6,13 +6,13 @@ from holdfast_api.v1alpha1.agent import (
     AgentSpec,
     AgentStatus,
     Condition,
-    Limits,
     ObjectMeta,
     SystemPromptSource,
 )
-from holdfast_api.v1alpha1.model import Model
+from holdfast_api.v1alpha1.model import Model, OneModel
+from holdfast_api.v1alpha1.runs import Evaluation, Limits, Output, Retention
 from holdfast_api.v1alpha1.store import ComponentMetadata, Memory, State
-from holdfast_api.v1alpha1.tools import HeaderSource, HttpTool, PythonTool, Tool
+from holdfast_api.v1alpha1.tools import Approval, HeaderSource, HttpTool, PythonTool, RateLimit, Retries, Tool
 from holdfast_api.v1alpha1.types import ConfigMapKeyRef, SecretKeyRef
 
 __all__ = [
@@ -20,16 +20,23 @@ __all__ = [
     "Agent",
     "AgentSpec",
     "AgentStatus",
+    "Approval",
     "ComponentMetadata",
     "Condition",
     "ConfigMapKeyRef",
+    "Evaluation",
     "HeaderSource",
     "HttpTool",
     "Limits",
     "Memory",
     "Model",
     "ObjectMeta",
+    "OneModel",
+    "Output",
     "PythonTool",
+    "RateLimit",
+    "Retention",
+    "Retries",
     "SecretKeyRef",
     "State",
     "SystemPromptSource",

@@ -9,9 +9,10 @@ from pydantic.alias_generators import to_camel
 from holdfast_api.names import GROUP_VERSION, KIND
 from holdfast_api.v1alpha1.model import Model
 from holdfast_api.v1alpha1.pod import PodFields
+from holdfast_api.v1alpha1.runs import Evaluation, Limits, Output, Retention
 from holdfast_api.v1alpha1.store import Memory, State
 from holdfast_api.v1alpha1.tools import InstructionList, ToolList
-from holdfast_api.v1alpha1.types import ApiModel, ConfigMapKeyRef, Duration, Line, Rule, Ruled, Text
+from holdfast_api.v1alpha1.types import ApiModel, ConfigMapKeyRef, Line, Rule, Ruled, Text, seconds
 
 NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
 MAX_NAME = 58  # the sidecar's Service is <name>-dapr and a label has 63 characters
@@ -44,8 +45,19 @@ _SPEC_RULES = (
         "state cannot be changed: runs live there. Make a new Agent for another store",
     ),
     Rule(
-        "!has(oldSelf.memory) || (has(self.memory) && self.memory == oldSelf.memory)",
-        "memory cannot be changed: documents of runs live there. Make a new Agent for another store",
+        "!has(oldSelf.memory) || !has(oldSelf.memory.component)"
+        " || (has(self.memory) && has(self.memory.component) && self.memory.component == oldSelf.memory.component)",
+        "memory.component cannot be changed: documents of runs live there. Make a new Agent for another store",
+    ),
+    Rule(
+        "!has(self.tools) || self.tools.all(t, !has(t.approval) || !has(t.approval.timeout)"
+        " || duration(t.approval.timeout) <= duration(has(self.limits) && has(self.limits.runTimeout) ? self.limits.runTimeout : '24h'))",
+        "approval.timeout of a tool must not be longer than limits.runTimeout (24h where it is left out): the run would have ended by then",
+        lambda spec: all(
+            seconds(tool.approval.timeout) <= seconds(spec.limits.run_timeout)
+            for tool in spec.tools
+            if tool.approval and "timeout" in tool.approval.model_fields_set
+        ),
     ),
 )
 
@@ -54,15 +66,6 @@ class SystemPromptSource(ApiModel):
     """Where the prompt's text comes from."""
 
     config_map_key_ref: ConfigMapKeyRef = Field(description="The ConfigMap's key that holds the text.")
-
-
-class Limits(ApiModel):
-    """What one run may use at most."""
-
-    max_iterations: Annotated[int, Field(ge=1, le=10000)] = Field(
-        default=25, description="Calls of the model in one run, tools between them."
-    )
-    run_timeout: Duration = Field(default="24h", description="How long one run may take, waiting included.")
 
 
 class Access(ApiModel):
@@ -88,8 +91,11 @@ class AgentSpec(PodFields):
     model: Model | None = Field(default=None, description="The LLM. Left out: the default that the operator is configured with.")
     tools: ToolList = Field(default_factory=list, description="What the model may call.")
     state: State | None = Field(default=None, description="Store of workflows. Left out: the operator's default. Cannot be changed later.")
-    memory: Memory | None = Field(default=None, description="Store of documents. Left out: the same as state. Cannot be changed later.")
-    limits: Limits = Field(default_factory=Limits, description="What one run may use at most.")
+    memory: Memory | None = Field(default=None, description="Store of documents, and how much of a session a run begins with.")
+    output: Output | None = Field(default=None, description="What the final answer must look like. Left out: it is free text.")
+    evaluation: Evaluation | None = Field(default=None, description="A critic who reads each answer before it is given. Left out: none.")
+    limits: Limits = Field(default_factory=Limits, description="What runs may use at most.")
+    retention: Retention = Field(default_factory=Retention, description="How long what was done is kept.")
     access: Access = Field(default_factory=Access, description="Who may call the agent.")
     suspend: bool = Field(default=False, description="true: no pods; runs wait in the store until it is false again.")
     replicas: Annotated[int, Field(ge=0, le=1000)] = Field(

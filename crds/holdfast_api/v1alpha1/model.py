@@ -40,8 +40,8 @@ _RULES = (
 )
 
 
-class Model(ApiModel):
-    """The LLM. One Dapr conversation Component is made for it, named after its content, or an existing one is used."""
+class OneModel(ApiModel):
+    """One LLM. One Dapr conversation Component is made for it, named after its content, or an existing one is used."""
 
     RULES = _RULES
 
@@ -60,4 +60,17 @@ class Model(ApiModel):
     component: ObjectName | None = Field(default=None, description="Name of an existing conversation Component, instead of provider.")
     options: Annotated[dict[OptionName, Annotated[str, StringConstraints(max_length=1024)]], Field(max_length=32)] | None = Field(
         default=None, description="Further metadata of the Component, for example `apiVersion` for azure or `region` for bedrock."
+    )
+    context_tokens: Annotated[int, Field(ge=1024, le=100_000_000)] = Field(
+        default=128_000,
+        description="Tokens that the model can read in one call. A run past three quarters of it sums up what lies behind it.",
+    )
+
+
+class Model(OneModel):
+    """The LLM, and others in its place while it stays down."""
+
+    fallbacks: Annotated[list[OneModel], Field(max_length=4)] = Field(
+        default_factory=list,
+        description="Models taken in order while the one before stays down. Left out: none, a run waits for the model.",
     )

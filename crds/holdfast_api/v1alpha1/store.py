@@ -1,6 +1,6 @@
 """`spec.state` and `spec.memory`: where runs and documents are kept."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -53,6 +53,17 @@ class State(ApiModel):
 
 
 class Memory(ApiModel):
-    """The state store for documents: heads of runs, messages, stored results."""
+    """What an agent remembers: the store of its documents, and how much of a session a run begins with."""
 
-    component: ObjectName = Field(description="Name of an existing state Component. Left out: the same store as the workflows'.")
+    component: ObjectName | None = Field(
+        default=None,
+        description="Name of an existing state Component for documents: heads of runs, messages, results, sessions. "
+        "Left out: the same store as the workflows'. Cannot be changed later.",
+    )
+    max_messages: Annotated[int, Field(ge=2, le=10_000)] = Field(
+        default=50,
+        description="Messages of a session that are kept as they are, a task and its answer being two; what is older is compacted.",
+    )
+    compaction: Literal["summarize", "truncate"] = Field(
+        default="summarize", description="summarize: the model sums up what is older. truncate: it is dropped."
+    )

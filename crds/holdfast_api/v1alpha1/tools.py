@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from holdfast_api.v1alpha1.types import ApiModel, ConfigMapKeyRef, Duration, Line, Rule, SecretKeyRef, list_map, unique
+from holdfast_api.v1alpha1.types import ApiModel, ConfigMapKeyRef, Duration, Line, Rule, SecretKeyRef, list_map, obeys, seconds, unique
 
 ToolName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[a-zA-Z_][a-zA-Z0-9_-]*$")]
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
@@ -14,6 +14,35 @@ _ONE_OF = Rule(
     "give exactly one of http and python",
     lambda tool: (tool.http is None) != (tool.python is None),
 )
+_ORDERED = Rule(
+    "duration(has(self.initial) ? self.initial : '1s') <= duration(has(self.max) ? self.max : '60s')",
+    "initial must not be longer than max, and they are 1s and 60s where they are left out",
+    lambda retries: seconds(retries.initial) <= seconds(retries.max),
+)
+_COMPENSATIONS = (
+    Rule(
+        "self.all(t, !has(t.compensate) || self.exists(o, o.name == t.compensate && o.name != t.name))",
+        "compensate must name another tool of this Agent: the one that undoes what this one did",
+        lambda tools: all(tool.compensate in {other.name for other in tools} - {tool.name} for tool in tools if tool.compensate),
+    ),
+    Rule(
+        "!self.exists(t, has(t.compensate) && self.exists(o, o.name == t.compensate && has(o.compensate)))",
+        "a tool that another one names in compensate must have no compensate itself: what was undone is not done again",
+        lambda tools: not any(tool.compensate for tool in _undoing(tools)),
+    ),
+    Rule(
+        "!self.exists(t, has(t.compensate) && self.exists(o, o.name == t.compensate && has(o.approval)"
+        " && (!has(o.approval.required) || o.approval.required)))",
+        "a tool that another one names in compensate cannot ask for approval: it runs when a run fails or is cancelled, with nobody there",
+        lambda tools: not any(tool.approval and tool.approval.required for tool in _undoing(tools)),
+    ),
+)
+
+
+def _undoing(tools: "list[Tool]") -> "list[Tool]":
+    """The tools that others name in `compensate`."""
+    named = {tool.compensate for tool in tools if tool.compensate}
+    return [tool for tool in tools if tool.name in named]
 
 
 def _describes_object(schema: dict[str, Any]) -> dict[str, Any]:
@@ -64,6 +93,35 @@ class PythonTool(ApiModel):
     function: Identifier = Field(description="Name of the function in that module, `def` or `async def`.")
 
 
+class Retries(ApiModel):
+    """How often a call that failed for a passing reason is made again, and how long the waits between are."""
+
+    RULES = (_ORDERED,)
+
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = Field(default=5, description="Attempts in all. 1: none is made again.")
+    initial: Duration = Field(default="1s", description="Wait before the second attempt; each further one is twice as long.")
+    max: Duration = Field(default="60s", description="Longest wait. A server's own Retry-After is heeded beyond it.")
+
+
+class RateLimit(ApiModel):
+    """How often a tool is called at most; what comes above it waits."""
+
+    per_minute: Annotated[int, Field(ge=1, le=100_000)] = Field(description="Calls in a minute, of each replica.")
+
+
+class Approval(ApiModel):
+    """A person decides on each call, by the HTTP API, before it is made."""
+
+    required: bool = Field(default=True, description="false: nobody is asked.")
+    timeout: Duration = Field(
+        default="24h", description="How long a call waits for a decision. The run's own runTimeout goes on meanwhile."
+    )
+    on_timeout: Literal["reject", "approve", "fail"] = Field(
+        default="reject",
+        description="What happens when nobody has decided. reject: the model is told so; approve: the call is made; fail: the run ends.",
+    )
+
+
 class Tool(ApiModel):
     """One tool."""
 
@@ -74,9 +132,20 @@ class Tool(ApiModel):
         default=None, description="What the model reads about it. Left out for python: the function's docstring."
     )
     timeout: Duration = Field(default="60s", description="How long one call may take before it is ended.")
+    retries: Retries = Field(default_factory=Retries, description="How passing failures are met.")
+    rate_limit: RateLimit | None = Field(default=None, description="How often it is called at most. Left out: as often as the model asks.")
+    delivery: Literal["atLeastOnce", "atMostOnce"] = Field(
+        default="atLeastOnce",
+        description="atLeastOnce: a call that was interrupted is made again, with the same idempotency key. "
+        "atMostOnce: it is not, and the model is told that its outcome is unknown.",
+    )
+    approval: Approval | None = Field(default=None, description="A person decides before each call. Left out: nobody is asked.")
+    compensate: ToolName | None = Field(
+        default=None, description="Name of another tool of this Agent that undoes what this one did, when the run fails or is cancelled."
+    )
     http: HttpTool | None = Field(default=None, description="An HTTP request.")
     python: PythonTool | None = Field(default=None, description="A Python function.")
 
 
-ToolList = Annotated[list[Tool], list_map("name", max_length=64), unique("name")]
+ToolList = Annotated[list[Tool], list_map("name", rules=_COMPENSATIONS, max_length=64), unique("name"), obeys(*_COMPENSATIONS)]
 InstructionList = Annotated[list[Line], Field(max_length=64)]

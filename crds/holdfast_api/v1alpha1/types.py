@@ -4,7 +4,7 @@ Every string and list has a bound. That is not only hygiene: the API server esti
 rule over an unbounded list is refused when the CRD is applied.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self
 
@@ -13,7 +13,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from holdfast_api.durations import DURATION_PATTERN
+from holdfast_api.durations import DURATION_PATTERN, LONGEST
 from holdfast_api.durations import seconds as seconds  # noqa: PLC0414 - also known from here
 
 
@@ -46,9 +46,23 @@ def keyword(*rules: Rule) -> dict[str, Any]:
     return {"x-kubernetes-validations": [{"rule": rule.cel, "message": rule.message} for rule in rules]}
 
 
-def list_map(*keys: str, **more: Any) -> Any:  # noqa: ANN401 - a pydantic field
-    """Field of a list whose items are told apart by `keys`: merged item by item by server-side apply, and none twice."""
-    return Field(json_schema_extra={"x-list-map-keys": list(keys)}, **more)
+def list_map(*keys: str, rules: tuple[Rule, ...] = (), **more: Any) -> Any:  # noqa: ANN401 - a pydantic field
+    """Field of a list whose items are told apart by `keys`: merged item by item by server-side apply, and none twice.
+
+    `rules` hold over the whole list, on the server; give `obeys(*rules)` beside it.
+    """
+    return Field(json_schema_extra={"x-list-map-keys": list(keys)} | (keyword(*rules) if rules else {}), **more)
+
+
+def obeys(*rules: Rule) -> AfterValidator:
+    """Refuse a plain value for which a rule does not hold."""
+
+    def check(value: Any) -> Any:  # noqa: ANN401 - whatever field it stands on
+        for rule in rules:
+            rule.check(value)
+        return value
+
+    return AfterValidator(check)
 
 
 def unique(attribute: str) -> AfterValidator:
@@ -75,7 +89,14 @@ Duration = Annotated[
     str,
     StringConstraints(max_length=32, pattern=DURATION_PATTERN),
     AfterValidator(_checked_duration),
-    Field(json_schema_extra=keyword(Rule("duration(self) > duration('0s')", "must be longer than zero"))),
+    Field(
+        json_schema_extra=keyword(
+            Rule(
+                f"duration(self) > duration('0s') && duration(self) <= duration('{LONGEST}')",
+                f"must be longer than zero, at most {LONGEST}",
+            )
+        )
+    ),
 ]
 ObjectName = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 DataKey = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
@@ -104,9 +125,15 @@ class Ruled(BaseModel):
 
 
 class ApiModel(Ruled):
-    """Base of everything in the resource: camelCase outside, snake_case inside, unknown fields refused, immutable."""
+    """Base of everything in the resource: camelCase outside, snake_case inside, unknown fields and other types refused, immutable."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the manifest holds
+        """Null counts as absent, as it does for the API server."""
+        return {key: member for key, member in value.items() if member is not None} if isinstance(value, Mapping) else value
 
 
 class SecretKeyRef(ApiModel):

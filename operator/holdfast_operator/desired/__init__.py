@@ -70,7 +70,7 @@ def desired(agent: Agent, resolved: Resolved, defaults: AgentDefaults, past: Pas
         return [
             *((COMPONENT, component(agent, name, spec, keep_seconds=keep)) for name, spec in resolved.components.items()),
             (CONFIGURATION, configuration(agent)),
-            (RESILIENCY, resiliency(agent, config.model, sorted(kept.models))),
+            (RESILIENCY, resiliency(agent, config, sorted(kept.models))),
         ]
 
     def inputs(kept: Kept) -> PodInputs:

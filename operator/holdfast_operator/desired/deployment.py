@@ -163,5 +163,4 @@ def grace_seconds(agent: Agent, resolved: Resolved) -> int:
     """How long a pod may finish: the longest single call it may be in, and time to write down the result."""
     if agent.spec.termination_grace_period_seconds:
         return agent.spec.termination_grace_period_seconds
-    longest = max([resolved.config.model.timeout_seconds, *(tool.timeout_seconds for tool in resolved.config.tools)])
-    return min(math.ceil(longest) + _GRACE_MARGIN, _MAX_GRACE)
+    return min(math.ceil(resolved.config.longest_call_seconds) + _GRACE_MARGIN, _MAX_GRACE)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from holdfast_api import conditions, names
+from holdfast_api import conditions, dapr, names
 from holdfast_api.resolve import Refused, Resolved
 from holdfast_api.v1alpha1 import SecretKeyRef
 
@@ -30,28 +30,27 @@ class Pins:
 
     Attributes:
         store: where its runs and documents are, in words that are equal for equal stores.
-        model: the conversation Component and the milliseconds that one call may take.
+        models: the conversation Components and the milliseconds that one call of each may take.
         sidecar: Secret keys in daprd's environment.
         container: Secret keys in the agent's.
     """
 
     store: str
-    model: tuple[str, int]
+    models: frozenset[tuple[str, int]]
     sidecar: frozenset[SecretKey] = frozenset()
     container: frozenset[SecretKey] = frozenset()
 
     def text(self) -> str:
         """As it stands in the annotation."""
-        return names.canonical(
-            {"store": self.store, "model": self.model, "sidecar": sorted(self.sidecar), "container": sorted(self.container)}
-        )
+        parts = {"models": sorted(self.models), "sidecar": sorted(self.sidecar), "container": sorted(self.container)}
+        return names.canonical({"store": self.store} | parts)
 
     @classmethod
     def parse(cls, text: str) -> "Pins":
-        """The reverse of `text`."""
+        """The reverse of `text`; it reads the first shape as well, which had one `model`."""
         found = json.loads(text)
-        component, limit = found["model"]
-        return cls(found["store"], (component, limit), _keys(found["sidecar"]), _keys(found["container"]))
+        models = frozenset((component, limit) for component, limit in found.get("models") or [found["model"]])
+        return cls(found["store"], models, _keys(found["sidecar"]), _keys(found["container"]))
 
 
 @dataclass(frozen=True)
@@ -110,10 +109,9 @@ class Past:
 
 def pins_of(resolved: Resolved) -> Pins:
     """What the current revision needs."""
-    model = resolved.config.model
     return Pins(
         store=_store(resolved),
-        model=(model.component, round(model.timeout_seconds * 1000)),
+        models=frozenset(dapr.model_limits(resolved.config).items()),
         sidecar=_refs(resolved.sidecar_secrets),
         container=_refs(resolved.container_secrets),
     )
@@ -146,8 +144,9 @@ def choose(current: Pins, past: Past, template: Callable[[], str]) -> Kept:
     wanted = frozenset(key for pins in past.pins for key in pins.sidecar) - current.sidecar
     missing = frozenset(key for key in wanted if key in live.missing or past.gone(key))
     limits: dict[str, int] = {}
-    for component, limit in (pins.model for pins in past.pins):
-        if component != current.model[0]:
+    own = {component for component, _ in current.models}
+    for component, limit in (model for pins in past.pins for model in pins.models):
+        if component not in own:
             limits[component] = max(limit, limits.get(component, 0))
     container = frozenset(key for pins in past.pins for key in pins.container) - current.container
     needed = Kept(frozenset(limits.items()), wanted - missing, container, missing)

@@ -1,18 +1,18 @@
-"""Resiliency `a`: bounds on calls of the model."""
+"""Resiliency `a`: bounds on calls of the models."""
 
 from collections.abc import Iterable
 
 from holdfast_api import dapr
-from holdfast_api.config import ModelConfig
+from holdfast_api.config import AgentConfig
 from holdfast_api.v1alpha1 import Agent
 from holdfast_operator.desired.meta import Manifest, child
 from holdfast_operator.kinds import RESILIENCY
 
 
-def resiliency(agent: Agent, model: ModelConfig, earlier: Iterable[tuple[str, int]]) -> Manifest:
-    """The Resiliency of the model's Component and of earlier ones that runs are pinned to.
+def resiliency(agent: Agent, config: AgentConfig, earlier: Iterable[tuple[str, int]]) -> Manifest:
+    """The Resiliency of the models' Components and of earlier ones that runs are pinned to.
 
     It is scoped: an unscoped one would restart every sidecar of the namespace.
     """
-    spec = dapr.resiliency_spec(model, earlier)
+    spec = dapr.resiliency_spec(config, earlier)
     return child(RESILIENCY, agent, agent.metadata.name) | {"scopes": [agent.metadata.name], "spec": spec}
