@@ -2,6 +2,7 @@
 
 from holdfast_agent.audit import Auditor, fingerprint, genesis, link
 from holdfast_agent.audit.chain import mac
+from holdfast_agent.heads import Head
 
 BEGUN = genesis(run="r", revision="abc", spiffe="spiffe://cluster/ns/a/agent", task_digest="d")
 
@@ -34,7 +35,6 @@ def test_results_that_stored_nothing_are_no_links():
 
 def test_a_run_that_began_without_a_chain_has_none():
     assert link(None, [result("r/1/model")]) is None
-    assert Auditor("", "key").seal({"id": "r"}, None) is None
 
 
 def test_the_tail_names_the_records_since_the_newest_model_turn():
@@ -43,10 +43,30 @@ def test_the_tail_names_the_records_since_the_newest_model_turn():
     assert [name.split()[0] for name in chain["tail"]] == ["2/model", "2/0"]
 
 
+def head(status="COMPLETED", **more):
+    return Head(
+        id="r",
+        task="t",
+        digest="d",
+        revision="abc",
+        created=1.0,
+        deadline=2.0,
+        max_iterations=3,
+        longest_call=4.0,
+        status=status,
+        **more,
+    )
+
+
+def test_a_new_runs_head_holds_the_begin_of_its_chain_and_whom_it_is_bound_to():
+    begun = Auditor("spiffe://cluster/ns/a/agent", "the-key").begun(head("RUNNING"))
+
+    assert begun.audit == BEGUN | {"spiffe": "spiffe://cluster/ns/a/agent"}
+
+
 def test_an_anchor_is_signed_over_the_run_its_owner_and_the_whole_chain():
     auditor = Auditor("spiffe://cluster/ns/a/agent", "the-key")
-    head = {"id": "r", "status": "COMPLETED", "audit": auditor.begin("r", revision="abc", task_digest="d")}
-    anchor = auditor.seal(head, link(BEGUN, [result("r/1/model")]))
+    anchor = auditor.sealed(auditor.begun(head()), link(BEGUN, [result("r/1/model")])).audit
 
     assert anchor["mac"] == mac("the-key", run="r", anchor=anchor)
     assert anchor["spiffe"] == "spiffe://cluster/ns/a/agent"
@@ -60,14 +80,18 @@ def test_an_anchor_is_signed_over_the_run_its_owner_and_the_whole_chain():
 
 def test_an_anchor_holds_the_head_as_it_ended():
     auditor = Auditor("", "the-key")
-    head = {"id": "r", "status": "COMPLETED", "audit": auditor.begin("r", revision="abc", task_digest="d")}
 
-    assert auditor.seal(head, BEGUN) == auditor.seal(head, BEGUN)
-    assert auditor.seal(head, BEGUN)["hash"] != auditor.seal(head | {"status": "FAILED"}, BEGUN)["hash"]
+    assert auditor.sealed(head(), BEGUN) == auditor.sealed(head(), BEGUN)
+    assert auditor.sealed(head(), BEGUN).audit["hash"] != auditor.sealed(head("FAILED"), BEGUN).audit["hash"]
+    assert auditor.sealed(head(), BEGUN).audit["hash"] != auditor.sealed(head(result="other"), BEGUN).audit["hash"]
+
+
+def test_a_run_that_began_without_a_chain_gets_no_anchor():
+    assert Auditor("", "key").sealed(head(), None) == head()
 
 
 def test_without_a_key_there_is_an_anchor_without_a_signature():
-    anchor = Auditor().seal({"id": "r"}, BEGUN)
+    anchor = Auditor().sealed(head(), BEGUN).audit
 
     assert anchor["count"] == 1
     assert "mac" not in anchor

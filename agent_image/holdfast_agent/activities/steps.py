@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from holdfast_agent import documents
+from holdfast_agent.audit import Auditor, Chain
 from holdfast_agent.documents import Document, Head, Trouble
 from holdfast_agent.failures import clipped, envelope
 from holdfast_agent.flights import Flights
@@ -48,6 +49,7 @@ class Steps:
         flights: Flights,
         index: OpenRuns,
         ended: Callable[[str], None],
+        auditor: Auditor | None = None,
     ) -> None:
         """Keep the parts.
 
@@ -58,10 +60,11 @@ class Steps:
             flights: one flight per key, and the drain gate.
             index: see above.
             ended: told the id of each run that ended here.
+            auditor: signs what runs did; None: nobody does.
         """
         self.sidecar, self.store, self.revisions, self.index = sidecar, store, revisions, index
         self.transcripts = Transcripts(store)
-        self._flights, self._ended = flights, ended
+        self._flights, self._ended, self._auditor = flights, ended, auditor or Auditor()
 
     def once(self, activity: "Activity", call: Input) -> Awaitable[Output]:
         """The activity's answer to this input; whoever asks while it is being found gets the same one."""
@@ -118,13 +121,14 @@ class Steps:
         self.transcripts.remember(key, stored)
         return stored
 
-    async def end(self, run: str, how: Callable[[Head], Head], *, known: Entry | None = None) -> None:
-        """Write down the end of a run.
+    async def end(self, run: str, how: Callable[[Head], Head], *, known: Entry | None = None, audit: Chain | None = None) -> None:
+        """Write down the end of a run, and with it the anchor of its audit chain.
 
         Args:
             run: its id.
             how: gives the ended head.
             known: the head as it was read a moment ago, to save reading it again.
+            audit: the chain with all that was stored before the end.
 
         Raises:
             LookupError: there is no head.
@@ -135,9 +139,13 @@ class Steps:
         def ended(document: Document | None) -> Document | None:
             if document is None:
                 raise LookupError(f"the head of run {run!r} is missing from the state store")
-            return how(Head.load(document)).dump()
+            before = Head.load(document)
+            after = how(before)
+            return (after if before.terminal or not after.terminal else self._auditor.sealed(after, audit)).dump()
 
-        await self._long(lambda: self.store.update(documents.head_key(run), ended, known=known))
+        stands = await self._long(lambda: self.store.update(documents.head_key(run), ended, known=known))
+        anchor = (stands or {}).get("audit") or {}
+        _LOG.info("run ended", extra={"run": run, "records": anchor.get("count"), "hash": anchor.get("hash")})
         self.transcripts.forget(run)
         self._ended(run)
 

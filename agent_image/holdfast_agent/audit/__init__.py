@@ -7,7 +7,7 @@
     command     `python -m holdfast_agent verify`
 
 The workflow carries the chain on from recorded results (`link`), each turn of the model stores what it was before it, and whoever ends a
-run puts the anchor into its head (`Auditor.seal`).
+run puts the anchor into its head (`Auditor.sealed`).
 """
 
 from holdfast_agent.audit.chain import Auditor, Chain, fingerprint, genesis, link

@@ -13,9 +13,10 @@ which record a wrong hash comes from. What is proven hangs on the full digests a
 import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from holdfast_agent.heads import Head
 from holdfast_api import names
 
 Chain = dict[str, Any]
@@ -59,7 +60,7 @@ def link(chain: Chain | None, results: Iterable[Mapping[str, Any]]) -> Chain | N
     return chain
 
 
-def sealed(head: Mapping[str, Any]) -> str:
+def head_digest(head: Mapping[str, Any]) -> str:
     """Digest of a head as far as it is sealed: all of it but the anchor itself."""
     return fingerprint({name: value for name, value in head.items() if name != "audit"})
 
@@ -93,24 +94,25 @@ class Auditor:
     spiffe: str = ""
     key: str | None = None
 
-    def begin(self, run: str, *, revision: str, task_digest: str) -> Chain:
-        """What the head of a new run holds as its `audit`, and its workflow begins with."""
-        return genesis(run=run, revision=revision, spiffe=self.spiffe, task_digest=task_digest) | {"spiffe": self.spiffe}
+    def begun(self, head: Head) -> Head:
+        """A new run's head with the chain that its workflow begins with, and whom that is bound to."""
+        chain = genesis(run=head.id, revision=head.revision, spiffe=self.spiffe, task_digest=head.digest)
+        return replace(head, audit=chain | {"spiffe": self.spiffe})
 
-    def seal(self, head: Mapping[str, Any], chain: Chain | None) -> Chain | None:
-        """The anchor of a run that has ended.
+    def sealed(self, head: Head, chain: Chain | None) -> Head:
+        """An ended run's head with its anchor.
 
         Args:
-            head: the document as it will be stored; its `audit` is what `begin` gave, and holds whom the chain is bound to.
+            head: as it will be stored, as yet with what `begun` put into it.
             chain: all links so far; None for a run without one, which gets no anchor.
         """
         if chain is None:
-            return None
-        last = _linked(chain, END, sealed(head))
-        anchor = {**last, "spiffe": (head.get("audit") or {}).get("spiffe", self.spiffe)}
-        if self.key is None:
-            return anchor
-        return anchor | {"kid": key_id(self.key), "mac": mac(self.key, run=str(head["id"]), anchor=anchor)}
+            return head
+        document = head.dump()
+        anchor = {**_linked(chain, END, head_digest(document)), "spiffe": (head.audit or {}).get("spiffe", self.spiffe)}
+        if self.key is not None:
+            anchor |= {"kid": key_id(self.key), "mac": mac(self.key, run=head.id, anchor=anchor)}
+        return replace(head, audit=anchor)
 
 
 def extended(previous: str, name: str, digest: str) -> str:
