@@ -16,6 +16,7 @@ from typing import Final
 
 from holdfast_agent import documents
 from holdfast_agent.documents import Document
+from holdfast_agent.listing import Listing
 from holdfast_agent.store import Store, StoreError
 
 _LOG = logging.getLogger(__name__)
@@ -26,8 +27,8 @@ _BEHIND_SECONDS: Final = 1.0
 class OpenRuns:
     """The index as one process sees it."""
 
-    def __init__(self, store: Store, *, pod: str) -> None:
-        self._store = store
+    def __init__(self, store: Store, *, pod: str, listing: Listing | None = None) -> None:
+        self._store, self.listing = store, listing or Listing(store)
         self._key = documents.shard_key(int.from_bytes(hashlib.sha256(pod.encode()).digest()[:4]) % SHARDS)
         self._adding: dict[str, float] = {}
         self._written: set[str] = set()
@@ -36,7 +37,8 @@ class OpenRuns:
         self._behind: asyncio.Task[None] | None = None
 
     def add(self, run: str) -> None:
-        """The run is worked on here; it gets an entry if it lasts."""
+        """The run is worked on here; it gets an entry if it lasts. In the list of all runs it gets one in any case."""
+        self.listing.add(run)
         if run not in self._written:
             self._adding.setdefault(run, time.time())
             if self._behind is None or self._behind.done():

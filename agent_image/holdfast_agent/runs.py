@@ -84,6 +84,7 @@ class Runs:
         stored = Head.load(document)
         if stored.digest != head.digest:
             raise ConflictError(head.id)
+        self._index.listing.add(stored.id, stored.created)
         if not stored.terminal:
             await self._ensure_scheduled(stored, known_new=created)
         return stored
