@@ -32,7 +32,10 @@ ENV_POD: Final = "HOLDFAST_POD"
 ENV_LOG_LEVEL: Final = "HOLDFAST_LOG_LEVEL"
 ENV_DAPR_TOKEN: Final = "DAPR_API_TOKEN"  # noqa: S105 - the name of a variable
 ENV_APP_TOKEN: Final = "APP_API_TOKEN"  # noqa: S105 - the name of a variable
+ENV_AUDIT_KEY: Final = "HOLDFAST_AUDIT_KEY"
+ENV_SPIFFE_ID: Final = "HOLDFAST_SPIFFE_ID"
 TOKEN_KEY: Final = "token"  # noqa: S105 - Dapr's injector fixes this key
+TRUST_DOMAIN: Final = "public"  # of the agents' sidecars; their Configuration says so too
 
 MAX_CONFIG_BYTES: Final = 512 * 1024
 
@@ -55,6 +58,16 @@ def dapr_token_secret(agent: str) -> str:
 def app_token_secret(agent: str) -> str:
     """Secret whose key `token` callers of the agent send."""
     return f"{agent}-app-token"
+
+
+def audit_secret(agent: str) -> str:
+    """Secret whose key `token` signs the records of runs."""
+    return f"{agent}-audit"
+
+
+def spiffe_id(agent: str, namespace: str) -> str:
+    """Identity that Dapr's Sentry gives to the agent's sidecar."""
+    return f"spiffe://{TRUST_DOMAIN}/ns/{namespace}/{agent}"
 
 
 def config_map(agent: str, revision: str) -> str:

@@ -100,14 +100,14 @@ class Children:
     async def make_tokens(self, *, again: bool) -> float | None:
         """Make the token Secrets, once. They cannot be read, so one that is there is used as it is.
 
-        An Agent that has a Deployment got them before it; `again` says that a pod misses one all the same. Those that were there before
-        a new Agent may be a former Agent's, which the cluster is about to collect: for some minutes they are asked for again.
+        An Agent whose Deployment names them got them before it; `again` says that a pod misses one all the same. Those that were there
+        before a new Agent may be a former Agent's, which the cluster is about to collect: for some minutes they are asked for again.
 
         Returns:
             Seconds until that is due, or None.
         """
         record = self._record
-        there = record.tokens or (DEPLOYMENT, self._agent.metadata.name) in record.children
+        there = record.tokens or (record.deployment is not None and record.deployment.tokens)
         if there and not again and not record.tokens_doubted:
             return None
         made = await gather(

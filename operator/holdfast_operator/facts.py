@@ -5,6 +5,7 @@ Deployment its counts, and of a pod what is the matter with it, which is the one
 """
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from holdfast_api import conditions, names
 from holdfast_operator.desired.meta import ANNOTATION_KEEP
 from holdfast_operator.desired.pins import ANNOTATION_KEPT, ANNOTATION_PINS
+from holdfast_operator.desired.secrets import token_names
 from holdfast_operator.kinds import Kind
 from holdfast_operator.ownership import owned_digest
 
@@ -49,7 +51,12 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentFacts:
-    """Counts and conditions of a Deployment, and what it keeps for earlier revisions; see `desired.pins`."""
+    """Counts and conditions of a Deployment.
+
+    Attributes:
+        kept: what it keeps for earlier revisions; see `desired.pins`.
+        tokens: whether its pods name all token Secrets, so that these were made.
+    """
 
     generation: int
     observed_generation: int
@@ -61,6 +68,7 @@ class DeploymentFacts:
     deadline_exceeded: str | None = None
     refusal: str | None = None
     kept: str = ""
+    tokens: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +149,15 @@ def deployment_facts(live: Manifest) -> DeploymentFacts:
         deadline_exceeded=exceeded,
         refusal=failure.get("message", "") if failure.get("status") == "True" else None,
         kept=live["metadata"].get("annotations", {}).get(ANNOTATION_KEPT, ""),
+        tokens=set(_secrets(live)).issuperset(token_names(live["metadata"]["name"])),
     )
+
+
+def _secrets(deployment: Manifest) -> Iterator[str]:
+    for container in deployment["spec"].get("template", {}).get("spec", {}).get("containers", ()):
+        for variable in container.get("env", ()):
+            if ref := variable.get("valueFrom", {}).get("secretKeyRef"):
+                yield ref["name"]
 
 
 def pod_facts(live: Manifest) -> PodFacts:

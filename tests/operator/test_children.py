@@ -41,7 +41,7 @@ async def test_a_new_agent_costs_one_read_and_one_write_a_child_and_one_status(w
     # One read more: does another Dapr app have this app id?
     assert sum(count for (verb, _), count in asked.items() if verb == "GET") == CHILDREN + 1
     assert writes(asked) == {
-        ("POST", "secrets"): 2,
+        ("POST", "secrets"): 3,
         ("PATCH", "serviceaccounts"): 1,
         ("PATCH", "configmaps"): 1,
         ("PATCH", "components"): 2,
@@ -137,10 +137,29 @@ async def test_tokens_are_random_differ_and_are_made_once(world: World, namespac
 
     await change(world, namespace, {"replicas": 2})
 
-    assert set(tokens) == {"a-dapr-token", "a-app-token"}
-    assert len(set(tokens.values())) == 2
+    assert set(tokens) == {"a-dapr-token", "a-app-token", "a-audit"}
+    assert len(set(tokens.values())) == 3
     assert all(len(base64.b64decode(token)) >= 32 for token in tokens.values())
     assert {live["metadata"]["name"]: live["data"]["token"] for live in api.list(kinds.SECRET, namespace)} == tokens
+
+
+async def test_an_agent_of_an_older_operator_gets_the_secret_that_it_lacks_before_its_pods_name_it(
+    world: World, namespace: str, api: Api
+) -> None:
+    await made(world, namespace)
+    api.delete(kinds.SECRET, namespace, "a-audit")
+    pod = api.get(kinds.DEPLOYMENT, namespace, "a")["spec"]["template"]["spec"]
+    older = [variable for variable in pod["containers"][0]["env"] if variable["name"] != names.ENV_AUDIT_KEY]
+    change = [{"op": "replace", "path": "/spec/template/spec/containers/0/env", "value": older}]
+    api.request("PATCH", kinds.DEPLOYMENT.path(namespace, "a"), change, content="application/json-patch+json")
+    world.restart()
+    await world.take_stock(namespace)
+    world.hear(kinds.AGENT, namespace, "a")
+
+    _, asked = await world.look(namespace, "a")
+
+    assert asked["POST", "secrets"] == 3
+    assert api.get(kinds.SECRET, namespace, "a-audit") is not None
 
 
 async def test_a_token_that_was_there_first_is_used_and_left_alone(world: World, namespace: str, api: Api) -> None:

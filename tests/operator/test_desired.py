@@ -57,6 +57,21 @@ def test_everything_a_pod_needs_comes_a_step_before_the_pod() -> None:
     assert {"ConfigMap", "Component", "Configuration", "Resiliency", "ServiceAccount"} <= {child.kind.kind for child in first}
 
 
+def test_the_container_knows_who_it_is_and_signs_with_a_key_of_its_own() -> None:
+    found = {variable["name"]: variable for variable in pod()["spec"]["containers"][0]["env"]}
+
+    assert found["HOLDFAST_SPIFFE_ID"]["value"] == "spiffe://public/ns/ns/a"
+    assert found["HOLDFAST_AUDIT_KEY"]["valueFrom"]["secretKeyRef"] == {"name": "a-audit", "key": "token"}
+    assert children(agent())["Configuration"]["spec"]["accessControl"]["trustDomain"] == "public"
+
+
+def test_a_call_of_any_model_may_end_before_the_pod_does() -> None:
+    spare = agent({"model": {"provider": "echo", "timeout": "10s", "fallbacks": [{"provider": "echo", "timeout": "30m"}]}})
+    critic = agent({"evaluation": {"criteria": "x", "model": {"provider": "echo", "timeout": "20m"}}})
+
+    assert (grace_seconds(spare, resolved(spare)), grace_seconds(critic, resolved(critic))) == (1830, 1230)
+
+
 def test_a_single_pod_or_none_has_no_disruption_budget() -> None:
     for spec in ({"replicas": 1}, {"replicas": 0}, {"replicas": 5, "suspend": True}):
         assert "PodDisruptionBudget" not in children(agent(spec))
@@ -84,7 +99,8 @@ def test_what_the_user_adds_never_replaces_what_holdfast_sets() -> None:
     assert template["metadata"]["annotations"]["dapr.io/app-id"] == "a"
     assert template["metadata"]["annotations"]["x"] == "y"
     variables = [entry["name"] for entry in template["spec"]["containers"][0]["env"]]
-    assert {names.ENV_DAPR_TOKEN, names.ENV_APP_TOKEN, names.ENV_CONFIG, names.ENV_POD, "X"} == set(variables)
+    tokens = {names.ENV_DAPR_TOKEN, names.ENV_APP_TOKEN, names.ENV_AUDIT_KEY}
+    assert tokens | {names.ENV_CONFIG, names.ENV_POD, names.ENV_SPIFFE_ID, "X"} == set(variables)
 
 
 def test_a_pod_is_restricted() -> None:

@@ -104,7 +104,7 @@ def test_killed_again_and_again_it_still_gets_there(api: Api, namespace: str, st
         eventually(lambda number=number: ready(api, namespace, f"a{number:02}"))
     for kind in (kinds.SERVICE, kinds.DEPLOYMENT, kinds.DISRUPTION_BUDGET, kinds.CONFIGURATION, kinds.RESILIENCY):
         assert len(api.list(kind, namespace)) == 12, kind.kind
-    assert len([live for live in api.list(kinds.SECRET, namespace) if live["type"] == "Opaque"]) == 24
+    assert len([live for live in api.list(kinds.SECRET, namespace) if live["type"] == "Opaque"]) == 36
 
 
 def test_a_name_that_is_freed_is_used_within_seconds(api: Api, namespace: str, start_operator: StartOperator) -> None:

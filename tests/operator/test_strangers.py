@@ -101,13 +101,13 @@ async def test_tokens_of_a_former_agent_that_go_late_are_made_anew(world: World,
     world.hear(kinds.AGENT, namespace, "a", "ADDED")
     again, _ = await world.look(namespace, "a")
     assert again is not None
-    for name in ("a-dapr-token", "a-app-token"):
+    for name in ("a-dapr-token", "a-app-token", "a-audit"):
         assert api.get(kinds.SECRET, namespace, name)["metadata"]["ownerReferences"][0]["uid"] != uid
         api.delete(kinds.SECRET, namespace, name)
 
     await world.look(namespace, "a")
 
-    for name in ("a-dapr-token", "a-app-token"):
+    for name in ("a-dapr-token", "a-app-token", "a-audit"):
         assert api.get(kinds.SECRET, namespace, name)["metadata"]["ownerReferences"][0]["uid"] == uid
     assert (await world.look(namespace, "a"))[1] == {("GET", "agents"): 1}
 
@@ -118,7 +118,7 @@ async def test_tokens_that_a_user_made_are_asked_for_only_as_long_as_the_agent_i
     world.now = lambda: now
     await made(world, namespace)
 
-    assert (await world.look(namespace, "a"))[1]["POST", "secrets"] == 2
+    assert (await world.look(namespace, "a"))[1]["POST", "secrets"] == 3
     now += 600
     assert (await world.look(namespace, "a"))[0] is None
     assert (await world.look(namespace, "a"))[1]["POST", "secrets"] == 0

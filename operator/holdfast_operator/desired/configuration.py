@@ -3,13 +3,12 @@
 Hot reload is off: a change of a Dapr object reaches an agent by a rollout, one pod at a time, never by a restart under its feet.
 """
 
-from holdfast_api import dapr
+from holdfast_api import dapr, names
 from holdfast_api.v1alpha1 import Agent
 from holdfast_operator.desired.meta import Manifest, child
 from holdfast_operator.kinds import CONFIGURATION
 
 _ROUTES = (("/run", ["POST"]), ("/runs/**", ["GET", "POST"]), ("/v1.0/workflows/dapr/**", ["GET"]))
-_TRUST_DOMAIN = "public"
 _MAX_ACTIVITIES = 200
 _MAX_WORKFLOWS = 100
 _RETENTION_BACKSTOP = "1440h"
@@ -38,12 +37,12 @@ def _access(agent: Agent) -> Manifest:
     """Service invocation is closed to others, and open on these routes to the agent's own app id."""
     return {
         "defaultAction": "deny",
-        "trustDomain": _TRUST_DOMAIN,
+        "trustDomain": names.TRUST_DOMAIN,
         "policies": [
             {
                 "appId": agent.metadata.name,
                 "namespace": agent.metadata.namespace,
-                "trustDomain": _TRUST_DOMAIN,
+                "trustDomain": names.TRUST_DOMAIN,
                 "defaultAction": "deny",
                 "operations": [{"name": path, "httpVerb": verbs, "action": "allow"} for path, verbs in _ROUTES],
             }

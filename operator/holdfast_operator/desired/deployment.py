@@ -133,11 +133,13 @@ def _environment(agent: Agent, inputs: PodInputs) -> list[Manifest]:
     secrets = [
         (names.ENV_DAPR_TOKEN, names.dapr_token_secret(name), names.TOKEN_KEY),
         (names.ENV_APP_TOKEN, names.app_token_secret(name), names.TOKEN_KEY),
+        (names.ENV_AUDIT_KEY, names.audit_secret(name), names.TOKEN_KEY),
         *((names.secret_env(ref.name, ref.key), ref.name, ref.key) for ref in resolved.container_secrets),
     ]
     return [
         {"name": names.ENV_CONFIG, "value": names.CONFIG_PATH},
         {"name": names.ENV_POD, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}},
+        {"name": names.ENV_SPIFFE_ID, "value": names.spiffe_id(name, agent.metadata.namespace)},
         *({"name": env, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}} for env, secret, key in secrets),
         *(_optional_secret(secret, key) for secret, key in sorted(inputs.kept.container)),
         *(agent.spec.env or []),
