@@ -8,43 +8,60 @@ import hashlib
 from typing import Any, Final
 
 from holdfast_agent.outcome import Failure
+from holdfast_api.config import RetriesConfig
 
 MODEL_ATTEMPTS: Final = 20
 TOOL_ATTEMPTS: Final = 5
+TOOL_BOUND: Final = 100
+"""What a tool's `retries.maxAttempts` can be at most."""
+CALL_BREAKS: Final = 5
+"""How often an activity may break, which is a defect of ours, before the run ends."""
 CHARGED_ATTEMPTS: Final = 3
+FALLBACK_AFTER: Final = 3
+"""Failures of one model after which the next one is asked."""
 STORE_ATTEMPTS: Final = 1000
 """A store that is away costs no attempt of the call. This only keeps the history small; the run's deadline comes before it as a rule."""
 MESSAGE_CHARACTERS: Final = 500
-_FIRST_SECONDS: Final = 1.0
-_LONGEST_SECONDS: Final = 60.0
-_LONGEST_ASKED: Final = 300.0
+_USUAL: Final = RetriesConfig()
+_MOST_DOUBLINGS: Final = 30
 
 
-def backoff(key: str, attempt: int, asked: float | None = None) -> float:
-    """Seconds until the next attempt: doubling from 1 s to 60 s, spread by up to a quarter, or what the other side asked for, up to 5 min.
+def backoff(key: str, attempt: int, asked: float | None = None, retries: RetriesConfig = _USUAL) -> float:
+    """Seconds until the next attempt: doubling, spread by up to a quarter; or what the other side asked for, whatever it is.
 
     Args:
         key: of the effect; the spread is derived from it, so that runs that failed together do not come back together.
         attempt: how many attempts failed, from 1.
         asked: the other side's `Retry-After`, if any.
+        retries: the first wait and the longest one.
     """
     if asked is not None and asked > 0:
-        return min(asked, _LONGEST_ASKED)
+        return asked
     spread = int.from_bytes(hashlib.sha256(f"{key}#{attempt}".encode()).digest()[:2]) / 0xFFFF
-    return float(min(_FIRST_SECONDS * 2 ** (attempt - 1), _LONGEST_SECONDS) * (1 + spread / 4))
+    doubled = retries.initial_seconds * 2 ** min(attempt - 1, _MOST_DOUBLINGS)
+    return float(min(doubled, retries.max_seconds) * (1 + spread / 4))
 
 
-def envelope(key: str, failure: Failure, attempt: int) -> dict[str, Any]:
-    """The activity's result for a failure: `{key, error: {class, message, retryAfter, cause}}`, short enough for a history."""
+def envelope(key: str, failure: Failure, attempt: int, retries: RetriesConfig = _USUAL) -> dict[str, Any]:
+    """The activity's result for a failure: `{key, error: {class, message, retryAfter, cause, attempts}}`, short enough for a history.
+
+    Args:
+        key: of the effect.
+        failure: what went wrong.
+        attempt: how many attempts failed, from 1.
+        retries: how this effect is retried. `attempts`, their bound, is only there if it is not the usual one.
+    """
     error: dict[str, Any] = {"class": failure.kind, "message": clipped(failure.message)}
     if failure.kind == "transient":
-        error["retryAfter"] = round(backoff(key, attempt, failure.retry_after), 3)
+        error["retryAfter"] = round(backoff(key, attempt, failure.retry_after, retries), 3)
+        if retries.max_attempts != _USUAL.max_attempts:
+            error["attempts"] = retries.max_attempts
     if failure.cause != "call":
         error["cause"] = failure.cause
     return {"key": key, "error": error}
 
 
-def stands(key: str, failure: Failure, *, attempt: int, failed: int, left: float) -> bool:
+def stands(key: str, failure: Failure, *, attempt: int, failed: int, left: float, retries: RetriesConfig = _USUAL) -> bool:
     """Whether a tool's failure is its result: trying again cannot help, was tried often enough, or would come too late.
 
     Args:
@@ -53,9 +70,10 @@ def stands(key: str, failure: Failure, *, attempt: int, failed: int, left: float
         attempt: which attempt this was, from 1.
         failed: how many attempts had failed before by the tool's own doing.
         left: seconds until the run's deadline.
+        retries: of the tool.
     """
     if failure.kind == "transient":
-        return failed + 1 >= TOOL_ATTEMPTS or backoff(key, attempt, failure.retry_after) >= left
+        return failed + 1 >= retries.max_attempts or backoff(key, attempt, failure.retry_after, retries) >= left
     return failure.kind == "permanent"
 
 

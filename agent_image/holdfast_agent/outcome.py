@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 FailureKind = Literal["transient", "permanent", "fatal"]
-Cause = Literal["call", "charged", "store", "unstored"]
+Cause = Literal["call", "charged", "store", "unstored", "auth", "context", "output", "limit"]
+
+Reach = Literal["unsent", "answered", "lost"]
 
 
 @dataclass(frozen=True)
@@ -21,10 +23,15 @@ class Failure:
         message: one sentence for the model or a person. Never a secret, never a traceback.
         retry_after: seconds that the other side asked to wait before the next attempt.
         cause: what may be bounded in its own way: `call`, the call failed; `charged`, it did too, and is probably paid for all the same;
-            `store`, our own state store failed and the other side is not to blame; `unstored`, it did after the call was paid for.
+            `store`, our own state store failed and the other side is not to blame; `unstored`, it did after the call was paid for;
+            `auth`, the key is not accepted; `context`, the conversation is longer than the model takes; `output`, the answer did not fit
+            `output.schema` to the end; `limit`, the model gave no answer when it had to.
+        reach: how far the call got: `unsent`: surely nothing has happened; `answered`: the other side said what became of it; `lost`: it
+            was sent and no answer came, so nobody here knows.
     """
 
     kind: FailureKind
     message: str
     retry_after: float | None = None
     cause: Cause = "call"
+    reach: Reach = "answered"

@@ -11,6 +11,7 @@ from holdfast_agent.failures import MODEL_ATTEMPTS, TOOL_ATTEMPTS, backoff, clip
 from holdfast_agent.loop import Loop, Step
 from holdfast_agent.outcome import Failure
 from holdfast_agent.workflow import RunFailed, agent
+from holdfast_api.config import RetriesConfig
 
 START = datetime(2026, 1, 1)  # noqa: DTZ001 - Dapr's contexts tell naive UTC
 NOW = START.replace(tzinfo=UTC).timestamp()
@@ -90,7 +91,10 @@ def test_waits_double_are_spread_by_key_and_bounded_and_an_asked_for_wait_wins()
     assert max(waits) <= 75
     assert backoff("r/1/0", 1) == backoff("r/1/0", 1) != backoff("s/1/0", 1)
     assert backoff("r/1/0", 1, asked=17) == 17
-    assert backoff("r/1/0", 1, asked=86400) == 300
+    assert backoff("r/1/0", 1, asked=86400) == 86400
+    quick = RetriesConfig(initial_seconds=0.5, max_seconds=2)
+    assert 0.5 <= backoff("r/1/0", 1, retries=quick) <= 0.625
+    assert 2 <= backoff("r/1/0", 2000, retries=quick) <= 2.5
 
 
 def test_a_tool_that_asks_for_more_time_than_the_run_has_is_told_to_the_model():

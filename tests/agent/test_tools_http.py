@@ -46,7 +46,7 @@ async def test_a_placeholder_is_shown_to_the_model_as_required(open_toolbox):
     box = await open_toolbox("http://127.0.0.1:9/{city}")
     assert box.specs[0].input_schema["required"] == ["city"]
     failure = await box.call("t", {}, key="k")
-    assert failure == Failure("permanent", "invalid arguments: 'city' is a required property")
+    assert failure == await box.check("t", {}) == Failure("permanent", "invalid arguments: 'city' is a required property", reach="unsent")
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ async def test_arguments_that_do_not_fit_never_leave_the_agent(serve, open_toolb
 
     box = await open_toolbox(f"{await serve(handler)}/users/{{city}}/bookings")
     failure = await box.call("t", arguments, key="k")
-    assert (failure.kind, words in failure.message, asked) == ("permanent", True, []), failure
+    assert (failure.kind, failure.reach, words in failure.message, asked) == ("permanent", "unsent", True, []), failure
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,8 @@ async def test_a_schema_that_refers_elsewhere_looks_nothing_up(serve, open_toolb
 
 async def test_a_tool_that_there_is_not_is_answered_with_those_there_are(open_toolbox):
     box = await open_toolbox("http://api.example/")
-    assert await box.call("u", {}, key="k") == Failure("permanent", "there is no tool 'u'; there are: t")
+    told = Failure("permanent", "there is no tool 'u'; there are: t", reach="unsent")
+    assert await box.call("u", {}, key="k") == await box.check("u", {}) == told
 
 
 async def test_two_tools_of_one_name_are_refused():
@@ -169,6 +170,12 @@ NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
         (503, {"Retry-After": "Sat, 21 Nov 2026 12:01:30 GMT"}, Failure("transient", "HTTP 503: no such city", 90.0)),
         (503, {"Retry-After": "Sat, 21 Nov 2026 11:00:00 GMT"}, Failure("transient", "HTTP 503: no such city", 0.0)),
         (200, {}, ToolResult("no such\ncity")),
+        (200, {"Content-Type": "text/html"}, ToolResult("no such\ncity")),
+        (
+            200,
+            {"Content-Type": "application/json; charset=utf-8"},
+            Failure("permanent", "the answer calls itself JSON and is none (Expecting value: line 1 column 1 (char 0)): no such city"),
+        ),
         (302, {}, Failure("permanent", "HTTP 302: no such city")),
     ],
 )
@@ -226,7 +233,7 @@ async def test_an_answer_that_never_ends_or_never_begins_is_given_up_in_time(ser
 
     for handler in (dripping, silent):
         box = await open_toolbox(await serve(handler), timeout=0.3)
-        assert await box.call("t", {}, key="k") == Failure("transient", "no complete answer within 0.3 s")
+        assert await box.call("t", {}, key="k") == Failure("transient", "no complete answer within 0.3 s", reach="lost")
 
 
 async def test_a_server_that_is_not_there_or_breaks_off_is_a_transient_failure(serve, open_toolbox):
@@ -237,9 +244,9 @@ async def test_a_server_that_is_not_there_or_breaks_off_is_a_transient_failure(s
         request.transport.abort()
         return response
 
-    for url in ("http://127.0.0.1:9/", await serve(broken)):
+    for url, reach in (("http://127.0.0.1:9/", "unsent"), (await serve(broken), "lost")):
         failure = await (await open_toolbox(url)).call("t", {}, key="k")
-        assert failure.kind == "transient"
+        assert (failure.kind, failure.reach) == ("transient", reach)
         assert "cannot reach 127.0.0.1" in failure.message
 
 

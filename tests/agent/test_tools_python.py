@@ -129,6 +129,20 @@ async def test_arguments_that_do_not_fit_are_told_to_the_model(open_python, argu
     assert words in failure.message
 
 
+async def test_arguments_can_be_checked_without_calling_the_function(open_python, tmp_path):
+    source = f"""
+        def touch(times: int) -> None:
+            open({str(tmp_path / "touched")!r}, "w").close()
+    """
+    box = await open_python(python_tool(source, "touch"))
+    wrong = await box.check("touch", {"times": "often"})
+    assert (wrong.kind, wrong.reach, "times: " in wrong.message) == ("permanent", "unsent", True)
+    assert await box.check("touch", {"times": 3}) is None
+    assert not (tmp_path / "touched").exists()
+    await box.call("touch", {"times": 3}, key="k")
+    assert (tmp_path / "touched").exists()
+
+
 async def test_async_functions_run_on_one_loop_for_the_life_of_their_process(open_python):
     source = """
         import asyncio

@@ -26,7 +26,7 @@ async def test_a_call_that_takes_too_long_is_ended_with_all_that_it_started_whil
     hanging = asyncio.create_task(box.call("hang", {}, key="k1"))
     assert await box.call("quick", {}, key="k2") == ToolResult("done")
     failure = await hanging
-    assert failure == Failure("transient", "the function did not finish within 1 s and was ended")
+    assert failure == Failure("transient", "the function did not finish within 1 s and was ended", reach="lost")
     pids = [int(word) for word in (tmp_path / "pids").read_text().split()]
 
     async def gone():

@@ -52,7 +52,11 @@ def _functions(first: Frame) -> dict[str, Function]:
 
 def _answer(functions: dict[str, Function], call: Frame, loop: Loop) -> Frame:
     try:
-        return {"content": functions[call["tool"]].call(call["arguments"], call["key"], loop.wait)}
+        called = functions[call["tool"]]
+        if call.get("check"):
+            called.check(call["arguments"])
+            return {"content": ""}
+        return {"content": called.call(call["arguments"], call["key"], loop.wait)}
     except Failed as failed:
         return {"failure": str(failed)}
 

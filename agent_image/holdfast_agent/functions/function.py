@@ -57,7 +57,7 @@ class Function:
         Raises:
             Failed: the arguments do not fit, the function raised, or its result is not what it says.
         """
-        values = self._checked(arguments)
+        values = self.check(arguments)
         if self.wants_key:
             values[KEY_PARAMETER] = key
         try:
@@ -69,7 +69,12 @@ class Function:
             raise Failed(_short(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)) from None
         return self._text(result)
 
-    def _checked(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    def check(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """What the function will get, by name.
+
+        Raises:
+            Failed: the arguments do not fit.
+        """
         problems = [
             f"{name}: there is no such argument; there are: {', '.join(self.parameters) or 'none'}"
             for name in arguments

@@ -58,34 +58,48 @@ class HttpTool:
             raise ToolboxError(f"tool {tool.name!r}: http.{error}") from None
         self.spec = ToolSpec(tool.name, tool.description or "", schema)
         self._method, self._headers, self._session = config.method, headers, session
-        self._timeout = tool.timeout_seconds
+        self._bodyless = config.method in _BODYLESS
+        self._timeout = self.longest = tool.timeout_seconds
         self._guarded = bool(config.headers_from) or any(name.lower() in _CREDENTIALS for name in headers)
+
+    async def check(self, arguments: Mapping[str, Any]) -> Failure | None:
+        """Check the arguments; see `Tool.check`."""
+        url = self._url(arguments)
+        return url if isinstance(url, Failure) else None
 
     async def call(self, arguments: Mapping[str, Any], *, key: str) -> ToolResult | Failure:
         """Make the request; see `Tool.call`."""
-        if wrong := problem(self._check, arguments):
-            return Failure("permanent", f"invalid arguments: {wrong}")
-        bodyless = self._method in _BODYLESS
-        try:
-            url = self._template.fill(arguments, rest_in_query=bodyless)
-        except UnusableArgument as error:
-            return Failure("permanent", f"invalid arguments: {error}")
-        body = None if bodyless else {name: value for name, value in arguments.items() if name not in self._template.names}
+        url = self._url(arguments)
+        if isinstance(url, Failure):
+            return url
+        body = None if self._bodyless else {name: value for name, value in arguments.items() if name not in self._template.names}
         headers = self._headers | {IDEMPOTENCY_KEY: quote(key, safe="/-_.:~")}
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._follow(self._method, URL(url, encoded=True), headers, body)
         except TimeoutError:
-            return Failure("transient", f"no complete answer within {self._timeout:g} s")
+            return Failure("transient", f"no complete answer within {self._timeout:g} s", reach="lost")
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Failure("transient", f"cannot reach {URL(url, encoded=True).host}: {_reason(error)}")
+            return Failure("transient", f"cannot reach {URL(url, encoded=True).host}: {_reason(error)}", reach="lost")
+
+    def _url(self, arguments: Mapping[str, Any]) -> str | Failure:
+        if wrong := problem(self._check, arguments):
+            return Failure("permanent", f"invalid arguments: {wrong}", reach="unsent")
+        try:
+            return self._template.fill(arguments, rest_in_query=self._bodyless)
+        except UnusableArgument as error:
+            return Failure("permanent", f"invalid arguments: {error}", reach="unsent")
 
     async def _follow(self, method: str, url: URL, headers: dict[str, str], body: dict[str, Any] | None) -> ToolResult | Failure:
-        for _ in range(MAX_REDIRECTS + 1):
-            async with self._session.request(method, url, headers=headers, json=body, allow_redirects=False) as response:
-                target = response.headers.get("Location")
-                if response.status not in _REDIRECTS or not target:
-                    return await _read(response)
+        for hop in range(MAX_REDIRECTS + 1):
+            try:
+                async with self._session.request(method, url, headers=headers, json=body, allow_redirects=False) as response:
+                    target = response.headers.get("Location")
+                    if response.status not in _REDIRECTS or not target:
+                        return await _read(response)
+            except aiohttp.ClientConnectorError as error:
+                # Whoever redirected may have done the work before.
+                return Failure("transient", f"cannot reach {url.host}: {_reason(error)}", reach="lost" if hop else "unsent")
             following = url.join(URL(target))
             if following.scheme not in {"http", "https"}:
                 return Failure("permanent", f"redirected to {following.scheme or 'nothing'}://, which is not followed")

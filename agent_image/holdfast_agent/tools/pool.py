@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from holdfast_agent.functions.frames import Frame
@@ -55,19 +56,28 @@ class WorkerPool:
 
     async def call(self, tool: str, arguments: Mapping[str, Any], *, key: str, within: float) -> ToolResult | Failure:
         """Call a function in a free process. Waits at most `within` seconds for one, then runs for at most as long."""
+        return await self._asked({"tool": tool, "arguments": dict(arguments), "key": key}, within)
+
+    async def check(self, tool: str, arguments: Mapping[str, Any], *, within: float) -> Failure | None:
+        """What is wrong with the arguments of a function; bounded in time as a call is."""
+        answer = await self._asked({"tool": tool, "arguments": dict(arguments), "check": True}, within)
+        return replace(answer, reach="unsent") if isinstance(answer, Failure) else None
+
+    async def _asked(self, call: Frame, within: float) -> ToolResult | Failure:
         try:
             async with asyncio.timeout(within):
                 await self._free.acquire()
         except TimeoutError:
-            return Failure("transient", f"all {MAX_WORKERS} processes for Python tools were busy for {within:g} s")
+            busy = f"all {MAX_WORKERS} processes for Python tools were busy for {within:g} s"
+            return Failure("transient", busy, reach="unsent")
         try:
-            return await self._run({"tool": tool, "arguments": dict(arguments), "key": key}, within)
-        except ToolboxError as error:
-            return Failure("transient", str(error))
-        except (WorkerDied, OSError) as error:
-            return Failure("transient", f"the function did not finish: {error}")
+            return await self._run(call, within)
+        except (ToolboxError, OSError) as error:
+            return Failure("transient", f"no process for the function can be had: {error}", reach="unsent")
+        except WorkerDied as error:
+            return Failure("transient", f"the function did not finish: {error}", reach="lost")
         except ValueError:
-            return Failure("permanent", "the arguments are too long")
+            return Failure("permanent", "the arguments are too long", reach="unsent")
         finally:
             self._free.release()
 
@@ -79,13 +89,13 @@ class WorkerPool:
 
     async def _run(self, call: Frame, within: float) -> ToolResult | Failure:
         async with self._worker() as worker:
-            worker.doing = f"{call['tool']} {call['key']}"
+            worker.doing = f"{call['tool']} {call.get('key', 'check')}"
             try:
                 async with asyncio.timeout(within):
                     answer = await worker.ask(call)
             except TimeoutError:
                 await self._discard(worker)
-                return Failure("transient", f"the function did not finish within {within:g} s and was ended")
+                return Failure("transient", f"the function did not finish within {within:g} s and was ended", reach="lost")
             if isinstance(content := answer.get("content"), str):
                 return ToolResult(content)
             return Failure("permanent", str(answer.get("failure")))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from holdfast_agent.outcome import Failure
-from holdfast_agent.tools.pool import WorkerPool
+from holdfast_agent.tools.pool import IMPORT_SECONDS, WorkerPool
 from holdfast_agent.tools.spec import ToolResult, ToolSpec
 from holdfast_api import names
 from holdfast_api.config import ToolConfig
@@ -21,6 +21,15 @@ class PythonTool:
     def __init__(self, spec: ToolSpec, pool: WorkerPool, timeout: float) -> None:
         """Keep what is needed for a call; `timeout` in seconds."""
         self.spec, self._pool, self._timeout = spec, pool, timeout
+
+    @property
+    def longest(self) -> float:
+        """Twice its limit, for a free process and for the call, and the start of a process; see `Tool.longest`."""
+        return 2 * self._timeout + IMPORT_SECONDS
+
+    async def check(self, arguments: Mapping[str, Any]) -> Failure | None:
+        """Check the arguments where the annotations are; see `Tool.check`."""
+        return await self._pool.check(self.spec.name, arguments, within=self._timeout)
 
     async def call(self, arguments: Mapping[str, Any], *, key: str) -> ToolResult | Failure:
         """Call the function; see `Tool.call`."""

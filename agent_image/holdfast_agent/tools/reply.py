@@ -1,6 +1,7 @@
 """What an HTTP answer means: a result, a fault that passes, or one that does not. Pure."""
 
 import email.utils
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -30,6 +31,8 @@ def meaning(status: int, headers: Mapping[str, str], body: bytes, *, charset: st
         if content is None:
             kind = headers.get("Content-Type", "no content type")
             return Failure("permanent", f"the answer is binary ({kind}, {len(body)} bytes); only text can be used")
+        if content and _says_json(headers.get("Content-Type", "")) and (wrong := _no_json(content)):
+            return Failure("permanent", f"the answer calls itself JSON and is none ({wrong}){_excerpt(content)}")
         return ToolResult(content or f"(HTTP {status} without content)")
     message = f"HTTP {status}{_excerpt(content)}"
     if status in TRANSIENT_STATUS or status >= SERVER_ERROR:
@@ -44,6 +47,19 @@ def decode(body: bytes, charset: str | None) -> str | None:
     except (UnicodeDecodeError, LookupError):
         return None
     return None if "\0" in decoded else decoded
+
+
+def _says_json(content_type: str) -> bool:
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind == "application/json" or kind.endswith("+json")
+
+
+def _no_json(content: str) -> str | None:
+    try:
+        json.loads(content)
+    except (ValueError, RecursionError) as error:
+        return str(error)
+    return None
 
 
 def retry_after(value: str | None, *, now: datetime) -> float | None:

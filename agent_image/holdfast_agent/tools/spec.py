@@ -44,6 +44,15 @@ class Tool(Protocol):
         """What the model sees."""
         ...
 
+    @property
+    def longest(self) -> float:
+        """Seconds that a call may take at most, with what it may have to wait for inside the agent."""
+        ...
+
+    async def check(self, arguments: Mapping[str, Any]) -> Failure | None:
+        """What is wrong with the arguments; None when they fit. Nothing outside the agent hears of it, and `call` checks them again."""
+        ...
+
     async def call(self, arguments: Mapping[str, Any], *, key: str) -> ToolResult | Failure:
         """Call it once. Bounded in time and size; never raises but on cancellation."""
         ...

@@ -47,6 +47,21 @@ class Toolbox:
                 made |= functions
             return cls({tool.name: made[tool.name] for tool in config.tools}, stack.pop_all())
 
+    def longest(self, name: str) -> float:
+        """Seconds that a call of that tool may take at most."""
+        tool = self._tools.get(name)
+        return tool.longest if tool else 0.0
+
+    async def check(self, name: str, arguments: Mapping[str, Any]) -> Failure | None:
+        """What is wrong with a call before it is made, so that nobody is asked about one that cannot be made; None: nothing.
+
+        Args:
+            name: as in `specs`.
+            arguments: what the model gave.
+        """
+        tool = self._tools.get(name)
+        return await tool.check(arguments) if tool else self._unknown(name)
+
     async def call(self, name: str, arguments: Mapping[str, Any], *, key: str) -> ToolResult | Failure:
         """Call a tool once, bounded by its time limit.
 
@@ -57,16 +72,19 @@ class Toolbox:
         """
         tool = self._tools.get(name)
         if tool is None:
-            have = ", ".join(self._tools) or "none"
-            return Failure("permanent", f"there is no tool {name!r}; there are: {have}")
+            return self._unknown(name)
         if not isinstance(arguments, Mapping):
-            return Failure("permanent", "invalid arguments: they must be a JSON object")
+            return Failure("permanent", "invalid arguments: they must be a JSON object", reach="unsent")
         try:
             return await tool.call(arguments, key=key)
         except Exception:
             # A defect of ours must end as an answer too: a raised error would be retried without end.
             log.exception("tool %s failed in an unforeseen way, key %s", name, key)
-            return Failure("permanent", f"the tool {name!r} failed inside the agent; its log has the details")
+            return Failure("permanent", f"the tool {name!r} failed inside the agent; its log has the details", reach="lost")
+
+    def _unknown(self, name: str) -> Failure:
+        have = ", ".join(self._tools) or "none"
+        return Failure("permanent", f"there is no tool {name!r}; there are: {have}", reach="unsent")
 
     async def close(self) -> None:
         """End connections and processes. Calls still running end with a failure."""
