@@ -3,6 +3,9 @@
     run/<id>                  head: what was asked, when, by which revision, and how it ended. Mutable, by ETag
     run/<id>/<turn>/model     what the model said in that turn. Write-once
     run/<id>/<turn>/<call>    what the call number <call> of that turn came to, as the model reads it. Write-once
+    run/<id>/<turn>/evaluation  what the critic said of the answer of that turn. Write-once
+    run/<id>/<turn>/compact     the summary of the turns before that one. Write-once
+    run/<id>/context          the session as it was when the run began. Write-once
     run/<id>/segment/<n>      the messages of several turns in one piece, made at continue-as-new. Write-once
     open/<shard>              ids of runs that may not have ended. Mutable, by ETag
     revision/<hash>           one AgentConfig. Write-once
@@ -14,13 +17,14 @@ import re
 from dataclasses import asdict, dataclass, replace
 from typing import Final, Literal, Self
 
-from holdfast_agent.heads import Approval, Cancel, Control, Document, Head, Status, Trouble, known
+from holdfast_agent.heads import CANCEL, SUSPEND, Approval, Cancel, Control, Document, Head, Status, Trouble, known
 from holdfast_agent.plan import Plan
 from holdfast_agent.usage import Usage
 from holdfast_api import names
 
-__all__ = ["Approval", "Cancel", "Control", "Document", "Head", "Plan", "Status", "Trouble", "Usage"]
+__all__ = ["CANCEL", "SUSPEND", "Approval", "Cancel", "Control", "Document", "Head", "Plan", "Status", "Trouble", "Usage"]
 
+TurnOpen = Literal["invalid", "candidate"]
 CallOutcome = Literal["completed", "failed", "unknown", "rejected", "skipped"]
 ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 TURNS_PER_GENERATION: Final = 20
@@ -40,6 +44,16 @@ def model_key(run: str, turn: int) -> str:
 def call_key(run: str, turn: int, call: int) -> str:
     """Key of a tool call; calls of a turn count from 0 in the order in which the model made them."""
     return f"{run}/{turn}/{call}"
+
+
+def evaluation_key(run: str, turn: int) -> str:
+    """Key of the critic's judgement of the answer of a turn."""
+    return f"{run}/{turn}/evaluation"
+
+
+def compact_key(run: str, turn: int) -> str:
+    """Key of the summary that is made before the model call of a turn."""
+    return f"{run}/{turn}/compact"
 
 
 def effect_document(key: str) -> str:
@@ -82,6 +96,10 @@ class ModelTurn:
 
     Attributes:
         feedback: what it is told about it, as a user's message after this turn; empty: nothing.
+        open: why an answer is not the run's answer yet: `invalid`, it does not fit and the model is told; `candidate`, a critic reads it.
+        answer: the run's answer if it is not `content` as it stands.
+        failure: `{"cause", "message"}` if the run ends with this turn, badly.
+        estimated: the provider did not count tokens, so they were estimated.
         audit: `{"count", "hash"}`, the chain before this turn.
     """
 
@@ -95,6 +113,10 @@ class ModelTurn:
     finish_reason: str = ""
     attempt: int = 1
     feedback: str = ""
+    open: TurnOpen | None = None
+    answer: str | None = None
+    failure: dict[str, str] | None = None
+    estimated: bool = False
     audit: Document | None = None
 
     @property
@@ -110,7 +132,7 @@ class ModelTurn:
     def dump(self) -> Document:
         """As JSON-ready data, without what is not there."""
         written = vars(self) | {"calls": [dict(vars(call)) for call in self.calls], "usage": self.usage.dump()}
-        return {name: value for name, value in written.items() if value is not None and (value or name != "feedback")}
+        return {name: value for name, value in written.items() if value is not None and (value or name not in ("feedback", "estimated"))}
 
     @classmethod
     def load(cls, document: Document) -> Self:

@@ -1,102 +1,56 @@
-"""What the durable loop decides, without Dapr in it: pure functions over the recorded results of steps.
+"""What the durable loop asks for, without Dapr in it: the steps of a run and their names, from where the run stands. Pure.
 
-Everything here must give the same answer when the workflow is replayed, so nothing reads a clock, the environment or a store.
+Everything here must give the same answer when the workflow is replayed, so nothing reads a clock, the environment or a store. The steps
+of a run without a plan (`Loop.plan`) are as the first version asked for them, to the last field: its runs are carried on.
+
+| activity | key | its answer, beside `key` |
+|---|---|---|
+| model | `<run>/<turn>/model` | `calls` (names), `usage`, `digests` (of the arguments of each call), `model` (which one answered), `open` |
+| tool | `<run>/<turn>/<call>` | `tool`, `isError`, `result` (digest of what the model reads), `undo` |
+| compensate | `<run>/<turn>/<call>/undo` | `tool`, `isError` |
+| recall | `<run>/recall` | `usage` |
+| compact | `<run>/<turn>/compact` | `through` (turn), `usage` |
+| evaluate | `<run>/<turn>/evaluation` | `accepted`, `usage`, `ended` |
+| pack | `<run>/<turn>/pack` | `segments` |
+| finish | `<run>/finish` | |
+
+`digest` in any of them is that of the document which was stored, for the audit. In place of all this an answer may be an `error`
+(`failures.envelope`), `waiting: {until, kind}` (ask again then, or when woken; no attempt is counted), or `control: "cancel" | "suspend"`
+(the head says so, and nothing was done).
+
+No calls of the model mean that the run has ended well and its head says so, unless `open` is there: `invalid` (the answer does not fit
+the schema; the next turn is asked for it again) or `candidate` (to be evaluated).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Final, Self
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from holdfast_agent import documents
-from holdfast_agent.documents import Plan, Usage
-from holdfast_agent.failures import CHARGED_ATTEMPTS, MODEL_ATTEMPTS, STORE_ATTEMPTS, TOOL_ATTEMPTS
+from holdfast_agent.failures import CALL_BREAKS, MODEL_ATTEMPTS
+from holdfast_agent.limits import LIMIT_EXCEEDED, RUN_TIMEOUT
+from holdfast_agent.progress import Loop, Result
+
+__all__ = ["LIMIT_EXCEEDED", "RUN_TIMEOUT", "Loop", "Result", "Step", "replace"]
 
 MODEL: Final = "model"
 TOOL: Final = "tool"
 PACK: Final = "pack"
 FINISH: Final = "finish"
+COMPENSATE: Final = "compensate"
+RECALL: Final = "recall"
+COMPACT: Final = "compact"
+EVALUATE: Final = "evaluate"
 WORKFLOW: Final = "agent"
 
-LIMIT_EXCEEDED: Final = "LimitExceeded"
-RUN_TIMEOUT: Final = "RunTimeout"
+INVALID: Final = "invalid"
+CANDIDATE: Final = "candidate"
+
 MODEL_FAILED: Final = "ModelFailed"
 TOOL_FAILED: Final = "ToolFailed"
 STORE_FAILED: Final = "StoreFailed"
-_ERROR_TYPES: Final = {MODEL: MODEL_FAILED, TOOL: TOOL_FAILED}
-
-_ALWAYS: Final = ("run", "revision", "deadline", "max_iterations", "turn", "packed", "segments", "usage")
-
-Result = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Loop:
-    """Where a run stands; also the workflow's input, so it stays small however long the run is.
-
-    Attributes:
-        deadline: seconds since the epoch.
-        max_iterations: of runs without a plan.
-        turn: the next turn, from 1.
-        packed: turns whose messages are in segments.
-        usage: of every model and tool that worked for the run.
-        plan: None: begun by a version that had none, and carried on as that one did.
-        summary: the turn whose compaction sums up those before it; 0: there is none.
-        context: tokens that the last model call took, or 0 when what it read has been summed up since.
-        repairs: answers that did not fit the schema.
-        rounds: answers that the critic has judged.
-        undo: keys of what has to be undone if the run does not end well, in the order in which it was done.
-        repeats: the newest results, oldest first: digest of tool, arguments and result, and how often it came up.
-        audit: `{"count", "hash"}`, the chain so far; None before its first link.
-        closing: the limit that was met, when the model is asked for its best answer.
-        model: which model is asked, by its place among the first one and its fallbacks. Begins anew with each continue-as-new.
-    """
-
-    run: str
-    revision: str
-    deadline: float
-    max_iterations: int
-    turn: int = 1
-    packed: int = 0
-    segments: int = 0
-    usage: Usage = field(default_factory=Usage)
-    plan: Plan | None = None
-    summary: int = 0
-    context: int = 0
-    repairs: int = 0
-    rounds: int = 0
-    undo: tuple[str, ...] = ()
-    repeats: tuple[tuple[str, int], ...] = ()
-    audit: dict[str, Any] | None = None
-    closing: str | None = None
-    model: int = 0
-
-    def dump(self) -> dict[str, Any]:
-        """As JSON-ready data, without what is as it is at the beginning."""
-        written = {name: value for name, value in vars(self).items() if name in _ALWAYS or value != _default(name)}
-        return written | {"usage": self.usage.dump()} | ({"plan": self.plan.dump()} if self.plan else {})
-
-    @classmethod
-    def load(cls, document: Mapping[str, Any]) -> Self:
-        """From JSON-ready data; fields of a newer version are left out."""
-        known = {name: value for name, value in document.items() if name in cls.__dataclass_fields__}
-        known["usage"] = Usage.load(known.get("usage"))
-        known["plan"] = Plan.load(known["plan"]) if known.get("plan") else None
-        known["undo"] = tuple(known.get("undo", ()))
-        known["repeats"] = tuple((seen, int(times)) for seen, times in known.get("repeats", ()))
-        return cls(**known)
-
-    def after(self, answer: Result) -> Self:
-        """The same run with one more turn."""
-        return replace(self, turn=self.turn + 1, usage=self.usage.plus(Usage.load(answer["usage"])))
-
-    def repacked(self, answer: Result) -> Self:
-        """The same run with all its turns in segments."""
-        return replace(self, packed=self.turn - 1, segments=int(answer["segments"]))
-
-    @property
-    def generation_full(self) -> bool:
-        """Whether it is time to continue as new."""
-        return self.turn - 1 - self.packed >= documents.TURNS_PER_GENERATION
+OUTPUT_INVALID: Final = "OutputInvalid"
+CANCELED: Final = "Canceled"
+_ERROR_TYPES: Final = {MODEL: MODEL_FAILED, RECALL: MODEL_FAILED, COMPACT: MODEL_FAILED, EVALUATE: MODEL_FAILED, TOOL: TOOL_FAILED}
 
 
 @dataclass(frozen=True)
@@ -109,38 +63,41 @@ class Step:
     input: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What follows from an activity's answer: a result, or another attempt after `delay` seconds."""
-
-    result: Result | None
-    delay: float = 0.0
-    message: str = ""
-    cause: str = "call"
-
-
-def _default(name: str) -> object:
-    return Loop.__dataclass_fields__[name].default
-
-
 def model_step(loop: Loop) -> Step:
     """Ask the model for the next turn."""
-    common = {"run": loop.run, "turn": loop.turn, "revision": loop.revision, "deadline": loop.deadline}
-    return Step(
-        MODEL,
-        documents.model_key(loop.run, loop.turn),
-        MODEL_ATTEMPTS,
-        common | {"segments": loop.segments, "usage": loop.usage.dump()},
-    )
+    data = _common(loop) | {"segments": loop.segments, "usage": loop.usage.dump()}
+    if loop.plan:
+        data |= _asking(loop) | {"repairs": loop.repairs} | ({"closing": loop.closing} if loop.closing else {})
+        data |= {"audit": loop.audit} if loop.audit else {}
+    return Step(MODEL, documents.model_key(loop.run, loop.turn), MODEL_ATTEMPTS, data)
 
 
 def tool_steps(loop: Loop, answer: Result) -> list[Step]:
     """Carry out what the model asked for in this turn."""
-    common = {"run": loop.run, "turn": loop.turn, "revision": loop.revision, "deadline": loop.deadline}
     return [
-        Step(TOOL, documents.call_key(loop.run, loop.turn, number), TOOL_ATTEMPTS, common | {"call": number})
+        Step(TOOL, documents.call_key(loop.run, loop.turn, number), CALL_BREAKS, _common(loop) | {"call": number})
         for number in range(len(answer["calls"]))
     ]
+
+
+def recall_step(loop: Loop) -> Step:
+    """Take down what the run knows of its session, and sum the session up if it has grown long."""
+    return Step(RECALL, f"{loop.run}/recall", MODEL_ATTEMPTS, _common(loop) | _asking(loop))
+
+
+def compact_step(loop: Loop) -> Step:
+    """Sum up the turns before the next one."""
+    data = _common(loop) | _asking(loop) | {"segments": loop.segments}
+    return Step(COMPACT, f"{loop.run}/{loop.turn}/compact", MODEL_ATTEMPTS, data)
+
+
+def evaluation_step(loop: Loop) -> Step:
+    """Let the critic judge the answer that the newest turn gave. `round` is which answer it is, from 1; after the `last` the run ends."""
+    turn, most = loop.turn - 1, (loop.plan and loop.plan.evaluation_rounds) or 0
+    data = _common(loop) | {"turn": turn, "segments": loop.segments, "usage": loop.usage.dump(), "model": loop.model}
+    data |= {"round": loop.rounds + 1, "last": loop.closing is not None or loop.rounds >= most}
+    data |= {"audit": loop.audit} if loop.audit else {}
+    return Step(EVALUATE, f"{loop.run}/{turn}/evaluation", MODEL_ATTEMPTS, data)
 
 
 def pack_step(loop: Loop) -> Step:
@@ -149,39 +106,28 @@ def pack_step(loop: Loop) -> Step:
     return Step(PACK, f"{loop.run}/{loop.turn - 1}/pack", MODEL_ATTEMPTS, data)
 
 
-def finish_step(loop: Loop, error: dict[str, str]) -> Step:
-    """Write down that the run failed."""
-    return Step(FINISH, f"{loop.run}/finish", MODEL_ATTEMPTS, {"run": loop.run, "error": error, "usage": loop.usage.dump()})
+def compensate_step(loop: Loop, ending: dict[str, Any]) -> Step:
+    """Undo the newest effect that is not undone yet. `ending`: `{"status", "error"}` of the run, for people."""
+    key = loop.undo[-1]
+    data = _common(loop) | {"turn": int(key.split("/")[1]), "call": key, "ending": ending}
+    return Step(COMPENSATE, f"{key}/undo", CALL_BREAKS, data)
 
 
-def judge(step: Step, failed: Mapping[str, int], answer: object) -> Verdict:
-    """What to make of an activity's answer.
-
-    Args:
-        step: what was asked.
-        failed: how many attempts failed before, by cause.
-        answer: what came back; None if the activity broke. An answer to another question (an abandoned call's, see the design on
-            continue-as-new) is refused and the question asked again.
-    """
-    if isinstance(answer, dict) and answer.get("key") == step.key:
-        error = answer.get("error")
-        if not error or error["class"] != "transient":
-            return Verdict(answer)
-        cause = str(error.get("cause", "call"))
-        if failed.get(cause, 0) + 1 >= _bound(step, cause):
-            return Verdict(answer)
-        return Verdict(None, delay=float(error.get("retryAfter", 1.0)), message=str(error["message"]), cause=cause)
-    broken = failed.get("call", 0) + 1
-    message = f"the activity {step.activity!r} broke {broken} times; the agent's log has the details"
-    if broken < step.attempts:
-        return Verdict(None, delay=0.0 if isinstance(answer, dict) else 1.0, message=message)
-    return Verdict({"key": step.key, "error": {"class": "fatal", "message": message}})
+def finish_step(loop: Loop, error: dict[str, str], status: str = "FAILED") -> Step:
+    """Write down that the run did not end well."""
+    data = {"run": loop.run, "error": error, "usage": loop.usage.dump()}
+    if loop.plan:
+        data |= {"status": status} | ({"audit": loop.audit} if loop.audit else {})
+    return Step(FINISH, f"{loop.run}/finish", MODEL_ATTEMPTS, data)
 
 
-def _bound(step: Step, cause: str) -> int:
-    if cause == "store" and step.activity != FINISH:
-        return STORE_ATTEMPTS
-    return min(step.attempts, CHARGED_ATTEMPTS) if cause in ("charged", "unstored") else step.attempts
+def _common(loop: Loop) -> dict[str, Any]:
+    return {"run": loop.run, "turn": loop.turn, "revision": loop.revision, "deadline": loop.deadline}
+
+
+def _asking(loop: Loop) -> dict[str, Any]:
+    """What whoever asks a model has to know: which one, and from where on the conversation is to be read."""
+    return {"model": loop.model} | ({"summary": loop.summary} if loop.summary else {})
 
 
 def timed_out(key: str, after: str = "") -> Result:
@@ -195,16 +141,9 @@ def timed_out(key: str, after: str = "") -> Result:
     return {"key": key, "error": {"class": "fatal", "message": message}, "timeout": True}
 
 
-def exceeded(loop: Loop, now: float) -> dict[str, str] | None:
-    """The limit that keeps the next turn from being asked for, or None."""
-    if now >= loop.deadline:
-        return {"type": RUN_TIMEOUT, "message": "limits.runTimeout has passed before the model gave its final answer"}
-    if loop.turn > loop.max_iterations:
-        return {
-            "type": LIMIT_EXCEEDED,
-            "message": f"limits.maxIterations is {loop.max_iterations} and the model has not given its final answer by then",
-        }
-    return None
+def canceled(results: list[Result]) -> bool:
+    """Whether a step found that the run is to be canceled."""
+    return any(result.get("control") == documents.CANCEL for result in results)
 
 
 def failed(steps: list[Step], results: list[Result]) -> dict[str, str] | None:
@@ -217,11 +156,24 @@ def failed(steps: list[Step], results: list[Result]) -> dict[str, str] | None:
     return None
 
 
+def unrepaired(loop: Loop) -> dict[str, str]:
+    """The error of a run whose answers never fitted the schema."""
+    message = f"the answer did not fit output.schema, not even after it was sent back {loop.repairs - 1} times (output.maxRepairs)"
+    return {"type": OUTPUT_INVALID, "message": f"{message}: relax the schema, or say in the prompt what it wants"}
+
+
+def with_left(error: dict[str, str], left: tuple[str, ...]) -> dict[str, str]:
+    """The error of a run that could not undo everything it did."""
+    if not left:
+        return error
+    return error | {"message": f"{error['message']}; not undone, see the steps: {', '.join(left)}"}
+
+
 def poke_event(key: str, attempt: int) -> str:
-    """Name of the event that wakes a run whose timer was lost with the scheduler's data.
+    """Name of the event that wakes a run from its wait: to look at its head, or at the time if a timer was lost.
 
     Args:
         key: of any of the steps that wait; those that are carried out side by side wait together.
-        attempt: the one that failed.
+        attempt: the round after which they wait.
     """
     return f"poke/{key.rpartition('/')[0]}/{attempt}"

@@ -1,104 +1,224 @@
 """The durable loop: model, tools, model, until there is an answer. Deterministic: it decides from recorded results only.
 
-Dapr replays this generator from its history, so every effect is an activity and every decision is in `loop`. What passes through here
-is ids, counters and tool names; messages are documents. One rule keeps Dapr 1.18 from mixing up results: nothing is outstanding when
-the run continues as new, because an abandoned activity's result would be handed to the next generation's call of the same number.
-For the same reason a time limit never abandons a call: each is bounded, so it is left to settle.
+Dapr replays this generator from its history, so every effect is an activity and every decision is in `loop`, `attempts`, `limits` and
+`progress`. What passes through here is ids, counters, digests and tool names; messages are documents. One rule keeps Dapr 1.18 from
+mixing up results: nothing is outstanding when the run continues as new, because an abandoned activity's result would be handed to the
+next generation's call of the same number. For the same reason neither a time limit nor a cancel abandons a call: each is bounded, so it
+is left to settle.
 """
 
 import contextlib
 import itertools
 import math
-from collections import Counter
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from dataclasses import replace
 from datetime import UTC, timedelta
-from typing import Any
+from typing import Any, Final
 
+from holdfast_agent import limits
 from holdfast_agent import loop as decide
+from holdfast_agent.attempts import Choice, Pursuit
 from holdfast_agent.engine import Context, Task, TaskFailed, when_all
+from holdfast_agent.limits import Limit
 from holdfast_agent.loop import Loop, Result, Step
 
 Flow = Generator[Task, Any, Any]
+
+_UNDONE_PER_GENERATION: Final = 50
 
 
 class RunFailed(Exception):  # noqa: N818 - Dapr shows the name as the error's type
     """Ends the workflow as FAILED in Dapr too. The head has said so before."""
 
 
+class _End(Exception):  # noqa: N818 - it is not always an error
+    """The run does not end well: from here on only what was done is undone."""
+
+    def __init__(self, state: Loop, error: dict[str, str]) -> None:
+        super().__init__(error["type"])
+        self.state, self.error = state, error
+
+
 def agent(ctx: Context, payload: dict[str, Any]) -> Flow:
     """Carry a run on from where its input says it stands."""
     state = Loop.load(payload)
+    try:
+        if state.ending is None:
+            return (yield from _work(ctx, state))
+    except _End as end:
+        state = replace(end.state, ending=end.error)
+    yield from _finish(ctx, state)
+    return None
+
+
+def _work(ctx: Context, state: Loop) -> Flow:
+    if state.plan and state.plan.session and state.turn == 1:
+        state, recalled = yield from _ask(ctx, state, decide.recall_step)
+        state = state.beside(recalled)
     while True:
-        limit = decide.exceeded(state, _now(ctx))
-        if limit:
-            yield from _fail(ctx, state, limit)
-        step = decide.model_step(state)
-        [answer] = yield from _settle(ctx, [step], deadline=state.deadline)
-        yield from _check(ctx, state, [step], [answer])
-        if not answer["calls"]:
-            return _summary(state.after(answer))
-        steps = decide.tool_steps(state, answer)
-        results = yield from _settle(ctx, steps, deadline=state.deadline)
-        state = state.after(answer)
-        yield from _check(ctx, state, steps, results)
-        if state.generation_full:
-            step = decide.pack_step(state)
-            [packed] = yield from _settle(ctx, [step], deadline=state.deadline)
-            yield from _check(ctx, state, [step], [packed])
+        state, over = yield from _turn(ctx, state)
+        if over:
+            return _summary(state)
+        if state.generation_full and not state.closing:
+            [packed] = yield from _carried_out(ctx, state, [decide.pack_step(state)])
             ctx.continue_as_new(state.repacked(packed).dump(), save_events=True)
             return None
 
 
-def _settle(ctx: Context, steps: list[Step], *, deadline: float) -> Flow:
-    """Carry out steps side by side; again those that failed for now, until each has a result or there is no time left."""
-    results: dict[str, Result] = {}
-    failed: dict[str, Counter[str]] = {step.key: Counter() for step in steps}
-    pending = steps
-    for attempt in itertools.count(1):
-        tasks = [
-            ctx.call_activity(step.activity, input=step.input | {"attempt": attempt, "failed": failed[step.key]["call"]})
-            for step in pending
-        ]
+def _turn(ctx: Context, state: Loop) -> Flow:
+    """Where the run stands after one more turn, and whether it has ended well."""
+    state = _limited(state, limits.exceeded(state, _now(ctx)))
+    if state.crowded:
+        state, summed_up = yield from _ask(ctx, state, decide.compact_step)
+        state = state.compacted(summed_up)
+        state = _limited(state, limits.exceeded(state, _now(ctx)))
+    state, answer = yield from _ask(ctx, state, decide.model_step)
+    if answer.get("open") == decide.INVALID:
+        return _sent_back(state.after(answer)), False
+    if answer.get("open") == decide.CANDIDATE:
+        return (yield from _evaluated(ctx, state.after(answer)))
+    if not answer["calls"]:
+        return state.after(answer), True
+    if state.closing:
+        raise _End(state.skipping(answer), _unanswered(state))
+    over = limits.calls_exceeded(state, answer)
+    if over:
+        return _limited(state.skipping(answer), over), False
+    steps = decide.tool_steps(state, answer)
+    results = yield from _settle(ctx, steps, deadline=state.deadline, together=state.plan is None)
+    state = state.after(answer, results)
+    _check(state, steps, results)
+    return _limited(state, limits.going_round(state, answer, results)), False
+
+
+def _sent_back(state: Loop) -> Loop:
+    """An answer that does not fit the schema: the model is told, so many times."""
+    if state.closing:
+        raise _End(state, _unanswered(state))
+    state = replace(state, repairs=state.repairs + 1)
+    if state.repairs > (state.plan.max_repairs if state.plan else 0):
+        raise _End(state, decide.unrepaired(state))
+    return state
+
+
+def _evaluated(ctx: Context, state: Loop) -> Flow:
+    """An answer that a critic reads first: it is good enough, or the next turn is to give a better one."""
+    state, verdict = yield from _ask(ctx, state, decide.evaluation_step, fallbacks=False)
+    state = replace(state.beside(verdict), rounds=state.rounds + 1)
+    if state.closing and not verdict["ended"]:
+        raise _End(state, _unanswered(state))
+    return state, bool(verdict["ended"])
+
+
+def _limited(state: Loop, limit: Limit | None) -> Loop:
+    """The run goes on, is asked for its best answer, or ends by a limit."""
+    if limit is None:
+        return state
+    if state.plan is None or state.plan.on_exceeded == "fail" or limit.name == limits.RUN_TIME:
+        raise _End(state, limit.error)
+    return replace(state, closing=limit.name, met=limit.error)
+
+
+def _unanswered(state: Loop) -> dict[str, str]:
+    return limits.unanswered(state.met or {})
+
+
+def _ask(ctx: Context, state: Loop, make: Callable[[Loop], Step], *, fallbacks: bool = True) -> Flow:
+    """One step that asks a model, or one of its fallbacks: where the run stands then, and the answer."""
+    choice = Choice.among(state.plan.models, state.model) if fallbacks and state.plan and state.plan.models > 1 else None
+    [answer] = yield from _carried_out(ctx, state, [make(state)], choice=choice)
+    return state, answer
+
+
+def _carried_out(ctx: Context, state: Loop, steps: list[Step], *, choice: Choice | None = None) -> Flow:
+    results = yield from _settle(ctx, steps, deadline=state.deadline, together=state.plan is None, choice=choice)
+    _check(state, steps, results)
+    return results
+
+
+def _check(state: Loop, steps: list[Step], results: list[Result]) -> None:
+    if decide.canceled(results):
+        raise _End(state, {"type": decide.CANCELED, "message": "the run was canceled"})
+    error = decide.failed(steps, results)
+    if error:
+        raise _End(state, error)
+
+
+def _settle(ctx: Context, steps: list[Step], *, deadline: float, together: bool = False, choice: Choice | None = None) -> Flow:
+    """Carry out steps side by side, in rounds, until each has a result or there is no time left.
+
+    Args:
+        ctx: Dapr's.
+        steps: of one turn.
+        deadline: after which nothing is tried again.
+        together: after a round, wait until all that failed are due, as runs of the first shape do; else for the first of them.
+        choice: of the model, if the step may have another one.
+    """
+    pursuits = [Pursuit(step, choice) for step in steps]
+    due = pursuits
+    for number in itertools.count(1):
+        tasks = [ctx.call_activity(pursuit.step.activity, input=pursuit.input(number)) for pursuit in due]
         with contextlib.suppress(TaskFailed):  # each task is looked at below
             yield when_all(tasks)
-        verdicts = {
-            step.key: decide.judge(step, failed[step.key], None if task.is_failed else task.get_result())
-            for step, task in zip(pending, tasks, strict=True)
-        }
-        results |= {key: verdict.result for key, verdict in verdicts.items() if verdict.result is not None}
-        pending = [step for step in pending if step.key not in results]
-        delay = max((verdicts[step.key].delay for step in pending), default=0.0)
-        if _now(ctx) + delay >= deadline:
-            results |= {step.key: decide.timed_out(step.key, verdicts[step.key].message) for step in pending}
-            pending = []
+        for pursuit, task in zip(due, tasks, strict=True):
+            pursuit.take(None if task.is_failed else task.get_result(), _now(ctx))
+        pending = _pending(pursuits, _now(ctx), deadline, together=together)
         if not pending:
             break
-        for step in pending:
-            failed[step.key][verdicts[step.key].cause] += 1
-        yield from _pause(ctx, delay, decide.poke_event(steps[0].key, attempt))
-    return [results[step.key] for step in steps]
+        until = min(deadline, *(pursuit.due for pursuit in pending))
+        woken = yield from _pause(ctx, until, decide.poke_event(steps[0].key, number), heed=not together)
+        due = [pursuit for pursuit in pending if woken or pursuit.due <= until]
+        if until == deadline and not woken:
+            _pending(pursuits, until, deadline, together=together)
+            break
+    return [pursuit.result for pursuit in pursuits]
 
 
-def _pause(ctx: Context, delay: float, poke: str) -> Flow:
-    """Wait on a durable timer. A timer can be lost with the scheduler's data, so an event makes the run look at the time too."""
-    until = _now(ctx) + delay
+def _pending(pursuits: list[Pursuit], now: float, deadline: float, *, together: bool) -> list[Pursuit]:
+    """The steps that have no result yet and still need one."""
+    if together:
+        latest = max((pursuit.due for pursuit in pursuits if pursuit.result is None), default=0.0)
+        for pursuit in pursuits:
+            pursuit.due = latest
+    elif any(pursuit.stops for pursuit in pursuits):
+        for pursuit in pursuits:
+            pursuit.drop()
+    for pursuit in pursuits:
+        pursuit.expire(now, deadline)
+    return [pursuit for pursuit in pursuits if pursuit.result is None]
+
+
+def _pause(ctx: Context, until: float, poke: str, *, heed: bool) -> Flow:
+    """Wait on a durable timer, or until woken: whether that was it.
+
+    A timer can be lost with the scheduler's data, so an event makes the run look at the time too, and whoever changed the head raises it.
+    """
     while (left := until - _now(ctx)) > 0:
         try:
             # With a timeout, always: without one the SDK sets a timer too, due in the year 9999, which stays in the scheduler.
             yield ctx.wait_for_external_event(poke, timeout=timedelta(seconds=left))
         except TimeoutError:
-            return
+            return False
+        if heed:
+            return True
+    return False
 
 
-def _check(ctx: Context, state: Loop, steps: list[Step], results: list[Result]) -> Flow:
-    error = decide.failed(steps, results)
-    if error:
-        yield from _fail(ctx, state, error)
-
-
-def _fail(ctx: Context, state: Loop, error: dict[str, str]) -> Flow:
-    # A run that is out of time has all the time it needs to say so.
-    yield from _settle(ctx, [decide.finish_step(state, error)], deadline=math.inf)
+def _finish(ctx: Context, state: Loop) -> Flow:
+    """Undo what was done, newest first, and write down how the run ended. Nobody's deadline cuts that short."""
+    error = state.ending or {}
+    status = "CANCELED" if error["type"] == decide.CANCELED else "FAILED"
+    for undone in itertools.count():
+        if not state.undo:
+            break
+        if undone == _UNDONE_PER_GENERATION:
+            ctx.continue_as_new(state.dump(), save_events=True)
+            return None
+        step = decide.compensate_step(state, {"status": status, "error": error})
+        [result] = yield from _settle(ctx, [step], deadline=math.inf)
+        state = state.undone(result)
+    error = decide.with_left(error, state.left)
+    yield from _settle(ctx, [decide.finish_step(state, error, status)], deadline=math.inf, together=state.plan is None)
     raise RunFailed(f"{error['type']}: {error['message']}")
 
 

@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from dapr.ext.workflow._durabletask.task import CompletableTask, ExternalEventWithTimeoutTask
 
-from holdfast_agent import loop
+from holdfast_agent import limits, loop
+from holdfast_agent.attempts import judge
 from holdfast_agent.documents import Usage
-from holdfast_agent.failures import MODEL_ATTEMPTS, TOOL_ATTEMPTS, backoff, clipped, envelope, stands
+from holdfast_agent.failures import MODEL_ATTEMPTS, TOOL_ATTEMPTS, TOOL_BOUND, backoff, clipped, envelope, stands
 from holdfast_agent.loop import Loop, Step
 from holdfast_agent.outcome import Failure
 from holdfast_agent.workflow import RunFailed, agent
@@ -28,56 +29,56 @@ def _said(turn, *tools, run="r"):
 
 
 def test_a_result_with_the_right_key_is_taken():
-    assert loop.judge(STEP, {}, {"key": "r/1/0"}).result == {"key": "r/1/0"}
+    assert judge(STEP, {}, {"key": "r/1/0"}).result == {"key": "r/1/0"}
 
 
 def test_a_result_with_another_key_is_refused_and_asked_for_again_at_once():
-    verdict = loop.judge(STEP, {}, {"key": "r/21/0"})
+    verdict = judge(STEP, {}, {"key": "r/21/0"})
     assert (verdict.result, verdict.delay) == (None, 0.0)
 
 
 def test_a_transient_error_is_tried_again_after_the_time_it_says():
-    verdict = loop.judge(STEP, {}, {"key": "r/1/0", "error": TRANSIENT})
+    verdict = judge(STEP, {}, {"key": "r/1/0", "error": TRANSIENT})
     assert (verdict.result, verdict.delay, verdict.message) == (None, 2.0, "busy")
 
 
 def test_the_last_transient_error_and_every_other_error_stand():
-    for failed, kind in ((2, "transient"), (0, "permanent"), (0, "fatal")):
+    for failed, kind in ((TOOL_BOUND - 1, "transient"), (0, "permanent"), (0, "fatal")):
         answer = {"key": "r/1/0", "error": TRANSIENT | {"class": kind}}
-        assert loop.judge(STEP, {"call": failed}, answer).result == answer
+        assert judge(STEP, {"call": failed}, answer).result == answer
 
 
 def test_a_store_that_is_away_costs_the_call_no_attempt_and_is_named_if_it_ends_the_run():
     error = TRANSIENT | {"cause": "store"}
-    verdict = loop.judge(STEP, {"call": 2, "store": 500}, {"key": "r/1/0", "error": error})
+    verdict = judge(STEP, {"call": 2, "store": 500}, {"key": "r/1/0", "error": error})
     assert (verdict.result, verdict.cause) == (None, "store")
-    assert loop.judge(STEP, {"call": 2, "store": 500}, {"key": "r/1/0", "error": TRANSIENT}).result
+    assert judge(STEP, {"call": TOOL_BOUND - 1, "store": 500}, {"key": "r/1/0", "error": TRANSIENT}).result
     assert loop.failed([STEP], [{"key": "r/1/0", "error": error | {"class": "fatal"}}]) == {"type": "StoreFailed", "message": "busy"}
 
 
 def test_the_end_of_a_run_is_not_written_for_ever():
     finish = loop.finish_step(_state(), {"type": "ModelFailed", "message": "no"})
     answer = {"key": "r/finish", "error": TRANSIENT | {"cause": "store"}}
-    assert loop.judge(finish, {"store": MODEL_ATTEMPTS - 1}, answer).result == answer
+    assert judge(finish, {"store": MODEL_ATTEMPTS - 1}, answer).result == answer
 
 
 def test_what_is_probably_paid_for_is_asked_for_three_times_only():
     step = loop.model_step(_state())
     answer = {"key": "r/1/model", "error": TRANSIENT | {"cause": "charged"}}
-    assert loop.judge(step, {"call": 10, "charged": 1}, answer).result is None
-    assert loop.judge(step, {"charged": 2}, answer).result == answer
+    assert judge(step, {"call": 10, "charged": 1}, answer).result is None
+    assert judge(step, {"charged": 2}, answer).result == answer
 
 
 def test_an_activity_that_breaks_is_tried_again_and_then_fails_the_run():
-    assert loop.judge(STEP, {}, None).delay == 1.0
-    assert loop.judge(STEP, {"call": 2}, None).result["error"]["class"] == "fatal"
-    assert loop.judge(STEP, {"call": 2}, {"key": "wrong"}).result["error"]["class"] == "fatal"
+    assert judge(STEP, {}, None).delay == 1.0
+    assert judge(STEP, {"call": 9, "broken": 2}, None).result["error"]["class"] == "fatal"
+    assert judge(STEP, {"broken": 2}, {"key": "wrong"}).result["error"]["class"] == "fatal"
 
 
 def test_limits_are_met_before_the_next_turn_is_asked_for():
-    assert loop.exceeded(_state(turn=5), NOW) is None
-    assert loop.exceeded(_state(turn=6), NOW)["type"] == "LimitExceeded"
-    assert loop.exceeded(_state(), NOW + 1000)["type"] == "RunTimeout"
+    assert limits.exceeded(_state(turn=5), NOW) is None
+    assert limits.exceeded(_state(turn=6), NOW).error["type"] == "LimitExceeded"
+    assert limits.exceeded(_state(), NOW + 1000).error["type"] == "RunTimeout"
 
 
 def test_the_workflows_input_survives_a_round_trip_and_ignores_what_it_does_not_know():
