@@ -18,6 +18,8 @@ from holdfast_agent.activities import Steps, table
 from holdfast_agent.engine import Engine, EngineError
 from holdfast_agent.flights import Flights
 from holdfast_agent.http.app import Server
+from holdfast_agent.http.site import Parts
+from holdfast_agent.listing import Listing
 from holdfast_agent.loop import WORKFLOW
 from holdfast_agent.openruns import OpenRuns
 from holdfast_agent.revisions import Revision, Revisions
@@ -25,6 +27,7 @@ from holdfast_agent.runs import Runs
 from holdfast_agent.settings import Settings
 from holdfast_agent.sidecar import Sidecar
 from holdfast_agent.store import Store, StoreError
+from holdfast_agent.timelines import Timelines
 from holdfast_agent.workflow import agent
 
 _LOG = logging.getLogger(__name__)
@@ -49,7 +52,7 @@ class Program:
         self._settings, self._tidy_seconds, self._overdue_seconds = settings, tidy_seconds, overdue_seconds
         self._engine: Engine | None = None
         self._flights = Flights()
-        self._server = Server(token=settings.token, ready=self._ready)
+        self._server = Server(settings.config.name, token=settings.token, ready=self._ready)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then stop in order. A second signal ends the process at once.
@@ -73,14 +76,14 @@ class Program:
 
     async def _come_down(self, *tasks: "asyncio.Task[Any]") -> None:
         self._server.stopping = True
-        if self._server.runs:
-            self._server.runs.release()
+        if self._server.parts:
+            self._server.parts.runs.release()
         _LOG.info("stopping: %d calls in flight", self._flights.count)
         await self._flights.drain()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._server.runs, self._server.waiting_for = None, "its end: it is stopping"
+        self._server.parts, self._server.waiting_for = None, "its end: it is stopping"
         if self._engine:
             await self._engine.stop()
 
@@ -101,7 +104,9 @@ class Program:
         revisions = Revisions(current, store, os.environ)
         stack.push_async_callback(revisions.close)
         await self._publish(revisions)
-        index = OpenRuns(store, pod=settings.pod)
+        listing = Listing(store)
+        stack.push_async_callback(listing.close)
+        index = OpenRuns(store, pod=settings.pod, listing=listing)
 
         def ended(run: str) -> None:
             runs.ended(run)
@@ -112,7 +117,7 @@ class Program:
         runs = Runs(store=store, engine=engine, revisions=revisions, index=index, overdue_seconds=self._overdue_seconds)
         server.waiting_for = "the workflow worker to connect to the Dapr sidecar"
         await engine.start()
-        server.runs = runs
+        server.parts = Parts(runs=runs, timelines=Timelines(store))
         _LOG.info("ready", extra={"revision": current.name, "tools": len(current.toolbox.specs)})
         await _look_after(runs, engine, every=self._tidy_seconds)
 

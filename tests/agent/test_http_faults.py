@@ -7,6 +7,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from holdfast_agent.documents import Head
 from holdfast_agent.http.app import Server
+from holdfast_agent.http.site import Parts
 from holdfast_agent.store import StoreError
 
 
@@ -32,8 +33,8 @@ async def call():
     clients = []
 
     async def call_(runs, body):
-        server = Server(token=None, ready=None)
-        server.runs = runs
+        server = Server("agent", token=None, ready=None)
+        server.parts = Parts(runs=runs, timelines=None)
         clients.append(TestClient(TestServer(server.app)))
         await clients[-1].start_server()
         response = await clients[-1].post("/run?wait=1s", json=body)

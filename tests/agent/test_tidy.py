@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 import pytest
 
 from holdfast_agent import documents, program
-from holdfast_agent.documents import Head, ModelTurn, ToolCall, ToolOutcome, Trouble, Usage
+from holdfast_agent.documents import Head, ModelTurn, Trouble, Usage
 from holdfast_agent.engine import EngineError, Instance
-from holdfast_agent.http import views
 from holdfast_agent.loop import poke_event
 from holdfast_agent.openruns import OpenRuns
 from holdfast_agent.runs import Runs
@@ -181,18 +180,3 @@ async def test_every_open_run_is_asked_about_until_one_pass_has_succeeded(monkey
     looking.cancel()
     await asyncio.gather(looking, return_exceptions=True)
     assert asked[:4] == [True, True, True, False]
-
-
-async def test_a_long_timeline_is_read_in_pieces_and_holds_no_more_of_a_result_than_is_shown():
-    house = House(_head("r"))
-    for number in range(1, 46):
-        key, call = f"r/{number}/model", ToolCall("c", "search", "{}")
-        turn = ModelTurn(key=key, content="", calls=(call,), usage=USED, model="m", started=0.0, ended=1.0)
-        done = ToolOutcome(key=f"r/{number}/0", tool="search", call_id="c", content="x" * 100_000, is_error=False, started=0.0, ended=1.0)
-        house.store.documents |= {f"run/{key}": turn.dump(), f"run/r/{number}/0": done.dump()}
-    turns, outcomes = await house.runs.turns("r", 3, 44)
-    assert [turn.number for turn in turns] == list(range(3, 45))
-    assert len(outcomes) == 42
-    assert max(len(outcome.content) for outcome in outcomes.values()) <= 2001
-    assert house.store.widest <= 20
-    assert views.steps(house.head("r"), turns[:1], outcomes)[1]["output"].endswith("x…")

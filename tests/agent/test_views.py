@@ -4,6 +4,8 @@ from dataclasses import replace
 
 from holdfast_agent.documents import Head, ModelTurn, ToolCall, ToolOutcome, Trouble, Usage
 from holdfast_agent.http import views
+from holdfast_agent.http.steps import steps
+from holdfast_agent.timelines import Timeline
 
 HEAD = Head(id="r", task="go", digest="d", revision="abc", created=0.0, deadline=60.0, max_iterations=50, longest_call=60.0)
 TURN = ModelTurn(
@@ -19,49 +21,49 @@ DONE = ToolOutcome(key="r/1/0", tool="search", call_id="c1", content="sunny", is
 
 
 def test_a_run_that_just_began_waits_for_the_model():
-    view = views.run(HEAD, [], {})
+    view = views.run(HEAD)
     assert (view["status"], view["turn"], view["tool_calls"]) == ("RUNNING", 1, 0)
     assert [(step["kind"], step["key"], step["status"]) for step in view["pending"]] == [("model", "r/1/model", "running")]
 
 
 def test_calls_without_a_result_are_pending_and_tokens_are_counted():
-    view = views.run(HEAD, [TURN], {"r/1/0": DONE})
+    view = views.run(HEAD, Timeline([TURN], {"r/1/0": DONE}))
     assert [step["key"] for step in view["pending"]] == ["r/1/1"]
     assert (view["turn"], view["tool_calls"], view["tokens"]) == (1, 2, {"input": 10, "output": 5})
 
 
 def test_once_all_calls_are_back_the_model_is_next():
     both = {"r/1/0": DONE, "r/1/1": replace(DONE, key="r/1/1", is_error=True)}
-    steps = views.steps(HEAD, [TURN], both)
-    assert [(step["key"], step["status"]) for step in steps] == [
+    found = steps(HEAD, Timeline([TURN], both))
+    assert [(step["key"], step["status"]) for step in found] == [
         ("r/1/model", "completed"),
         ("r/1/0", "completed"),
         ("r/1/1", "failed"),
         ("r/2/model", "running"),
     ]
-    assert (steps[0]["seconds"], steps[0]["calls"], steps[1]["arguments"]) == (1.5, ["search", "search"], '{"city": "Paris"}')
-    assert views.run(HEAD, [TURN], both)["turn"] == 2
+    assert (found[0]["seconds"], found[0]["calls"], found[1]["arguments"]) == (1.5, ["search", "search"], '{"city": "Paris"}')
+    assert views.run(HEAD, Timeline([TURN], both))["turn"] == 2
 
 
 def test_a_step_that_waits_for_its_next_attempt_says_why_and_until_when():
     troubled = replace(HEAD, trouble=Trouble(key="r/1/1", attempt=2, message="busy", until=30.0))
-    view = views.run(troubled, [TURN], {"r/1/0": DONE})
+    view = views.run(troubled, Timeline([TURN], {"r/1/0": DONE}))
     assert view["retrying"] == {"key": "r/1/1", "failed_attempts": 2, "message": "busy", "next_attempt": "1970-01-01T00:00:30.000Z"}
     assert view["pending"][0]["status"] == "retrying"
     settled = {"r/1/0": DONE, "r/1/1": replace(DONE, key="r/1/1")}
-    assert "retrying" not in views.run(troubled, [TURN], settled)
+    assert "retrying" not in views.run(troubled, Timeline([TURN], settled))
 
 
 def test_an_ended_run_shows_its_end_and_calls_that_never_came_back_as_abandoned():
     failed = HEAD.failed({"type": "RunTimeout", "message": "late"}, Usage(1, 2, 10, 5), 70.0)
-    view = views.run(failed, [], {})
+    view = views.run(failed)
     assert (view["status"], view["error"], view["ended"]) == (
         "FAILED",
         {"type": "RunTimeout", "message": "late"},
         "1970-01-01T00:01:10.000Z",
     )
     assert "pending" not in view
-    assert [step["status"] for step in views.steps(failed, [TURN], {"r/1/0": DONE})] == ["completed", "completed", "abandoned"]
+    assert [step["status"] for step in steps(failed, Timeline([TURN], {"r/1/0": DONE}))] == ["completed", "completed", "abandoned"]
 
 
 def test_the_first_end_of_a_run_stands():
@@ -82,9 +84,9 @@ def test_documents_survive_a_round_trip_and_ignore_what_they_do_not_know():
 
 def test_long_texts_are_shown_by_their_beginning():
     long = replace(DONE, content="x" * 10_000)
-    assert len(views.steps(HEAD, [TURN], {"r/1/0": long})[1]["output"]) == 2000
+    assert len(steps(HEAD, Timeline([TURN], {"r/1/0": long}))[1]["output"]) == 2000
 
 
 def test_a_page_before_the_newest_turn_says_nothing_about_the_next_one():
     both = {"r/1/0": DONE, "r/1/1": replace(DONE, key="r/1/1")}
-    assert len(views.steps(HEAD, [TURN], both, newest=False)) == 3
+    assert len(steps(HEAD, Timeline([TURN], both), newest=False)) == 3

@@ -1,126 +1,183 @@
-"""What callers send, read into values or refused with the field, the value and the fix. Pure, but for the exceptions."""
+"""What callers send, read into values or refused with the field, the value and the fix."""
 
 import json
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any, Final
 
+from aiohttp import web
+
 from holdfast_agent.documents import ID_PATTERN
+from holdfast_agent.http import fields
+from holdfast_agent.http.fields import Field, Schema
 from holdfast_agent.http.problems import Problem
-from holdfast_api.durations import seconds
 
 MAX_BODY_BYTES: Final = 1024 * 1024
-MAX_TASK_BYTES: Final = 256 * 1024
-MAX_WAIT_SECONDS: Final = 60.0
-_FIELDS: Final = ("task", "id")
-_EXAMPLE: Final = 'send for example {"task": "Find a flight to Paris"}'
+DEFAULT_PAGE: Final = 100
+MAX_PAGE: Final = 500
+MAX_TURN: Final = 1_000_000
+STATUSES: Final = ("RUNNING", "SUSPENDED", "COMPLETED", "FAILED", "CANCELED")
+# What curl sends unless told otherwise is taken too, because a body that is JSON is JSON.
+_CONTENT_TYPES: Final = frozenset({"application/json", "application/octet-stream", "application/x-www-form-urlencoded", "text/plain"})
+_ID: Final = {"type": "string", "pattern": f"^{ID_PATTERN.pattern}$"}
+
+TASK: Final = Field(
+    "task",
+    {"type": "string", "minLength": 1, "description": f"What the agent is to do; {fields.MAX_TASK_BYTES} bytes at most."},
+    fields.task,
+    required=True,
+)
+NEW_ID: Final = Field("id", _ID | {"description": "Id of the run. The same id with the same body is the same run."}, fields.run_id)
+SESSION: Final = Field("session_id", _ID | {"description": "The conversation that the run belongs to."}, fields.session_id)
+RERUN_ID: Final = Field("id", _ID | {"description": "Id of the new run; left out, one is made."}, fields.run_id)
+REASON: Final = Field(
+    "reason", {"type": "string", "maxLength": fields.MAX_REASON_CHARACTERS, "description": "Why; kept with the run."}, fields.reason
+)
+APPROVED: Final = Field("approved", {"type": "boolean", "description": "Whether the call may be made."}, fields.boolean, required=True)
+
+RUN_PATH: Final = Field("id", _ID | {"description": "Id of a run."}, fields.run_id, required=True)
+SESSION_PATH: Final = Field("id", _ID | {"description": "Id of a session."}, fields.session_id, required=True)
+WAIT: Final = Field(
+    "wait",
+    {"type": "string", "description": "How long to wait for the end, such as 30s; a minute at most.", "examples": ["30s"]},
+    fields.wait,
+)
+LIMIT: Final = Field(
+    "limit",
+    {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": DEFAULT_PAGE, "description": "Size of the page."},
+    fields.number(MAX_PAGE, default=DEFAULT_PAGE),
+)
+TURN: Final = Field(
+    "turn",
+    {"type": "integer", "minimum": 1, "maximum": MAX_TURN, "default": 1, "description": "The first turn of the page."},
+    fields.number(MAX_TURN, default=1),
+)
+STATUS: Final = Field(
+    "status", {"type": "string", "enum": list(STATUSES), "description": "Only runs that stand so."}, fields.one_of(*STATUSES)
+)
+OF_SESSION: Final = Field("session_id", _ID | {"description": "Only runs of this session."}, fields.session_id)
+FORCE: Final = Field(
+    "force",
+    {"type": "boolean", "default": False, "description": "End it where it stands: nothing is undone, nothing is awaited."},
+    fields.flag,
+)
+
+TRACEPARENT: Final = Field("traceparent", {"type": "string", "description": "The trace that the caller is in (W3C)."}, fields.traceparent)
 
 
-@dataclass(frozen=True)
-class RunRequest:
-    """The body of `POST /run`."""
+def body_schema(known: tuple[Field, ...]) -> Schema:
+    """JSON Schema of a body with these fields."""
+    schema: Schema = {"type": "object", "properties": {field.name: field.schema for field in known}, "additionalProperties": False}
+    required = [field.name for field in known if field.required]
+    return schema | ({"required": required} if required else {})
 
-    task: str
-    id: str | None
 
-
-def run_request(body: bytes) -> RunRequest:
-    """Read the body of `POST /run`.
+async def body(request: web.Request, known: tuple[Field, ...]) -> dict[str, Any]:
+    """The values of a body's fields, None for what is not there; a body without required fields may be left out.
 
     Raises:
         Problem: it is not what it should be.
     """
-    document = _object(body)
-    unknown = next((name for name in document if name not in _FIELDS), None)
+    text = await request.read()
+    if text.strip():
+        _check_content_type(request)
+    return read_body(text, known)
+
+
+def read_body(text: bytes, known: tuple[Field, ...]) -> dict[str, Any]:
+    """As `body`, from what was sent.
+
+    Raises:
+        Problem: it is not what it should be.
+    """
+    example = _example(known)
+    document = _object(text, example) if text.strip() or any(field.required for field in known) else {}
+    names = [field.name for field in known]
+    unknown = next((name for name in document if name not in names), None)
     if unknown is not None:
-        raise Problem(
-            422,
-            f"there is no field {unknown!r}"[:200],
-            field=unknown[:100],
-            value=document[unknown],
-            fix=f"known fields: {', '.join(_FIELDS)}",
-        )
-    if "task" not in document:
-        raise Problem(422, "the field 'task' is missing", field="task", value=None, fix=_EXAMPLE)
-    return RunRequest(_task(document["task"]), None if document.get("id") is None else run_id(document["id"], field="id"))
+        detail, fix = f"there is no field {unknown!r}"[:200], f"known fields: {', '.join(names)}"
+        raise Problem(422, detail, field=unknown[:100], value=document[unknown], fix=fix)
+    missing = next((field.name for field in known if field.required and field.name not in document), None)
+    if missing:
+        raise Problem(422, f"the field {missing!r} is missing", field=missing, value=None, fix=example)
+    return {field.name: _value(field, document.get(field.name)) for field in known}
 
 
-def run_id(value: object, *, field: str) -> str:
-    """A run's id.
+def query(request: web.Request, known: tuple[Field, ...]) -> dict[str, Any]:
+    """The values of a query's parameters, None for what is not there.
 
     Raises:
-        Problem: it cannot be one.
+        Problem: one is wrong, unknown or there twice.
     """
-    if not isinstance(value, str) or not ID_PATTERN.fullmatch(value):
-        raise Problem(
-            422,
-            f"{field!r} is not the id of a run",
-            field=field,
-            value=value,
-            fix="use 1 to 64 letters, digits, '-' and '_', beginning with a letter or a digit",
-        )
-    return value
+    names = [field.name for field in known]
+    sent = list(request.query.keys())
+    unknown = next((name for name in sent if name not in names), None)
+    if unknown is not None:
+        fix = f"known parameters: {', '.join(names)}" if names else "leave it out: this path takes no parameters"
+        raise Problem(422, f"there is no parameter {unknown!r}"[:200], field=unknown[:100], value=request.query[unknown], fix=fix)
+    twice = next((name for name in names if sent.count(name) > 1), None)
+    if twice is not None:
+        raise Problem(422, f"{twice!r} is there more than once", field=twice, value=request.query.getall(twice), fix="send it once")
+    return values(request.query, known)
 
 
-def wait_seconds(value: str | None) -> float:
-    """The query parameter `wait`: how long to wait for the end, 0 when it is not there; more than a minute counts as a minute.
+def values(sent: Mapping[str, str], known: tuple[Field, ...]) -> dict[str, Any]:
+    """The values of parameters, None for what is not there.
 
     Raises:
-        Problem: it is not a duration.
+        Problem: one is wrong.
     """
-    if value is None:
-        return 0.0
+    return {field.name: field.read(field.name, sent[field.name]) if field.name in sent else None for field in known}
+
+
+def _value(field: Field, sent: object) -> Any:  # noqa: ANN401 - as the field reads it
+    return None if sent is None and not field.required else field.read(field.name, sent)
+
+
+def _check_content_type(request: web.Request) -> None:
+    sent = request.content_type
+    charset = request.charset or "utf-8"
+    if (sent in _CONTENT_TYPES or sent.endswith("+json")) and charset.lower().replace("-", "") in ("utf8", "usascii"):
+        return
+    value = request.headers.get("Content-Type")
+    raise Problem(415, "the body is not sent as JSON", field="Content-Type", value=value, fix="send Content-Type: application/json")
+
+
+def _object(text: bytes, example: str) -> dict[str, Any]:
     try:
-        return min(seconds(value), MAX_WAIT_SECONDS)
-    except ValueError as error:
-        raise Problem(422, "'wait' is not a duration", field="wait", value=value, fix="write for example wait=30s") from error
-
-
-def number(value: str | None, *, field: str, default: int, most: int) -> int:
-    """A query parameter that is a number from 1 to `most`.
-
-    Raises:
-        Problem: it is not.
-    """
-    if value is None:
-        return default
-    if not (value.isascii() and value.isdigit() and len(value) < 10 and 1 <= int(value) <= most):  # noqa: PLR2004 - fits an int
-        raise Problem(422, f"{field!r} is not a number from 1 to {most}", field=field, value=value, fix=f"leave it out for {default}")
-    return int(value)
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        document = json.loads(body)
+        document = json.loads(text.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
     except RecursionError as error:
-        raise Problem(400, "the body is nested too deeply", fix=_EXAMPLE) from error
+        raise Problem(400, "the body is nested too deeply", field="body", value=_start(text), fix=example) from error
+    except UnicodeDecodeError as error:
+        raise Problem(400, "the body is not UTF-8", field="body", value=_start(text), fix="send UTF-8") from error
     except ValueError as error:
-        detail = "the body is empty" if not body.strip() else f"the body is not JSON: {error}"
-        raise Problem(400, detail, field="body", value=body[:100].decode(errors="replace"), fix=_EXAMPLE) from error
+        detail = "the body is empty" if not text.strip() else f"the body is not JSON: {error}"
+        raise Problem(400, detail, field="body", value=_start(text), fix=example) from error
     if not isinstance(document, dict):
-        raise Problem(422, f"the body is not a JSON object but {_kind(document)}", field="body", value=document, fix=_EXAMPLE)
+        raise Problem(422, f"the body is not a JSON object but {fields.kind(document)}", field="body", value=document, fix=example)
     return document
 
 
-def _task(value: object) -> str:
-    if not isinstance(value, str):
-        raise Problem(422, f"'task' is not a string but {_kind(value)}", field="task", value=value, fix=_EXAMPLE)
-    if not value.strip():
-        raise Problem(422, "'task' is empty", field="task", value=value, fix="say what the agent is to do")
-    try:
-        size = len(value.encode())
-    except UnicodeEncodeError as error:
-        raise Problem(422, "'task' holds half of a surrogate pair", field="task", value="…", fix="send well-formed Unicode") from error
-    if size > MAX_TASK_BYTES:
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of a name that is there twice, one reader takes the first value and another the last: nobody knows what was meant."""
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
         raise Problem(
-            413,
-            f"'task' has {size} bytes, {MAX_TASK_BYTES} are allowed",
-            field="task",
-            value=value,
-            fix="send a shorter task, or give the agent a tool that reads the rest",
+            400, f"the field {twice!r} is there more than once"[:200], field=twice[:100], value=document[twice], fix="send it once"
         )
-    return value
+    return document
 
 
-def _kind(value: object) -> str:
-    names = {type(None): "null", bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
-    return names.get(type(value), "something else")
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is not a value")
+
+
+def _start(text: bytes) -> str:
+    return text[:100].decode(errors="replace")
+
+
+def _example(known: tuple[Field, ...]) -> str:
+    shown: dict[str, Any] = {"task": "Find a flight to Paris", "approved": True, "reason": "checked by hand", "id": "trip-42"}
+    fields_ = [field for field in known if field.required] or list(known[:1])
+    return f"send for example {json.dumps({field.name: shown[field.name] for field in fields_})}" if fields_ else "send no body"

@@ -1,16 +1,16 @@
-"""What callers read about a run, as JSON-ready data made from its documents. Pure."""
+"""What callers read about a run, as JSON-ready data made from its documents. Pure. `shapes` says what each looks like."""
 
 import json
-from datetime import UTC, datetime
-from typing import Any
+from typing import Final
 
-from holdfast_agent import documents
-from holdfast_agent.documents import Head, ModelTurn, ToolOutcome, Usage
+from holdfast_agent.documents import Head, ModelTurn
+from holdfast_agent.http.steps import OPEN, View, approval, steps, time, tokens
 from holdfast_agent.loop import WORKFLOW
-from holdfast_agent.runs import SHOWN_CHARACTERS
+from holdfast_agent.timelines import Timeline, shown
 
-View = dict[str, Any]
-Outcomes = dict[str, ToolOutcome]
+TASK_CHARACTERS: Final = 200
+# Dapr's own word for a run that somebody ended: whoever polls for the end knows it.
+_DAPR_STATUS: Final = {"CANCELED": "TERMINATED"}
 
 
 def accepted(head: Head) -> View:
@@ -18,60 +18,48 @@ def accepted(head: Head) -> View:
     return {"instance_id": head.id, "status_url": f"/v1.0/workflows/dapr/{head.id}"}
 
 
-def run(head: Head, turns: list[ModelTurn], outcomes: Outcomes) -> View:
+def status(head: Head) -> str:
+    """How a run stands, in one word."""
+    return "SUSPENDED" if not head.terminal and head.control == "suspend" else head.status
+
+
+def summary(head: Head) -> View:
+    """A run in a list."""
+    view: View = {"id": head.id, "status": status(head), "task": _beginning(head.task), "created": time(head.created)}
+    view |= {"session_id": head.session} if head.session is not None else {}
+    view |= {"waiting_for": head.trouble.kind} if head.trouble and not head.terminal else {}
+    view |= {"ended": time(head.ended)} if head.ended is not None else {}
+    return view | ({"error": head.error} if head.error is not None else {})
+
+
+def run(head: Head, timeline: Timeline | None = None) -> View:
     """A run in our own words.
 
     Args:
         head: its head.
-        turns: of a run under way, those that the head does not count yet.
-        outcomes: finished calls of these turns.
+        timeline: of a run under way, the turns that the head does not count yet.
     """
+    known = timeline or Timeline()
     usage = head.usage
-    for turn in [] if head.terminal else turns:
+    for turn in [] if head.terminal else known.turns:
         usage = usage.plus(turn.usage)
-    open_steps = [step for step in steps(head, turns, outcomes) if step["status"] in ("running", "retrying")]
+    open_steps = [] if head.terminal else [step for step in steps(head, known) if step["status"] in OPEN]
     view: View = {
         "id": head.id,
-        "status": head.status,
+        "status": status(head),
+        "task": _beginning(head.task),
         "turn": max([step["turn"] for step in open_steps], default=usage.turns),
         "tool_calls": usage.tool_calls,
-        "tokens": _tokens(usage),
+        "tokens": tokens(usage),
         "revision": head.revision,
-        "created": _time(head.created),
-        "deadline": _time(head.deadline),
+        "created": time(head.created),
+        "deadline": time(head.deadline),
     }
+    view |= {"session_id": head.session} if head.session is not None else {}
+    view |= {"rerun_of": head.rerun_of} if head.rerun_of is not None else {}
     if open_steps:
         view["pending"] = [{name: step[name] for name in ("kind", "name", "key", "status")} for step in open_steps]
-    if head.trouble and any(step["status"] == "retrying" for step in open_steps):
-        view["retrying"] = {
-            "key": head.trouble.key,
-            "failed_attempts": head.trouble.attempt,
-            "message": head.trouble.message,
-            "next_attempt": _time(head.trouble.until),
-        }
-    view |= {"ended": _time(head.ended)} if head.ended is not None else {}
-    view |= {"result": head.result} if head.result is not None else {}
-    return view | ({"error": head.error} if head.error is not None else {})
-
-
-def steps(head: Head, turns: list[ModelTurn], outcomes: Outcomes, *, newest: bool = True) -> list[View]:
-    """The timeline of some turns: what is done, in order, and what is under way.
-
-    Args:
-        head: the run's head.
-        turns: consecutive turns.
-        outcomes: finished calls of these turns.
-        newest: whether no turn can have come after these.
-    """
-    found: list[View] = []
-    for turn in turns:
-        found.append(_model_step(turn))
-        found += [_tool_step(turn, number, outcomes.get(key), head) for number, key in enumerate(turn.call_keys())]
-    waits = any(step["status"] in ("running", "retrying") for step in found)
-    if newest and not head.terminal and not waits and (not turns or turns[-1].calls):
-        number = turns[-1].number + 1 if turns else head.packed + 1
-        found.append(_open_step(head, documents.model_key(head.id, number), {"turn": number, "kind": "model", "name": "model"}))
-    return found
+    return view | _waits(head, known) | _end(head)
 
 
 def dapr(head: Head) -> View:
@@ -82,61 +70,67 @@ def dapr(head: Head) -> View:
     if head.error is not None:
         properties["dapr.workflow.failure.error_type"] = head.error["type"]
         properties["dapr.workflow.failure.error_message"] = head.error["message"]
+    stands = status(head)
     return {
         "instanceID": head.id,
         "workflowName": WORKFLOW,
-        "createdAt": _time(head.created),
-        "lastUpdatedAt": _time(head.ended or head.created),
-        "runtimeStatus": head.status,
+        "createdAt": time(head.created),
+        "lastUpdatedAt": time(head.ended or head.created),
+        "runtimeStatus": _DAPR_STATUS.get(stands, stands),
         "properties": properties,
     }
 
 
-def _model_step(turn: ModelTurn) -> View:
-    return {
-        "turn": turn.number,
-        "kind": "model",
-        "name": turn.model,
-        "key": turn.key,
-        "status": "completed",
-        **_span(turn.started, turn.ended, turn.attempt),
-        "tokens": _tokens(turn.usage),
-        "calls": [call.name for call in turn.calls],
-        "output": _shown(turn.content),
-    }
+def _waits(head: Head, timeline: Timeline) -> View:
+    """What people have asked of the run, and what it waits for."""
+    view: View = {}
+    if head.cancel:
+        cancel = {"at": time(head.cancel.at), "forced": head.cancel.forced}
+        view["cancel"] = cancel | ({"reason": head.cancel.reason} if head.cancel.reason else {})
+    if head.terminal:
+        return view
+    if head.suspended is not None:
+        view["suspended"] = time(head.suspended)
+    arguments = {key: call.arguments for turn in timeline.turns for key, call in zip(turn.call_keys(), turn.calls, strict=True)}
+    asked = [
+        {
+            "call": call.replace("/", "."),
+            "tool": question.tool,
+            "arguments": shown(arguments.get(f"{head.id}/{call}", "")),
+            **approval(question),
+            "decide": f"/runs/{head.id}/approvals/{call.replace('/', '.')}",
+        }
+        for call, question in sorted(head.approvals.items())
+        if question.decision is None
+    ]
+    view |= {"approvals": asked} if asked else {}
+    retry = next((wait for wait in head.waits if wait.kind == "retry" and not _settled(wait.key, timeline)), None)
+    if retry:
+        view["retrying"] = {
+            "key": retry.key,
+            "failed_attempts": retry.attempt,
+            "message": retry.message,
+            "next_attempt": time(retry.until),
+        }
+    return view | ({"ending": head.ending} if head.ending else {})
 
 
-def _tool_step(turn: ModelTurn, number: int, outcome: ToolOutcome | None, head: Head) -> View:
-    call = turn.calls[number]
-    step = {"turn": turn.number, "kind": "tool", "name": call.name, "arguments": _shown(call.arguments)}
-    if outcome is None:
-        return _open_step(head, turn.call_keys()[number], step)
-    return {
-        **step,
-        "key": outcome.key,
-        "status": "failed" if outcome.is_error else "completed",
-        **_span(outcome.started, outcome.ended, outcome.attempt),
-        "output": _shown(outcome.content),
-    }
+def _end(head: Head) -> View:
+    view: View = {"ended": time(head.ended)} if head.ended is not None else {}
+    for name in ("result", "error", "exceeded", "evaluation", "audit"):
+        value = getattr(head, name)
+        view |= {name: value} if value is not None else {}
+    return view
 
 
-def _open_step(head: Head, key: str, step: View) -> View:
-    retrying = head.trouble is not None and head.trouble.key == key
-    status = "abandoned" if head.terminal else "retrying" if retrying else "running"
-    return {**step, "key": key, "status": status}
+def _settled(key: str, timeline: Timeline) -> bool:
+    """A head may still tell of a wait that is over."""
+    return key in timeline.outcomes or any(_is(turn, key) for turn in timeline.turns)
 
 
-def _span(started: float, ended: float, attempt: int) -> View:
-    return {"started": _time(started), "ended": _time(ended), "seconds": round(ended - started, 3), "attempt": attempt}
+def _is(turn: ModelTurn, key: str) -> bool:
+    return turn.key == key
 
 
-def _tokens(usage: Usage) -> View:
-    return {"input": usage.input_tokens, "output": usage.output_tokens}
-
-
-def _shown(text: str) -> str:
-    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _beginning(text: str) -> str:
+    return text if len(text) <= TASK_CHARACTERS else text[: TASK_CHARACTERS - 1] + "…"

@@ -1,0 +1,108 @@
+"""Every operation of the API: its route, what it takes and what it answers. Routes are made from these, and so is the OpenAPI document.
+
+A route that is not here cannot be called, and an operation that no code carries out keeps the agent from starting.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from holdfast_agent.http import requests
+from holdfast_agent.http.fields import Field
+from holdfast_agent.http.shapes import Schema, ref
+
+_ERRORS: Final = (401, 503)
+JSON: Final = "application/json"
+EVENTS: Final = "text/event-stream"
+TEXT: Final = "text/plain"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one status means; `schema` None: there is no body."""
+
+    description: str
+    schema: Schema | None = None
+    media: str = JSON
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation.
+
+    Attributes:
+        id: the name by which its code is found.
+        answers: by status; problems are told by `errors`.
+        errors: statuses that come as problem details, beside those that everything can have.
+        open: whether it needs no token.
+    """
+
+    id: str
+    method: Literal["GET", "POST", "DELETE"]
+    path: str
+    summary: str
+    answers: dict[int, Answer]
+    tag: str = "runs"
+    place: tuple[Field, ...] = ()
+    query: tuple[Field, ...] = ()
+    headers: tuple[Field, ...] = ()
+    body: tuple[Field, ...] | None = None
+    errors: tuple[int, ...] = ()
+    open: bool = False
+    all_errors: tuple[int, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        takes = (422,) if self.place or self.query or self.headers or self.body is not None else ()
+        sends = (400, 413, 415) if self.body is not None else ()
+        common = (503,) if self.open else _ERRORS
+        object.__setattr__(self, "all_errors", tuple(sorted({*takes, *sends, *common, *self.errors})))
+
+
+def _json(description: str, name: str) -> Answer:
+    return Answer(description, ref(name))
+
+
+_RUN: Final = (requests.RUN_PATH,)
+_SESSION: Final = (requests.SESSION_PATH,)
+_STANDS: Final = {200: _json("How the run stands now.", "Run")}
+
+OPERATIONS: Final = (
+    Operation(
+        "begin",
+        "POST",
+        "/run",
+        "Begin a run, or find the one that the same request began",
+        {
+            202: _json("The run is stored and will be carried out, whatever happens to this process.", "Accepted"),
+            200: _json("It ended while it was waited for.", "Finished"),
+        },
+        query=(requests.WAIT,),
+        headers=(requests.TRACEPARENT,),
+        body=(requests.TASK, requests.SESSION, requests.NEW_ID),
+        errors=(409, 429),
+    ),
+    Operation("run", "GET", "/runs/{id}", "How a run stands", _STANDS, place=_RUN, errors=(404,)),
+    Operation(
+        "steps",
+        "GET",
+        "/runs/{id}/steps",
+        "The timeline of a run",
+        {200: _json("A page of it.", "StepPage")},
+        place=_RUN,
+        query=(requests.TURN, requests.LIMIT),
+        errors=(404,),
+    ),
+    Operation(
+        "dapr",
+        "GET",
+        "/v1.0/workflows/dapr/{id}",
+        "How a run stands, in the shape of Dapr's workflow API",
+        {200: _json("How the run stands.", "DaprWorkflow")},
+        place=_RUN,
+        errors=(404,),
+    ),
+    Operation("openapi", "GET", "/openapi.json", "This document", {200: Answer("OpenAPI 3.1.", {"type": "object"})}, tag="agent"),
+    Operation("healthz", "GET", "/healthz", "The process lives", {200: _json("It does.", "Health")}, tag="agent", open=True),
+    Operation(
+        "readyz", "GET", "/readyz", "The agent works", {200: _json("A workflow worker is connected.", "Health")}, tag="agent", open=True
+    ),
+)

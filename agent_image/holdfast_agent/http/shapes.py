@@ -1,0 +1,188 @@
+"""JSON Schemas of what the API answers: the components of the OpenAPI document. Tests hold real answers against them.
+
+Objects are closed: an answer with a field that is not described here fails the tests, so nothing is answered that nobody was told of.
+"""
+
+from typing import Any, Final
+
+from holdfast_agent.http.requests import STATUSES
+
+Schema = dict[str, Any]
+
+
+def ref(name: str) -> Schema:
+    """One of `SCHEMAS`."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _text(description: str = "") -> Schema:
+    return {"type": "string"} | ({"description": description} if description else {})
+
+
+def _count(description: str = "") -> Schema:
+    return {"type": "integer", "minimum": 0} | ({"description": description} if description else {})
+
+
+def _list(items: Schema, description: str = "") -> Schema:
+    return {"type": "array", "items": items} | ({"description": description} if description else {})
+
+
+def _object(required: dict[str, Schema], optional: dict[str, Schema] | None = None, description: str = "") -> Schema:
+    schema: Schema = {"type": "object", "properties": required | (optional or {}), "additionalProperties": False}
+    schema |= {"required": list(required)} if required else {}
+    return schema | ({"description": description} if description else {})
+
+
+_TIME: Final = {"type": "string", "format": "date-time"}
+_STATUS: Final = {"type": "string", "enum": list(STATUSES)}
+_BOOLEAN: Final = {"type": "boolean"}
+_NUMBER: Final = {"type": "number", "minimum": 0}
+_STEP_STATUSES: Final = [
+    "running",
+    "retrying",
+    "awaiting_approval",
+    "awaiting_outcome",
+    "suspended",
+    "completed",
+    "failed",
+    "unknown",
+    "rejected",
+    "skipped",
+    "abandoned",
+]
+_NEXT: Final = _text("Path of the next page; absent on the last one.")
+_ASKED: Final[dict[str, Schema]] = {"asked": _TIME, "until": _TIME, "on_timeout": {"type": "string", "enum": ["reject", "approve", "fail"]}}
+_ANSWERED: Final[dict[str, Schema]] = {
+    "decision": {"type": "string", "enum": ["approved", "rejected", "timedOut"]},
+    "decided": _TIME,
+    "reason": _text(),
+}
+_RUN: Final[dict[str, Schema]] = {
+    "id": _text(),
+    "status": _STATUS,
+    "task": _text("Its beginning."),
+    "turn": _count("The turn that it is in, or how many it took."),
+    "tool_calls": _count(),
+    "tokens": ref("Tokens"),
+    "revision": _text("Of the configuration that it began with and keeps."),
+    "created": _TIME,
+    "deadline": _TIME,
+}
+_RUN_MORE: Final[dict[str, Schema]] = {
+    "session_id": _text(),
+    "rerun_of": _text("The run that this one repeats."),
+    "pending": _list(
+        _object({"kind": _text(), "name": _text(), "key": _text(), "status": {"type": "string", "enum": _STEP_STATUSES}}),
+        "Steps under way.",
+    ),
+    "approvals": _list(ref("PendingApproval"), "Calls that a person must decide on."),
+    "retrying": _object(
+        {"key": _text(), "failed_attempts": _count(), "message": _text(), "next_attempt": _TIME},
+        description="The step that is tried again next.",
+    ),
+    "suspended": _TIME,
+    "cancel": _object({"at": _TIME, "forced": _BOOLEAN}, {"reason": _text()}, "That it is to end, and since when."),
+    "ending": _object({"status": _text(), "error": ref("Error")}, description="How it will end, once what it did has been undone."),
+    "ended": _TIME,
+    "result": _text("The answer; JSON if the agent has an output schema."),
+    "error": ref("Error"),
+    "exceeded": _text("The limit that made the model answer early."),
+    "evaluation": _object({"accepted": _BOOLEAN, "rounds": _count()}, description="What the critic said in the end."),
+    "audit": ref("Anchor"),
+}
+
+SCHEMAS: Final[dict[str, Schema]] = {
+    "Problem": {
+        "type": "object",
+        "description": "Problem details, RFC 9457.",
+        "properties": {
+            "type": _text(),
+            "title": _text(),
+            "status": {"type": "integer"},
+            "detail": _text("What is wrong."),
+            "field": _text("With which field."),
+            "value": {"description": "What was sent; its beginning."},
+            "fix": _text("What mends it."),
+            "instance_id": _text("Of a run that may be stored already: ask again with it as id."),
+        },
+        "required": ["type", "title", "status", "detail"],
+        "additionalProperties": False,
+    },
+    "Tokens": _object({"input": _count(), "output": _count()}),
+    "Error": _object({"type": _text(), "message": _text()}, description="Why a run did not end well."),
+    "Anchor": _object(
+        {"count": _count(), "hash": _text()},
+        {"mac": _text()},
+        "Length and end of the run's audit chain; `mac` if the agent has a key for it.",
+    ),
+    "Accepted": _object({"instance_id": _text(), "status_url": _text("Path of the run in Dapr's shape.")}),
+    "Run": _object(_RUN, _RUN_MORE),
+    "Finished": _object({"instance_id": _text(), "status_url": _text()} | _RUN, _RUN_MORE, "A run that ended while it was waited for."),
+    "RunSummary": _object(
+        {"id": _text(), "status": _STATUS, "task": _text("Its beginning."), "created": _TIME},
+        {
+            "session_id": _text(),
+            "waiting_for": {"type": "string", "enum": ["retry", "approval", "suspend", "unknown"]},
+            "ended": _TIME,
+            "error": ref("Error"),
+        },
+    ),
+    "RunPage": _object({"runs": _list(ref("RunSummary"))}, {"next": _NEXT}),
+    "PendingApproval": _object(
+        {
+            "call": _text("`<turn>.<call>`"),
+            "tool": _text(),
+            "arguments": _text("Their beginning, as the model wrote them."),
+            "decide": _text("Path to POST the decision to."),
+            **_ASKED,
+        },
+        _ANSWERED,
+    ),
+    "Approval": _object(_ASKED, _ANSWERED),
+    "Step": _object(
+        {
+            "id": _text("`<turn>.<step>`, its place in the run."),
+            "turn": _count(),
+            "kind": {"type": "string", "enum": ["recall", "compaction", "model", "tool", "evaluation", "compensation"]},
+            "name": _text(),
+            "key": _text("The idempotency key that a tool gets."),
+            "status": {"type": "string", "enum": _STEP_STATUSES},
+        },
+        {
+            "started": _TIME,
+            "ended": _TIME,
+            "seconds": _NUMBER,
+            "attempt": _count(),
+            "tokens": ref("Tokens"),
+            "calls": _list(_text(), "Tools that the model called."),
+            "arguments": _text("Their beginning, as the model wrote them."),
+            "output": _text("Its beginning."),
+            "feedback": _text("What the model was told about its answer."),
+            "approval": ref("Approval"),
+            "late": _text("What the call came to after its outcome had been given up as unknown; nothing was done with it."),
+            "undoes": _text("Key of the call that was undone."),
+            "accepted": _BOOLEAN,
+            "through": _count("The last turn that the summary stands for."),
+            "entries": _count("Runs of the session that the run began with."),
+            "summarized": _BOOLEAN,
+        },
+    ),
+    "StepPage": _object({"id": _text(), "status": _STATUS, "steps": _list(ref("Step"))}, {"next": _NEXT}),
+    "DaprWorkflow": _object(
+        {
+            "instanceID": _text(),
+            "workflowName": _text(),
+            "createdAt": _TIME,
+            "lastUpdatedAt": _TIME,
+            "runtimeStatus": {"type": "string", "enum": ["RUNNING", "SUSPENDED", "COMPLETED", "FAILED", "TERMINATED"]},
+            "properties": {"type": "object", "additionalProperties": _text()},
+        }
+    ),
+    "Health": _object({"status": _text()}),
+    "SessionPage": _object({"sessions": _list(_object({"id": _text()}))}, {"next": _NEXT}),
+    "Session": _object(
+        {"id": _text(), "entries": _list(_object({"run": _text(), "task": _text(), "answer": _text(), "at": _TIME}))},
+        {"summary": _text("What stands for everything before the entries."), "used": _TIME},
+    ),
+    "Deleted": _object({"id": _text(), "deleted": _BOOLEAN}),
+}

@@ -1,0 +1,112 @@
+"""What a run did, read back from its documents: all that people are shown of it. Only so much is held of each text as is shown."""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from holdfast_agent import documents
+from holdfast_agent.documents import Document, Head, ModelTurn, ToolOutcome
+from holdfast_agent.store import Entry, Store
+
+SHOWN_CHARACTERS: Final = 2000
+_GROUP: Final = documents.TURNS_PER_GENERATION
+
+
+@dataclass
+class Timeline:
+    """Consecutive turns of one run.
+
+    Attributes:
+        turns: those that have happened, in order.
+        outcomes: finished calls, by key.
+        evaluations: what the critic said of a turn's answer, by turn.
+        compactions: summaries made before a turn, by turn.
+        recall: the session as the run began with it; None if it has none, or if these turns are not the first.
+    """
+
+    turns: list[ModelTurn] = field(default_factory=list)
+    outcomes: dict[str, ToolOutcome] = field(default_factory=dict)
+    evaluations: dict[int, Document] = field(default_factory=dict)
+    compactions: dict[int, Document] = field(default_factory=dict)
+    recall: Document | None = None
+
+
+class Timelines:
+    """Reads timelines. Holds nothing, so any replica tells the same."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def read(self, head: Head, first: int, last: int) -> Timeline:
+        """What happened in these turns.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        timeline = Timeline()
+        if first == 1 and head.session is not None:
+            timeline.recall = await self._one(_recall_key(head.id))
+        # Results are up to 256 KiB each, so only those of a few turns are held whole at a time.
+        for start in range(first, last + 1, _GROUP):
+            if not await self._group(timeline, head, range(start, min(start + _GROUP, last + 1))):
+                break
+        return timeline
+
+    async def undone(self, head: Head, last: int) -> list[ToolOutcome]:
+        """What was undone of the calls of all turns up to `last`, in the order in which it was: the newest call first.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        found: list[ToolOutcome] = []
+        for start in reversed(range(1, last + 1, _GROUP)):
+            turns = await self._turns(head.id, range(start, min(start + _GROUP, last + 1)))
+            keys = [f"{key}/undo" for turn in turns for key in turn.call_keys()]
+            there = await self._effects(keys)
+            found += [_cut(there[key]) for key in reversed(keys) if key in there]
+        return found
+
+    async def _group(self, timeline: Timeline, head: Head, numbers: range) -> bool:
+        turns = await self._turns(head.id, numbers)
+        if not turns:
+            return False
+        timeline.turns += turns
+        calls = [key for turn in turns for key in turn.call_keys()]
+        compactions = {number: f"{head.id}/{number}/compact" for number in numbers if number > 1}
+        evaluations = {turn.number: f"{head.id}/{turn.number}/evaluation" for turn in turns if not turn.calls}
+        there = await self._effects([*calls, *compactions.values(), *evaluations.values()])
+        timeline.outcomes |= {key: _cut(there[key]) for key in calls if key in there}
+        timeline.compactions |= {number: there[key].value for number, key in compactions.items() if key in there}
+        timeline.evaluations |= {number: there[key].value for number, key in evaluations.items() if key in there}
+        return True
+
+    async def _turns(self, run: str, numbers: range) -> list[ModelTurn]:
+        keys = [documents.model_key(run, number) for number in numbers]
+        there = await self._effects(keys)
+        return [ModelTurn.load(there[key].value) for key in keys if key in there]
+
+    async def _effects(self, keys: list[str]) -> dict[str, Entry]:
+        there = await self._store.get_many(map(documents.effect_document, keys))
+        return {key: entry for key in keys if (entry := there.get(documents.effect_document(key)))}
+
+    async def _one(self, key: str) -> Document | None:
+        entry = await self._store.get(key)
+        return entry.value if entry else None
+
+
+def _cut(entry: Entry) -> ToolOutcome:
+    return ToolOutcome.load(entry.value).cut(SHOWN_CHARACTERS)
+
+
+def _recall_key(run: str) -> str:
+    return f"run/{run}/context"
+
+
+def last_turn(head: Head) -> int:
+    """The newest turn that a run can have; at least as many as it has."""
+    return head.usage.turns if head.terminal else head.packed + documents.TURNS_PER_GENERATION
+
+
+def shown(text: Any) -> str:  # noqa: ANN401 - whatever a document holds
+    """The beginning of a text."""
+    found = text if isinstance(text, str) else str(text)
+    return found if len(found) <= SHOWN_CHARACTERS else found[: SHOWN_CHARACTERS - 1] + "…"
