@@ -8,6 +8,7 @@ from typing import Self
 
 from pydantic import ValidationError
 
+from holdfast_agent.audit import Auditor
 from holdfast_agent.logs import LEVELS
 from holdfast_api import names
 from holdfast_api.config import AgentConfig
@@ -25,6 +26,7 @@ class Settings:
         token: what callers must send; None when everybody may call.
         host: address to listen on; None for all, IPv4 and IPv6.
         pod: names this process among the agent's replicas.
+        auditor: who this agent is in the records of its runs, and with which key it signs them.
     """
 
     config: AgentConfig
@@ -33,6 +35,7 @@ class Settings:
     port: int
     log_level: str
     pod: str
+    auditor: Auditor = Auditor()
 
     @classmethod
     def read(cls, environ: Mapping[str, str], *, host: str | None, port: int | None) -> Self:
@@ -59,6 +62,7 @@ class Settings:
             port=names.APP_PORT if port is None else port,
             log_level=level,
             pod=environ.get(names.ENV_POD) or f"{os.uname().nodename}-{os.getpid()}",
+            auditor=Auditor(environ.get(names.ENV_SPIFFE_ID, ""), environ.get(names.ENV_AUDIT_KEY) or None),
         )
 
 

@@ -13,7 +13,7 @@ which record a wrong hash comes from. What is proven hangs on the full digests a
 import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from holdfast_agent.heads import Head
@@ -92,7 +92,7 @@ class Auditor:
     """
 
     spiffe: str = ""
-    key: str | None = None
+    key: str | None = field(default=None, repr=False)
 
     def begun(self, head: Head) -> Head:
         """A new run's head with the chain that its workflow begins with, and whom that is bound to."""

@@ -1,0 +1,106 @@
+"""The documents of one run, out of the store in pieces, and as lines of text: what `verify` reads.
+
+One line is one document: `{"key": ..., "document": ...}` in the words of the store, the head first.
+"""
+
+import json
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import Any, Final
+
+from holdfast_agent import documents
+from holdfast_agent.audit.sheets import document_name
+from holdfast_agent.documents import Document, Head, ModelTurn
+from holdfast_agent.store import Store
+
+Item = tuple[str, Document]
+MEDIA_TYPE: Final = "application/x-ndjson"
+_TURNS_AT_ONCE: Final = 4
+
+
+class LineError(Exception):
+    """A line is not what was exported; the message says which."""
+
+
+async def documents_of(store: Store, run: str) -> AsyncIterator[Item]:
+    """Everything that is stored of a run and that its chain speaks of, the head first, some turns at a time.
+
+    Raises:
+        StoreError: the store does not answer.
+    """
+    entry = await store.get(documents.head_key(run))
+    if entry is None:
+        return
+    yield documents.head_key(run), entry.value
+    head = Head.load(entry.value)
+    names = set(named(entry.value.get("audit")))
+    # One turn more than there can be: what somebody put behind the end must be seen too.
+    last = max([head.usage.turns, head.packed, *map(_turn, names)]) + (1 if head.terminal else documents.TURNS_PER_GENERATION)
+    seen: set[str] = set()
+    for first in range(1, last + 1, _TURNS_AT_ONCE):
+        async for name, document in _turns(store, run, range(first, min(first + _TURNS_AT_ONCE, last + 1))):
+            names |= set(named(document.get("audit")))
+            seen.add(name)
+            yield f"{documents.head_key(run)}/{name}", document
+    # What the chain names and the turns did not lead to: a session's snapshot, or calls of a turn whose own document is gone.
+    for name in sorted(set(map(document_name, names)) - seen):
+        found = await store.get(f"{documents.head_key(run)}/{name}")
+        if found:
+            yield f"{documents.head_key(run)}/{name}", found.value
+    for number in range(head.segments):
+        key = documents.segment_key(run, number)
+        found = await store.get(key)
+        if found:
+            yield key, found.value
+
+
+async def _turns(store: Store, run: str, turns: range) -> AsyncIterator[tuple[str, Document]]:
+    """The documents of some turns by their names in the run, in the order in which they came to be."""
+    prefix = f"{documents.head_key(run)}/"
+    found = await store.get_many(f"{prefix}{turn}/{kind}" for turn in turns for kind in ("compact", "model", "evaluation"))
+    said = {turn: entry.value for turn in turns if (entry := found.get(f"{prefix}{turn}/model"))}
+    calls = [f"{turn}/{call}" for turn, document in said.items() for call in range(len(ModelTurn.load(document).calls))]
+    found |= await store.get_many(f"{prefix}{call}{undo}" for call in calls for undo in ("", "/undo"))
+    for turn in turns:
+        own = [call for call in calls if call.partition("/")[0] == str(turn)]
+        names = [f"{turn}/compact", f"{turn}/model", *own, f"{turn}/evaluation", *(f"{call}/undo" for call in own)]
+        for name in names:
+            if entry := found.get(prefix + name):
+                yield name, entry.value
+
+
+def named(chain: Any) -> Iterator[str]:  # noqa: ANN401 - whatever a document holds as its chain
+    """Names of the records in a chain's tail."""
+    tail = chain.get("tail") if isinstance(chain, dict) else None
+    for entry in tail if isinstance(tail, list) else ():
+        yield str(entry).partition(" ")[0]
+
+
+def line(key: str, document: Document) -> str:
+    """One document as a line."""
+    return json.dumps({"key": key, "document": document}, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def parse(lines: Iterable[str | bytes]) -> Iterator[Item]:
+    """Documents out of lines.
+
+    Raises:
+        LineError: a line is not one.
+    """
+    for number, text in enumerate(lines, start=1):
+        if not text.strip():
+            continue
+        try:
+            read = json.loads(text)
+            key, document = read["key"], read["document"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise LineError(
+                f'line {number} is not {{"key": ..., "document": ...}}: use what GET /runs/ID/audit?documents=true gives'
+            ) from error
+        if not isinstance(key, str) or not isinstance(document, dict):
+            raise LineError(f"line {number}: key must be text and document an object")
+        yield key, document
+
+
+def _turn(name: str) -> int:
+    number = name.partition("/")[0]
+    return int(number) if number.isdigit() and len(number) < 7 else 0  # noqa: PLR2004 - nobody has a million turns
