@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -35,7 +35,7 @@ class Settings:
     port: int
     log_level: str
     pod: str
-    auditor: Auditor = Auditor()
+    auditor: Auditor = field(default_factory=Auditor)
 
     @classmethod
     def read(cls, environ: Mapping[str, str], *, host: str | None, port: int | None) -> Self:

@@ -2,8 +2,10 @@
 
     chain       one hash over every record of a run, link by link, and the anchor that ends it
     records     what happened in a run, without a word of what was said
+    sheets      a run's documents as names and digests
     verify      a run's documents against its anchor: what was edited, removed, added or moved
-    export      the documents of a run as lines, and back
+    export      the documents of a run, out of the store
+    lines       the same as lines of text, and back
     command     `python -m holdfast_agent verify`
 
 The workflow carries the chain on from recorded results (`link`), each turn of the model stores what it was before it, and whoever ends a

@@ -1,24 +1,15 @@
-"""The documents of one run, out of the store in pieces, and as lines of text: what `verify` reads.
+"""The documents of one run, out of the store in pieces."""
 
-One line is one document: `{"key": ..., "document": ...}` in the words of the store, the head first.
-"""
-
-import json
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
 from holdfast_agent import documents
+from holdfast_agent.audit.lines import Item
 from holdfast_agent.audit.sheets import document_name
 from holdfast_agent.documents import Document, Head, ModelTurn
 from holdfast_agent.store import Store
 
-Item = tuple[str, Document]
-MEDIA_TYPE: Final = "application/x-ndjson"
 _TURNS_AT_ONCE: Final = 4
-
-
-class LineError(Exception):
-    """A line is not what was exported; the message says which."""
 
 
 async def documents_of(store: Store, run: str) -> AsyncIterator[Item]:
@@ -73,32 +64,6 @@ def named(chain: Any) -> Iterator[str]:  # noqa: ANN401 - whatever a document ho
     tail = chain.get("tail") if isinstance(chain, dict) else None
     for entry in tail if isinstance(tail, list) else ():
         yield str(entry).partition(" ")[0]
-
-
-def line(key: str, document: Document) -> str:
-    """One document as a line."""
-    return json.dumps({"key": key, "document": document}, ensure_ascii=False, separators=(",", ":")) + "\n"
-
-
-def parse(lines: Iterable[str | bytes]) -> Iterator[Item]:
-    """Documents out of lines.
-
-    Raises:
-        LineError: a line is not one.
-    """
-    for number, text in enumerate(lines, start=1):
-        if not text.strip():
-            continue
-        try:
-            read = json.loads(text)
-            key, document = read["key"], read["document"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise LineError(
-                f'line {number} is not {{"key": ..., "document": ...}}: use what GET /runs/ID/audit?documents=true gives'
-            ) from error
-        if not isinstance(key, str) or not isinstance(document, dict):
-            raise LineError(f"line {number}: key must be text and document an object")
-        yield key, document
 
 
 def _turn(name: str) -> int:

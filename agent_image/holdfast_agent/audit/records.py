@@ -1,0 +1,101 @@
+"""What happened in a run, record by record, without a word of what was said: who decided what, when, and what it came to. Pure."""
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from holdfast_agent.audit.chain import END, fingerprint, head_digest
+from holdfast_agent.audit.sheets import RECALL, record_name
+from holdfast_api import names
+
+Document = Mapping[str, Any]
+Record = dict[str, Any]
+
+
+def records(name: str, document: Document) -> Iterator[Record]:
+    """The records that one document makes.
+
+    Args:
+        name: of the document in its run, such as `3/model`.
+        document: as it is stored.
+    """
+    record = record_name(name)
+    common = {"record": record, "digest": fingerprint(document)}
+    kind = name.rpartition("/")[2]
+    if kind == "model":
+        yield {
+            **common,
+            "kind": "decision",
+            **_span(document),
+            "model": document.get("model"),
+            "calls": [*_asked(document)],
+            **_used(document),
+        }
+    elif kind == "evaluation":
+        yield {**common, "kind": "evaluation", **_span(document), "accepted": document.get("accepted"), **_used(document)}
+    elif kind == "compact" or record == RECALL:
+        yield {**common, "kind": "compaction", **_span(document), **_used(document)}
+    else:
+        yield from _approval(record, document)
+        kind = "compensation" if kind == "undo" else "tool"
+        yield {**common, "kind": kind, **_span(document), "tool": document.get("tool"), "outcome": _outcome(document)}
+
+
+def end(head: Document) -> Iterator[Record]:
+    """The records that the head of a run makes: that it was canceled, which limit it met, how it ended and what sealed it."""
+    cancel = head.get("cancel")
+    if cancel:
+        yield {"kind": "cancel", "at": _time(cancel.get("at")), "reason": cancel.get("reason"), "forced": bool(cancel.get("forced"))}
+    error = head.get("error") or {}
+    if head.get("exceeded") or error.get("type") in ("LimitExceeded", "RunTimeout"):
+        yield {"kind": "limit", "limit": head.get("exceeded") or error.get("message")}
+    if head.get("ended") is not None:
+        told = {"error": error["type"]} if error.get("type") else {}
+        yield {"record": END, "digest": head_digest(head), "kind": "end", "at": _time(head["ended"]), "status": head.get("status"), **told}
+
+
+def anchor(head: Document) -> Record | None:
+    """What seals a run, for whoever wants to keep it elsewhere; None while there is nothing."""
+    chain = head.get("audit")
+    return {name: chain[name] for name in ("count", "hash", "spiffe", "kid", "mac") if name in chain} if isinstance(chain, dict) else None
+
+
+def _asked(document: Document) -> Iterator[Record]:
+    for call in document.get("calls") or ():
+        yield {"tool": call.get("name"), "arguments": arguments_digest(call.get("arguments") or "")}
+
+
+def arguments_digest(text: str) -> str:
+    """Digest of arguments: of their canonical JSON, or of the text where they are none."""
+    try:
+        return names.digest(json.loads(text or "{}"))
+    except (ValueError, RecursionError):
+        return names.digest(text)
+
+
+def _approval(record: str, document: Document) -> Iterator[Record]:
+    asked = document.get("approval")
+    if asked:
+        said = {name: asked.get(name) for name in ("tool", "decision", "reason") if asked.get(name)}
+        times = {name: _time(asked.get(name)) for name in ("asked", "decided") if asked.get(name) is not None}
+        yield {"record": record, "kind": "approval", **said, "arguments": asked.get("digest"), **times}
+
+
+def _outcome(document: Document) -> str:
+    return str(document.get("outcome") or ("failed" if document.get("is_error") else "completed"))
+
+
+def _used(document: Document) -> Record:
+    usage = document.get("usage") or {}
+    return {"tokens": {"input": usage.get("input_tokens", 0), "output": usage.get("output_tokens", 0)}}
+
+
+def _span(document: Document) -> Record:
+    return {name: _time(document.get(field)) for name, field in (("began", "started"), ("at", "ended")) if document.get(field) is not None}
+
+
+def _time(seconds: Any) -> str | None:  # noqa: ANN401 - whatever a document holds there
+    if not isinstance(seconds, int | float):
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
