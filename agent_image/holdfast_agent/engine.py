@@ -187,6 +187,26 @@ class Engine:
         except (grpc.RpcError, TimeoutError) as error:
             raise EngineError(f"Dapr did not terminate {instance!r}") from error
 
+    async def purge(self, instance: str) -> bool:
+        """Forget an ended instance and its children. One that Dapr does not know is forgotten already.
+
+        Returns:
+            False if it has not ended.
+
+        Raises:
+            EngineError: Dapr did not do it.
+        """
+        known = await self.instance(instance)
+        if known is None or not known.terminal:
+            return known is None
+        try:
+            async with asyncio.timeout(_CALL_SECONDS):
+                await self._client.purge_workflow(instance, recursive=True)
+        except (grpc.RpcError, TimeoutError) as error:
+            told = error.details() if isinstance(error, grpc.RpcError) else "no answer in time"
+            raise EngineError(f"Dapr did not purge {instance!r}: {told}") from error
+        return True
+
     async def close(self) -> None:
         """Close the client's connection."""
         await self._client._DaprWorkflowClient__obj.aclose()  # noqa: SLF001 - the client has no way to close

@@ -88,7 +88,7 @@ class Listing:
         self._process = uuid.uuid4().hex[:8]
         self._opened = 0
         self._waiting: dict[str, float | None] = {}
-        self._listed: OrderedDict[str, None] = OrderedDict()
+        self._listed: OrderedDict[str, float] = OrderedDict()
         self._pages: dict[str, _Page] = {}
         self._writing = asyncio.Lock()
         self._behind: asyncio.Task[None] | None = None
@@ -100,7 +100,7 @@ class Listing:
             run: its id.
             created: when it was accepted, in seconds since the epoch; None asks its head.
         """
-        if run in self._listed:
+        if run in self._listed and created in (None, self._listed[run]):
             return
         self._waiting[run] = created if created is not None else self._waiting.get(run)
         if self._behind is None or self._behind.done():
@@ -192,9 +192,9 @@ class Listing:
                 continue
             page.runs |= more
             page.stored = True
-            for run in more:
+            for run, at in more.items():
                 del left[run]
-                self._listed[run] = None
+                self._listed[run] = at
         while len(self._listed) > _REMEMBERED:
             self._listed.popitem(last=False)
         for past in [one for one in self._pages if one < day_of(time.time()) and one != day]:

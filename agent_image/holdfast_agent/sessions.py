@@ -135,6 +135,11 @@ class Session:
             longer = longer._without_first(1)  # noqa: SLF001 - its own
         return longer
 
+    def withdrawn(self, run: str) -> Self:
+        """Without that run, which was canceled after it had been appended. It does not come again."""
+        left = tuple(entry for entry in self.entries if entry.run != run)
+        return self if left == self.entries else replace(self, entries=left, folded=(*self.folded, run)[-REMEMBERED:])
+
     def tombstone(self, at: float) -> Self:
         """Deleted at that time."""
         return type(self)(deleted=max(at, self.deleted or 0.0))
@@ -199,6 +204,16 @@ class Sessions:
         if not first and stands.entries == (entry.bounded(),):  # the sweeper took the session away between the two
             await self._mark(session)
         return stands
+
+    async def withdraw(self, session: str, run: str) -> Session:
+        """Take a run out again that was canceled after it had been appended. Returns what stands.
+
+        One that a summary speaks for already cannot be taken out of it.
+
+        Raises:
+            StoreError: it is not sure that it is stored.
+        """
+        return await self._change(session, lambda now: now.withdrawn(run))
 
     async def compacted(self, session: str, oldest: tuple[Exchange, ...], summary: str) -> Session:
         """Put a summary in place of entries, unless somebody was faster. Returns what stands.

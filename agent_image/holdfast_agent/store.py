@@ -180,6 +180,16 @@ class Store:
 
         return await self._patiently("delete", key, attempt)
 
+    async def delete_many(self, keys: list[str]) -> None:
+        """Remove documents whatever they are, those first that come first.
+
+        Raises:
+            StoreError: the store does not answer; some may be gone.
+        """
+        states = [common_v1.StateItem(key=key) for key in keys]
+        request = api_v1.DeleteBulkStateRequest(store_name=self._component, states=states)
+        await self._patiently("delete", keys[0], lambda: self._call(self._sidecar.stub.DeleteBulkState, request))
+
     async def _exchange(self, key: str, change: Callable[[Document | None], Document | None], known: Entry | None) -> Document | None:
         for tried in range(_RIVALS):
             entry = known if known and tried == 0 else await self._read(key)

@@ -49,6 +49,10 @@ class MemoryStore:
         self.documents.pop(key, None)
         return True
 
+    async def delete_many(self, keys):
+        for key in keys:
+            await self.delete(key)
+
     def _entry(self, key):
         return Entry(json.loads(self.documents[key]), str(self.versions[key])) if key in self.documents else None
 

@@ -109,6 +109,15 @@ def test_a_run_that_was_accepted_before_the_deletion_does_not_append():
     assert [entry.run for entry in gone.appended(exchange(9), accepted=500.1).entries] == ["run-9"]
 
 
+async def test_a_run_that_was_canceled_after_all_is_taken_out_and_stays_out(sessions):
+    for number in range(3):
+        await sessions.append("s", exchange(number), accepted=0.0)
+    stands = await sessions.withdraw("s", "run-1")
+    assert [entry.run for entry in stands.entries] == ["run-0", "run-2"]
+    assert await sessions.append("s", exchange(1), accepted=0.0) == stands
+    assert await sessions.withdraw("s", "run-1") == stands
+
+
 async def test_runs_that_end_at_once_are_all_kept(sessions):
     await asyncio.gather(*(sessions.append("s", exchange(number), accepted=0.0) for number in range(5)))
     assert {entry.run for entry in (await sessions.read("s")).entries} == {f"run-{number}" for number in range(5)}

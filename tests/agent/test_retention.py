@@ -1,0 +1,274 @@
+"""Runs that ended long enough ago go, whole and in an order that survives any death; nothing else goes."""
+
+import time
+
+import pytest
+
+from holdfast_agent import erasure, sweeper
+from holdfast_agent.documents import Head, ModelTurn, ToolCall, effect_document, head_key, model_key, segment_key, task_digest
+from holdfast_agent.engine import EngineError
+from holdfast_agent.listing import ROOT, Listing
+from holdfast_agent.sessions import Exchange, Sessions, session_key
+from holdfast_agent.sessionsweep import SessionSweep
+from holdfast_agent.store import StoreError
+from holdfast_agent.sweeper import Sweeper, expiry
+from holdfast_agent.usage import Usage
+from holdfast_api.config import RetentionConfig
+from tests.agent.memory import MemoryStore
+
+DAY = 86_400.0
+KEPT = RetentionConfig(completed_seconds=3 * DAY, failed_seconds=30 * DAY, sessions_seconds=None)
+
+
+class Dapr:
+    """Instances that have ended, but for those in `running`; the store is looked at when one is purged."""
+
+    def __init__(self, store):
+        self.store, self.purged, self.running, self.terminated, self.broken = store, [], set(), [], set()
+
+    async def purge(self, run):
+        if run in self.broken:
+            raise EngineError("away")
+        assert head_key(run) in self.store.documents, "the documents went before the workflow"
+        if run in self.running:
+            return False
+        self.purged.append(run)
+        return True
+
+    async def terminate(self, run):
+        self.terminated.append(run)
+
+
+def head(run, *, ended, status="COMPLETED"):
+    limits = {"deadline": 0.0, "max_iterations": 5, "longest_call": 60.0}
+    created = (ended or time.time()) - 10.0
+    return Head(id=run, task="t", digest=task_digest("t"), revision="r", created=created, status=status, ended=ended, **limits)
+
+
+def turn(run, number, calls):
+    asked = tuple(ToolCall(id=str(call), name="search", arguments="{}") for call in range(calls))
+    key = model_key(run, number)
+    return ModelTurn(key=key, content="", calls=asked, usage=Usage(), model="m", started=0.0, ended=0.0)
+
+
+async def store_run(store, listing, run, *, ended, status="COMPLETED", turns=2, calls=1, segments=0):
+    """A run with everything that a run can leave."""
+    stored = head(run, ended=ended, status=status)
+    await store.create(head_key(run), stored.dump())
+    for number in range(1, turns + 1):
+        await store.create(effect_document(model_key(run, number)), turn(run, number, calls).dump())
+        for key in erasure.beside(run, number, calls):
+            await store.create(key, {"n": number})
+    await store.create(effect_document(f"{run}/{turns + 1}/compact"), {})
+    for number in range(segments):
+        await store.create(segment_key(run, number), {})
+    await store.create(f"run/{run}/context", {})
+    listing.add(run, stored.created)
+    await listing.flush()
+
+
+@pytest.fixture
+def store():
+    return MemoryStore()
+
+
+@pytest.fixture
+def dapr(store):
+    return Dapr(store)
+
+
+@pytest.fixture
+def listing(store):
+    return Listing(store)
+
+
+def sweeping(store, dapr, retention=KEPT):
+    return Sweeper(store=store, engine=dapr, retention=retention, longest_run=3600.0)
+
+
+async def listed(store):
+    return {run for _, run in (await Listing(store).page(None, 1000))[0]}
+
+
+def of_run(store, run):
+    return sorted(key for key in store.documents if key == head_key(run) or key.startswith(f"{head_key(run)}/"))
+
+
+def test_a_run_expires_by_how_it_ended():
+    assert expiry(head("a", ended=100.0), KEPT) == 100.0 + 3 * DAY
+    assert expiry(head("a", ended=100.0, status="FAILED"), KEPT) == 100.0 + 30 * DAY
+    assert expiry(head("a", ended=None, status="RUNNING"), KEPT) is None
+
+
+def test_what_may_still_be_written_to_is_kept_whatever_is_configured():
+    nothing = RetentionConfig(completed_seconds=0.0, failed_seconds=0.0)
+    assert expiry(head("a", ended=100.0), nothing) == 100.0
+    assert expiry(head("a", ended=100.0, status="CANCELED"), nothing) == 100.0 + 60.0 + sweeper._SETTLE_SECONDS
+
+
+async def test_an_expired_run_leaves_nothing(store, dapr, listing):
+    await store_run(store, listing, "old", ended=time.time() - 4 * DAY, turns=45, calls=3, segments=23)
+    assert await sweeping(store, dapr).sweep() == 1
+    assert dapr.purged == ["old"]
+    assert of_run(store, "old") == []
+    assert await listed(store) == set()
+
+
+async def test_the_list_itself_leaves_nothing(store, dapr, listing):
+    await store_run(store, listing, "old", ended=time.time() - 4 * DAY)
+    sweeper_ = sweeping(store, dapr)
+    await sweeper_.sweep()
+    await sweeper_.sweep()
+    assert {key: value for key, value in store.documents.items() if not key.startswith("sessions/")} == {ROOT: '{"days": []}'}
+
+
+async def test_what_is_kept_is_whole(store, dapr, listing):
+    now = time.time()
+    await store_run(store, listing, "old", ended=now - 4 * DAY)
+    await store_run(store, listing, "failed", ended=now - 4 * DAY, status="FAILED")
+    await store_run(store, listing, "fresh", ended=now - DAY)
+    await store_run(store, listing, "running", ended=None, status="RUNNING")
+    before = {run: of_run(store, run) for run in ("failed", "fresh", "running")}
+    await sweeping(store, dapr).sweep()
+    assert dapr.purged == ["old"]
+    assert {run: of_run(store, run) for run in before} == before
+    assert await listed(store) == set(before)
+
+
+async def test_a_run_whose_id_begins_like_anothers_is_left_alone(store, dapr, listing):
+    await store_run(store, listing, "a", ended=time.time() - 4 * DAY)
+    await store_run(store, listing, "a-1", ended=time.time() - DAY)
+    kept = of_run(store, "a-1")
+    await sweeping(store, dapr).sweep()
+    assert of_run(store, "a-1") == kept
+
+
+async def test_a_workflow_that_goes_on_after_its_runs_end_is_ended_first(store, dapr, listing):
+    await store_run(store, listing, "old", ended=time.time() - 4 * DAY)
+    dapr.running.add("old")
+    before = of_run(store, "old")
+    await sweeping(store, dapr).sweep()
+    assert (dapr.terminated, of_run(store, "old")) == (["old"], before)
+    dapr.running.clear()
+    assert await sweeping_later(store, dapr) == 1
+
+
+async def sweeping_later(store, dapr):
+    """By another sweeper, once the claim of the one before is void."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweeper, "_CLAIM_SECONDS", -1.0)
+        return await sweeping(store, dapr).sweep()
+
+
+async def test_a_dapr_that_is_away_costs_no_run_its_documents(store, dapr, listing):
+    for run in ("one", "two"):
+        await store_run(store, listing, run, ended=time.time() - 4 * DAY)
+    dapr.broken.add("one")
+    before = of_run(store, "one")
+    assert await sweeping(store, dapr).sweep() == 1
+    assert (of_run(store, "one"), await listed(store)) == (before, {"one"})
+
+
+async def test_two_sweepers_never_erase_one_run_side_by_side(store, dapr, listing):
+    await store_run(store, listing, "old", ended=time.time() - 4 * DAY)
+    assert await sweeping(store, dapr)._claimed("old")
+    assert await sweeping(store, dapr).sweep() == 0
+    assert dapr.purged == []
+    assert await sweeping_later(store, dapr) == 1
+
+
+async def test_a_death_at_any_write_leaves_nothing_for_ever(dapr):
+    dies_after, finished = 0, False
+    while not finished:
+        store = MemoryStore()
+        await store_run(store, Listing(store), "old", ended=time.time() - 4 * DAY, turns=25, calls=2, segments=21)
+        store.dies_after = store.calls["writes"] + dies_after
+        try:
+            await sweeping(store, Dapr(store)).sweep()
+            finished = of_run(store, "old") == [] and await listed(store) == set()
+        except StoreError:
+            pass
+        store.dies_after = None
+        await sweeping_later(store, Dapr(store))
+        await sweeping_later(store, Dapr(store))
+        assert of_run(store, "old") == [], f"after {dies_after} writes"
+        assert await listed(store) == set()
+        dies_after += 1
+    assert dies_after > 8
+
+
+async def test_an_id_that_is_used_again_is_listed_again(store, dapr, listing):
+    await store_run(store, listing, "id", ended=time.time() - 4 * DAY)
+    await sweeping(store, dapr).sweep()
+    await store_run(store, listing, "id", ended=time.time() - DAY)
+    assert await listed(store) == {"id"}
+
+
+async def test_pages_with_nothing_due_are_not_read_again_and_again(store, dapr, listing):
+    await store_run(store, listing, "failed", ended=time.time() - 4 * DAY, status="FAILED")
+    sweeper_ = sweeping(store, dapr)
+    await sweeper_.sweep()
+    before = store.calls["get_many"]
+    await sweeper_.sweep()
+    assert store.calls["get_many"] == before
+
+
+def exchange(at):
+    return Exchange(run="run-1", task="t", answer="a", at=at)
+
+
+async def aged(store, session, seconds):
+    """The session's place in the index, as if made so long ago."""
+    for key in [key for key in store.documents if key.startswith("sessions/")]:
+        await store.update(
+            key,
+            lambda document: {
+                "sessions": {
+                    name: {what: at - seconds for what, at in marks.items()} if name == session else marks
+                    for name, marks in document["sessions"].items()
+                }
+            },
+        )
+
+
+async def test_an_unused_session_goes_and_a_used_one_stays(store):
+    sessions, now = Sessions(store), time.time()
+    await sessions.append("unused", exchange(now - 8 * DAY), accepted=0.0)
+    await sessions.append("used", exchange(now - DAY), accepted=0.0)
+    for name in ("unused", "used"):
+        await aged(store, name, 9 * DAY)
+    assert await SessionSweep(store, unused_seconds=7 * DAY, tombstone_seconds=3600.0).sweep() == 1
+    assert await sessions.list(None, 10) == (["used"], None)
+    assert session_key("unused") not in store.documents
+
+
+async def test_sessions_stay_until_they_are_deleted_when_nothing_is_configured(store):
+    sessions = Sessions(store)
+    await sessions.append("s", exchange(1.0), accepted=0.0)
+    await aged(store, "s", 900 * DAY)
+    assert await SessionSweep(store, unused_seconds=None, tombstone_seconds=3600.0).sweep() == 0
+    assert await sessions.list(None, 10) == (["s"], None)
+
+
+async def test_a_tombstone_stays_for_as_long_as_a_run_can_be_under_way(store, monkeypatch):
+    sessions, sweep = Sessions(store), SessionSweep(store, unused_seconds=None, tombstone_seconds=3600.0)
+    await sessions.append("s", exchange(1.0), accepted=0.0)
+    await sessions.delete("s")
+    assert await sweep.sweep() == 0
+    later = time.time() + 3601.0
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert await sweep.sweep() == 1
+    assert not [key for key in store.documents if key.startswith("session/")]
+    assert [text for key, text in store.documents.items() if key.startswith("sessions/")] == ['{"sessions": {}}']
+
+
+async def test_an_entry_without_a_session_goes(store, monkeypatch):
+    store.dies_after = 1
+    with pytest.raises(StoreError):
+        await Sessions(store).append("s", exchange(1.0), accepted=0.0)
+    store.dies_after = None
+    assert await Sessions(store).list(None, 10) == (["s"], None)
+    later = time.time() + 3601.0
+    monkeypatch.setattr(time, "time", lambda: later)
+    await SessionSweep(store, unused_seconds=None, tombstone_seconds=3600.0).sweep()
+    assert await Sessions(store).list(None, 10) == ([], None)
