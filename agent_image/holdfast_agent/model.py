@@ -1,14 +1,17 @@
 """One call of a model through Dapr's Conversation API, with a deadline that the sidecar sees too."""
 
+import json
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import grpc
 from dapr.proto import api_v1
 from google.protobuf.struct_pb2 import Struct
 
-from holdfast_agent.documents import ModelTurn, ToolCall, ToolOutcome, Usage
+from holdfast_agent import budgets
+from holdfast_agent.documents import ToolCall, ToolOutcome, Usage
 from holdfast_agent.outcome import Failure
 from holdfast_agent.providers import model_failure
 from holdfast_agent.sidecar import Sidecar
@@ -16,7 +19,10 @@ from holdfast_agent.tools import ToolSpec
 from holdfast_api.config import ModelConfig
 
 MAX_CALLS: Final = 64
-_CUT: Final = frozenset({"length", "max_tokens", "content_filter", "safety"})
+_CUT: Final = frozenset({"length", "max_tokens"})
+_WITHHELD: Final = frozenset({"content_filter", "safety", "refusal"})
+_NAME: Final = re.compile(r"[^A-Za-z0-9_-]")
+_NAME_CHARACTERS: Final = 64
 
 Message = Any
 """A ConversationMessage; generated code has no types."""
@@ -29,6 +35,7 @@ class Answer:
     Attributes:
         usage: tokens, and one turn with its calls.
         dropped: calls beyond `MAX_CALLS`, which are not carried out.
+        estimated: the provider did not count tokens; `usage` has an estimate.
     """
 
     content: str
@@ -36,6 +43,12 @@ class Answer:
     finish_reason: str
     usage: Usage
     dropped: int = 0
+    estimated: bool = False
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether it ended before the model was done."""
+        return self.finish_reason.lower() in _CUT
 
 
 def system_message(text: str) -> Message:
@@ -48,20 +61,35 @@ def user_message(text: str) -> Message:
     return api_v1.ConversationMessage(of_user=api_v1.ConversationMessageOfUser(content=_text(text)))
 
 
-def assistant_message(turn: ModelTurn) -> Message:
-    """What the model said in an earlier turn."""
-    calls = [
-        api_v1.ConversationToolCalls(id=call.id, function=api_v1.ConversationToolCallsOfFunction(name=call.name, arguments=call.arguments))
-        for call in turn.calls
+def assistant_message(text: str, calls: Iterable[ToolCall] = ()) -> Message:
+    """What the model said earlier. Providers refuse a conversation with names or arguments that are none, so these are made presentable."""
+    asked = [
+        api_v1.ConversationToolCalls(
+            id=call.id, function=api_v1.ConversationToolCallsOfFunction(name=_presentable(call.name), arguments=_object(call.arguments))
+        )
+        for call in calls
     ]
-    content = _text(turn.content) if turn.content else []
-    return api_v1.ConversationMessage(of_assistant=api_v1.ConversationMessageOfAssistant(content=content, tool_calls=calls))
+    content = _text(text) if text else []
+    return api_v1.ConversationMessage(of_assistant=api_v1.ConversationMessageOfAssistant(content=content, tool_calls=asked))
+
+
+def spoken(message: Message) -> tuple[str, str]:
+    """Who said a message, and what, as text."""
+    role = message.WhichOneof("message_types")
+    body = getattr(message, role)
+    text = "".join(part.text for part in body.content)
+    if role == "of_tool":
+        return f"result of {body.name}", text
+    if role != "of_assistant":
+        return role.removeprefix("of_"), text
+    calls = [f"calls {call.function.name}({call.function.arguments})" for call in body.tool_calls]
+    return "assistant", "\n".join([*([text] if text else []), *calls])
 
 
 def tool_message(outcome: ToolOutcome) -> Message:
     """What a tool call came to."""
     return api_v1.ConversationMessage(
-        of_tool=api_v1.ConversationMessageOfTool(tool_id=outcome.call_id, name=outcome.tool, content=_text(outcome.content))
+        of_tool=api_v1.ConversationMessageOfTool(tool_id=outcome.call_id, name=_presentable(outcome.tool), content=_text(outcome.content))
     )
 
 
@@ -75,10 +103,15 @@ def tool_declarations(specs: Iterable[ToolSpec]) -> list[Any]:
     ]
 
 
+def size(messages: Iterable[Message], tools: Iterable[Any] = ()) -> int:
+    """Bytes of a request, nearly."""
+    return sum(int(part.ByteSize()) for part in (*messages, *tools))
+
+
 async def converse(
-    sidecar: Sidecar, config: ModelConfig, *, messages: Sequence[Message], tools: Sequence[Any], turn: int
+    sidecar: Sidecar, config: ModelConfig, *, messages: Sequence[Message], tools: Sequence[Any] = (), turn: int = 0, choice: str = "auto"
 ) -> Answer | Failure:
-    """Ask the model once.
+    """Ask a model once.
 
     Args:
         sidecar: the connection.
@@ -86,35 +119,37 @@ async def converse(
         messages: the whole conversation so far.
         tools: `tool_declarations`; empty for none.
         turn: number of the turn, for ids of calls where the provider gives none.
+        choice: `auto` or `none`: whether the tools may be called.
     """
     request = api_v1.ConversationRequestAlpha2(
         name=config.component, inputs=[api_v1.ConversationInputAlpha2(messages=messages)], tools=tools
     )
     if tools:
-        request.tool_choice = "auto"
+        request.tool_choice = choice
     if config.temperature is not None:
         request.temperature = config.temperature
     try:
         reply = await sidecar.stub.ConverseAlpha2(request, timeout=config.timeout_seconds, metadata=sidecar.metadata)
     except grpc.RpcError as error:
-        return model_failure(error.code(), error.details() or "")
+        return model_failure(error.code(), error.details() or "", config)
     taken = {call.id for message in messages for call in message.of_assistant.tool_calls}
-    return read_answer(reply, turn, taken)
+    return read_answer(reply, turn, taken, asked=size(messages, tools))
 
 
-def read_answer(reply: Any, turn: int, taken: Iterable[str] = ()) -> Answer | Failure:  # noqa: ANN401 - generated code has no types
+def read_answer(reply: Any, turn: int, taken: Iterable[str] = (), *, asked: int = 0) -> Answer | Failure:  # noqa: ANN401 - generated code has no types
     """The first choice of a reply.
 
     Args:
         reply: of the Conversation API.
         turn: number of the turn.
         taken: ids of calls of earlier turns. Ids are made unique in the run, because answers of tools are matched by them.
+        asked: bytes of the request, for an estimate if the provider does not count tokens.
     """
     choices = [choice for output in reply.outputs for choice in output.choices]
     if not choices:
         return Failure("transient", "the model answered without a choice", cause="charged")
     message, reason = choices[0].message, choices[0].finish_reason
-    if not message.tool_calls and reason.lower() in _CUT:
+    if not message.tool_calls and reason.lower() in _WITHHELD:
         return Failure("permanent", f"the model's answer is not whole: it ended with finish reason {reason!r}")
     if not message.tool_calls and not message.content.strip():
         return Failure("transient", "the model gave an empty answer", cause="charged")
@@ -126,7 +161,23 @@ def read_answer(reply: Any, turn: int, taken: Iterable[str] = ()) -> Answer | Fa
         calls.append(ToolCall(name, call.function.name, call.function.arguments))
     counted = reply.outputs[0].usage
     usage = Usage(turns=1, tool_calls=len(calls), input_tokens=counted.prompt_tokens, output_tokens=counted.completion_tokens)
-    return Answer(message.content, tuple(calls), reason, usage, max(0, len(message.tool_calls) - MAX_CALLS))
+    if estimated := not usage.tokens:
+        usage = replace(usage, input_tokens=budgets.tokens(asked), output_tokens=budgets.tokens(message.ByteSize()))
+    return Answer(message.content, tuple(calls), reason, usage, max(0, len(message.tool_calls) - MAX_CALLS), estimated)
+
+
+def _presentable(name: str) -> str:
+    return _NAME.sub("_", name)[:_NAME_CHARACTERS] or "unnamed"
+
+
+def _object(arguments: str) -> str:
+    """The arguments as the model wrote them, or in an object that shows what it wrote."""
+    try:
+        if isinstance(json.loads(arguments), dict):
+            return arguments
+    except (ValueError, RecursionError):
+        pass
+    return json.dumps({"invalid": arguments}) if arguments.strip() else "{}"
 
 
 def _text(text: str) -> list[Any]:

@@ -1,7 +1,7 @@
 """What a provider's error means. Dapr's Conversation API hands it on as text in an INTERNAL status, so text is what there is. Pure.
 
-A permanent error is one that the very same request will meet again: it ends the run at once instead of after minutes of retrying.
-Whatever is not recognised is transient, and transient is bounded. First match wins.
+A permanent error is one that the very same request will meet again: it ends the run, or moves it to the next model, at once instead of
+after minutes of retrying. Whatever is not recognised is transient, and transient is bounded. First match wins.
 """
 
 import re
@@ -9,69 +9,109 @@ from typing import Final
 
 import grpc
 
-from holdfast_agent.outcome import Failure, FailureKind
+from holdfast_agent.outcome import Cause, Failure, FailureKind
+from holdfast_api.config import ModelConfig
 
 _STATUS: Final = re.compile(
     r"(?:status(?:[ _-]?code)?|http(?:/[0-9.]+)?(?: error)?|googleapi: error|error code|api error|^)\W{0,3}([45][0-9]{2})\b", re.IGNORECASE
 )
 _TRANSIENT_STATUSES: Final = frozenset({408, 409, 425, 429})
+_AUTH_STATUSES: Final = frozenset({401, 403})
+_KEYS: Final = re.compile(r"(?i:(api key provided:?|api[_ -]key:?|bearer)\s+)\S+|\b(?:sk|pk|rk|gsk|xai|hf|AIza)[-_]?[\w*-]{12,}")
 
-_WORDS: Final[tuple[tuple[FailureKind, str], ...]] = (
+_WORDS: Final[tuple[tuple[FailureKind, Cause, str], ...]] = (
+    # Too long, in the words of OpenAI and who speaks its protocol, Anthropic, Google, Bedrock, Hugging Face.
+    (
+        "permanent",
+        "context",
+        (
+            r"context_length_exceeded|maximum context length|maximum context size|context window|ContextWindowExceeded|exceed_context_size"
+            r"|available context size|string_above_max_length|request too large|request_too_large|prompt is too long|input is too long"
+            r"|exceeds the maximum number of tokens|tokens` \+ `?max_new_tokens"
+        ),
+    ),
+    # A key that is wrong, gone, or not good for this.
+    (
+        "permanent",
+        "auth",
+        (
+            r"invalid_api_key|incorrect api key|authentication_error|permission_error|invalid x-api-key|API_KEY_INVALID|API key not valid"
+            r"|PERMISSION_DENIED|AccessDeniedException|UnrecognizedClientException|ExpiredTokenException|InvalidSignatureException"
+        ),
+    ),
     # OpenAI, Azure and what speaks their protocol; a used-up quota comes as 429 but time does not mend it.
     (
         "permanent",
-        r"insufficient_quota|invalid_api_key|incorrect api key|model_not_found|context_length_exceeded|maximum context length",
+        "call",
+        r"insufficient_quota|model_not_found|content_policy|content_filter|unsupported_(?:value|parameter)|DeploymentNotFound",
     ),
-    ("permanent", r"content_policy|content_filter|unsupported_(?:value|parameter)|invalid_request_error|DeploymentNotFound"),
-    ("transient", r"rate_limit|overloaded_error|server_error|engine is currently overloaded"),
+    ("transient", "call", r"rate_limit|overloaded_error|server_error|engine is currently overloaded"),
     # Anthropic
-    (
-        "permanent",
-        r"authentication_error|permission_error|not_found_error|request_too_large|prompt is too long|credit balance is too low",
-    ),
+    ("permanent", "call", r"not_found_error|credit balance is too low"),
     # Google
-    ("permanent", r"API_KEY_INVALID|PERMISSION_DENIED|INVALID_ARGUMENT|API key not valid"),
-    ("transient", r"RESOURCE_EXHAUSTED|UNAVAILABLE|DEADLINE_EXCEEDED"),
+    ("transient", "call", r"RESOURCE_EXHAUSTED|UNAVAILABLE|DEADLINE_EXCEEDED"),
     # Bedrock
-    (
-        "permanent",
-        r"AccessDeniedException|ValidationException|ResourceNotFoundException|UnrecognizedClientException|ExpiredTokenException",
-    ),
-    ("transient", r"ThrottlingException|ModelTimeoutException|ServiceUnavailableException|ModelNotReadyException"),
+    ("permanent", "call", r"ValidationException|ResourceNotFoundException"),
+    ("transient", "call", r"ThrottlingException|ModelTimeoutException|ServiceUnavailableException|ModelNotReadyException"),
     # Ollama
-    ("permanent", r"model ['\"]?[\w.:/-]+['\"]? not found"),
+    ("permanent", "call", r"model ['\"]?[\w.:/-]+['\"]? not found"),
 )
+_VAGUE: Final = r"invalid_request_error|INVALID_ARGUMENT"
+"""Said of all that is wrong with a request, a wrong key among it; so the status comes before it."""
 
 
-def model_failure(code: grpc.StatusCode, details: str) -> Failure:
+def model_failure(code: grpc.StatusCode, details: str, model: ModelConfig) -> Failure:
     """What a failed Converse call comes to.
 
     Args:
         code: status of the call to the sidecar.
         details: its text, with the provider's words in it.
+        model: which was asked, for messages.
     """
+    said = _KEYS.sub(lambda found: f"{found.group(1) or ''}[key]", details)
     if code == grpc.StatusCode.DEADLINE_EXCEEDED or "context deadline exceeded" in details.lower():
-        return Failure(
-            "transient", "the model did not answer within spec.model.timeout; raise it if the model needs longer", cause="charged"
+        message = (
+            f"the model {model.label} did not answer within spec.model.timeout ({model.timeout_seconds:g} s); raise it if it needs longer"
         )
+        return Failure("transient", message, cause="charged")
     if code == grpc.StatusCode.UNIMPLEMENTED:
-        return Failure(
-            "permanent", f"the sidecar refuses the conversation API: {details}; allow conversation/v1alpha2 in its Configuration"
-        )
+        return Failure("permanent", f"the sidecar refuses the conversation API: {said}; allow conversation/v1alpha2 in its Configuration")
     if code == grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
-        return Failure("permanent", f"the conversation or the answer is larger than Dapr's message limit: {details}")
+        message = f"the conversation or the answer is larger than Dapr's message limit (annotation dapr.io/max-body-size): {said}"
+        return Failure("permanent", message, cause="context")
     if code != grpc.StatusCode.INTERNAL:
         # The sidecar itself speaks: it is away, or the Component is not there yet.
-        return Failure("transient", details)
-    return Failure(_kind(details), details)
+        return Failure("transient", f"the model {model.label} cannot be asked: {said}")
+    kind, cause = _meaning(details)
+    return Failure(kind, _message(cause, said, model), cause=cause)
 
 
-def _kind(details: str) -> FailureKind:
-    for kind, pattern in _WORDS:
+def _message(cause: Cause, said: str, model: ModelConfig) -> str:
+    if cause == "context":
+        return (
+            f"the conversation is longer than the model {model.label} takes; spec.model.contextTokens is {model.context_tokens}, "
+            f"lower it if the model takes less, so that runs are summed up in time: {said}"
+        )
+    if cause == "auth":
+        return f"the model {model.label} does not accept {_key_of(model)}: {said}"
+    return f"the model {model.label} failed: {said}"
+
+
+def _key_of(model: ModelConfig) -> str:
+    if model.secret is None:
+        return f"the credentials of the Component {model.component!r}: check them there, or set spec.model.apiKeySecretRef"
+    name, _, key = model.secret.partition("/")
+    return f"the API key in Secret {name!r}, key {key!r} (spec.model.apiKeySecretRef): put a valid one there"
+
+
+def _meaning(details: str) -> tuple[FailureKind, Cause]:
+    for kind, cause, pattern in _WORDS:
         if re.search(pattern, details, re.IGNORECASE):
-            return kind
-    status = _STATUS.search(details)
+            return kind, cause
+    found = _STATUS.search(details)
+    status = int(found.group(1)) if found else None
+    if status in _AUTH_STATUSES:
+        return "permanent", "auth"
     if status is None:
-        return "transient"
-    number = int(status.group(1))
-    return "transient" if number >= 500 or number in _TRANSIENT_STATUSES else "permanent"  # noqa: PLR2004 - HTTP's border
+        return ("permanent" if re.search(_VAGUE, details) else "transient"), "call"
+    return ("transient" if status >= 500 or status in _TRANSIENT_STATUSES else "permanent"), "call"  # noqa: PLR2004 - HTTP's border

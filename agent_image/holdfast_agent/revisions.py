@@ -4,16 +4,17 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from holdfast_agent import documents
+from holdfast_agent.answers import Contract
 from holdfast_agent.model import Message, system_message, tool_declarations
 from holdfast_agent.store import Store
 from holdfast_agent.tools import Toolbox, ToolboxError
-from holdfast_api.config import AgentConfig
+from holdfast_api.config import AgentConfig, ModelConfig
 
 _LOG = logging.getLogger(__name__)
 _KEPT: Final = 8
@@ -25,24 +26,44 @@ class RevisionError(Exception):
 
 @dataclass(frozen=True)
 class Revision:
-    """One AgentConfig, ready to work: its tools are open, its prompt and declarations are made."""
+    """One AgentConfig, ready to work: its tools are open, its prompt and declarations are made.
+
+    Attributes:
+        contract: what an answer has to be; None: anything.
+    """
 
     name: str
     config: AgentConfig
     toolbox: Toolbox
     preamble: tuple[Message, ...]
     declarations: tuple[Any, ...]
+    contract: Contract | None = None
+
+    @property
+    def models(self) -> tuple[ModelConfig, ...]:
+        """The model and its fallbacks, in order."""
+        return (self.config.model, *self.config.model.fallbacks)
+
+    @property
+    def context(self) -> int:
+        """Tokens that every one of them can take, so that any can carry a run on."""
+        return min(model.context_tokens for model in self.models)
 
     @classmethod
     async def open(cls, config: AgentConfig, environ: Mapping[str, str]) -> "Revision":
         """Make a configuration ready.
 
         Raises:
-            ToolboxError: a tool cannot be opened.
+            ToolboxError: a tool cannot be opened, or `output.schema` is none.
         """
+        try:
+            contract = Contract(config.output.json_schema) if config.output else None
+        except ValueError as error:
+            raise ToolboxError(str(error)) from error
         toolbox = await Toolbox.open(config, environ=environ)
-        preamble = (system_message(config.system_prompt),) if config.system_prompt else ()
-        return cls(config.revision, config, toolbox, preamble, tuple(tool_declarations(toolbox.specs)))
+        prompt = "\n\n".join(text for text in (config.system_prompt, contract and contract.instructions) if text)
+        preamble = (system_message(prompt),) if prompt else ()
+        return cls(config.revision, config, toolbox, preamble, tuple(tool_declarations(toolbox.specs)), contract)
 
 
 @dataclass
@@ -116,7 +137,7 @@ class Revisions:
             raise RevisionError(f"the run began with revision {name}, whose tools cannot be opened here: {error}") from error
         _LOG.info("carrying on runs of revision %s", name)
         # The document may hold fields of a newer version that this image leaves out, so its name is where it was found.
-        return Revision(name, opened.config, opened.toolbox, opened.preamble, opened.declarations)
+        return replace(opened, name=name)
 
     async def _drop_unused(self) -> None:
         unused = [name for name, opened in self._open.items() if not opened.users]

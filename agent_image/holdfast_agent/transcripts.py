@@ -1,30 +1,20 @@
 """The conversation of a run, put together from its documents and kept at hand while the run is here.
 
 A document that is written once never changes, so what was read or written here needs no second read. A run that moves to another
-process is read again from its segments and the few turns after them.
+process is read again from its segments and the few turns after them. Once turns are summed up, the summary takes their place and
+their documents are not read any more.
 """
 
 import asyncio
 from collections import OrderedDict
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-from holdfast_agent import documents
-from holdfast_agent.documents import Document, ModelTurn, ToolOutcome
-from holdfast_agent.model import Message, assistant_message, tool_message
+from holdfast_agent import documents, sessions
+from holdfast_agent.conversations import Conversation, turn_of, turns_of
+from holdfast_agent.documents import Document, ModelTurn
 from holdfast_agent.store import Store
 
 _MAX_BYTES: Final = 16 * 1024 * 1024
-
-
-@dataclass
-class _Conversation:
-    """Messages of the first `turns` turns of a run."""
-
-    messages: list[Message] = field(default_factory=list)
-    turns: int = 0
-    segments: int = 0
-    size: int = 0
 
 
 class Transcripts:
@@ -32,12 +22,13 @@ class Transcripts:
 
     def __init__(self, store: Store, max_bytes: int = _MAX_BYTES) -> None:
         self._store, self._max_bytes = store, max_bytes
-        self._known: OrderedDict[str, _Conversation] = OrderedDict()
+        self._known: OrderedDict[str, Conversation] = OrderedDict()
         self._fresh: OrderedDict[str, Document] = OrderedDict()
         self._size = self._fresh_size = 0
 
     def remember(self, key: str, document: Document) -> None:
         """Keep a document that was just written, so that it need not be read back."""
+        self._unremember(key)
         self._fresh[key] = document
         self._fresh_size += _size(document)
         while self._fresh_size > self._max_bytes:
@@ -54,26 +45,32 @@ class Transcripts:
         document = self._fresh.pop(key, None)
         self._fresh_size -= _size(document) if document else 0
 
-    async def messages(self, run: str, *, turns: int, segments: int) -> list[Message]:
-        """Messages of the first `turns` turns: what the model said and what its calls came to.
+    async def conversation(
+        self, run: str, *, turns: int, segments: int, context: int, summary: int = 0, session: bool = False
+    ) -> Conversation:
+        """What was said in the first `turns` turns: by the model, by its tools, and to it.
 
         Args:
             run: id of the run.
             turns: turns that are complete.
             segments: how many segments hold the oldest of them.
+            context: tokens that the model can take. It bounds what of a turn's results is told; the same for all calls of a run.
+            summary: the turn whose compaction takes the place of those before; 0: there is none.
+            session: whether the run began with a session.
 
         Raises:
             StoreError: the store does not answer.
             LookupError: a document is missing.
         """
         conversation = self._known.get(run)
-        if conversation is None or conversation.turns > turns:
-            conversation = await self._from_segments(run, segments)
-        before = conversation.size
-        if conversation.turns < turns:
-            await self._extend(conversation, run, turns)
-        self._keep(run, conversation, before)
-        return conversation.messages
+        if conversation is None or conversation.last > turns or conversation.summary_of > summary:
+            conversation = await self._read(run, segments, Conversation(context), summary=summary, session=session)
+        elif conversation.summary_of < summary:
+            conversation = conversation.summed(summary, await self._document(documents.compact_key(run, summary)))
+        if conversation.last < turns:
+            conversation = conversation.extended(await self._turns(run, range(conversation.last + 1, turns + 1)))
+        self._keep(run, conversation)
+        return conversation
 
     async def turn(self, run: str, turn: int) -> ModelTurn:
         """What the model said in one turn.
@@ -82,8 +79,7 @@ class Transcripts:
             StoreError: the store does not answer.
             LookupError: there is no such turn.
         """
-        key = documents.model_key(run, turn)
-        return ModelTurn.load((await self.documents([key]))[key])
+        return ModelTurn.load(await self._document(documents.model_key(run, turn)))
 
     async def documents(self, keys: list[str]) -> dict[str, Document]:
         """Results of effects by key, from what is at hand, else from the store.
@@ -102,49 +98,70 @@ class Transcripts:
                 found[key] = read[at].value
         return {key: found[key] for key in keys}
 
-    async def _from_segments(self, run: str, segments: int) -> _Conversation:
-        entries = await asyncio.gather(*(self._store.get(documents.segment_key(run, number)) for number in range(segments)))
-        conversation = _Conversation(segments=segments)
-        for number, entry in enumerate(entries):
-            if entry is None:
-                raise LookupError(f"the document {documents.segment_key(run, number)!r} is missing from the state store")
-            for document in entry.value["messages"]:
-                _append(conversation, document)
-            conversation.turns = entry.value["last_turn"]
-        return conversation
+    async def of_turns(self, run: str, turns: range) -> list[list[Document]]:
+        """All that makes up these turns, for each: what the model said, what its calls came to, and what a critic said of its answer.
 
-    async def _extend(self, conversation: _Conversation, run: str, turns: int) -> None:
-        wanted = range(conversation.turns + 1, turns + 1)
-        said = await self.documents([documents.model_key(run, turn) for turn in wanted])
-        calls = [documents.call_key(run, turn, call) for turn in wanted for call in range(_calls(said[documents.model_key(run, turn)]))]
-        done = await self.documents(calls)
-        for turn in wanted:
-            document = said[documents.model_key(run, turn)]
-            _append(conversation, document)
-            for call in range(_calls(document)):
-                _append(conversation, done[documents.call_key(run, turn, call)])
-        conversation.turns = turns
-        for key in (*said, *done):
+        Raises:
+            StoreError: the store does not answer.
+            LookupError: a document is missing.
+        """
+        said = [
+            ModelTurn.load(document) for document in (await self.documents([documents.model_key(run, turn) for turn in turns])).values()
+        ]
+        keys = [[turn.key, *turn.call_keys(), *_judged(run, turn)] for turn in said]
+        found = await self.documents([key for turn in keys for key in turn])
+        return [[found[key] for key in turn] for turn in keys]
+
+    async def _document(self, key: str) -> Document:
+        return (await self.documents([key]))[key]
+
+    async def _turns(self, run: str, turns: range) -> list[list[Document]]:
+        """As `of_turns`, for good: they are not needed at hand any more."""
+        found = await self.of_turns(run, turns)
+        for key in (document["key"] for turn in found for document in turn):
             self._unremember(key)
+        return found
 
-    def _keep(self, run: str, conversation: _Conversation, before: int) -> None:
+    async def _read(self, run: str, segments: int, empty: Conversation, *, summary: int, session: bool) -> Conversation:
+        conversation = empty
+        if session:
+            conversation = conversation.begun(sessions.Session.load(await self._document(f"{run}/context")))
+        if summary:
+            conversation = conversation.summed(summary, await self._document(documents.compact_key(run, summary)))
+        packed = await self._segments(run, segments, after=conversation.last)
+        turns = turns_of(message for segment in packed for message in segment["messages"])
+        return conversation.extended([turn for turn in turns if turn_of(turn[0]) > conversation.last])
+
+    async def _segments(self, run: str, segments: int, *, after: int) -> list[Document]:
+        """The segments that hold turns past `after`. Those of one continue-as-new all name its last turn."""
+        if not after:
+            return list(await asyncio.gather(*(self._segment(run, number) for number in range(segments))))
+        found: list[Document] = []
+        for number in reversed(range(segments)):
+            segment = await self._segment(run, number)
+            if segment["last_turn"] <= after:
+                break
+            found.insert(0, segment)
+        return found
+
+    async def _segment(self, run: str, number: int) -> Document:
+        entry = await self._store.get(documents.segment_key(run, number))
+        if entry is None:
+            raise LookupError(f"the document {documents.segment_key(run, number)!r} is missing from the state store")
+        return entry.value
+
+    def _keep(self, run: str, conversation: Conversation) -> None:
         known = self._known.pop(run, None)
-        self._size += conversation.size - (before if known is conversation else known.size if known else 0)
+        self._size += conversation.size - (known.size if known else 0)
         self._known[run] = conversation
         while self._size > self._max_bytes and len(self._known) > 1:
             _, dropped = self._known.popitem(last=False)
             self._size -= dropped.size
 
 
+def _judged(run: str, turn: ModelTurn) -> list[str]:
+    return [documents.evaluation_key(run, turn.number)] if turn.open == "candidate" else []
+
+
 def _size(document: Document) -> int:
-    return len(document["content"]) + sum(len(call["arguments"]) for call in document.get("calls", ())) + 500
-
-
-def _calls(document: Document) -> int:
-    return len(document["calls"])
-
-
-def _append(conversation: _Conversation, document: Document) -> None:
-    message: Any = assistant_message(ModelTurn.load(document)) if "calls" in document else tool_message(ToolOutcome.load(document))
-    conversation.messages.append(message)
-    conversation.size += message.ByteSize()
+    return len(document.get("content", "")) + sum(len(call["arguments"]) for call in document.get("calls", ())) + 500

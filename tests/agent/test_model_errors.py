@@ -5,10 +5,14 @@ import pytest
 from dapr.proto import api_v1
 
 from holdfast_agent.activities import bounded
-from holdfast_agent.model import MAX_CALLS, read_answer
+from holdfast_agent.documents import ToolCall
+from holdfast_agent.model import MAX_CALLS, assistant_message, read_answer
 from holdfast_agent.outcome import Failure
 from holdfast_agent.providers import model_failure
 from holdfast_agent.segments import segments_of
+from holdfast_api.config import ModelConfig
+
+MODEL = ModelConfig(component="llm", label="openai/gpt-5", secret="keys/openai")
 
 TEXTS = [
     ("permanent", "API returned unexpected status code: 401: Incorrect API key provided: sk-x"),
@@ -34,21 +38,21 @@ TEXTS = [
 
 @pytest.mark.parametrize(("kind", "text"), TEXTS)
 def test_a_providers_words_decide_whether_trying_again_can_help(kind, text):
-    assert model_failure(grpc.StatusCode.INTERNAL, text).kind == kind
+    assert model_failure(grpc.StatusCode.INTERNAL, text, MODEL).kind == kind
 
 
 def test_what_the_sidecar_itself_says_is_told_apart():
-    assert model_failure(grpc.StatusCode.DEADLINE_EXCEEDED, "").kind == "transient"
-    assert model_failure(grpc.StatusCode.UNAVAILABLE, "connection refused").kind == "transient"
-    assert model_failure(grpc.StatusCode.INVALID_ARGUMENT, "conversation component llm not found").kind == "transient"
-    assert model_failure(grpc.StatusCode.UNIMPLEMENTED, "denied").kind == "permanent"
-    too_large = model_failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "grpc: trying to send message larger than max (9 vs. 8)")
+    assert model_failure(grpc.StatusCode.DEADLINE_EXCEEDED, "", MODEL).kind == "transient"
+    assert model_failure(grpc.StatusCode.UNAVAILABLE, "connection refused", MODEL).kind == "transient"
+    assert model_failure(grpc.StatusCode.INVALID_ARGUMENT, "conversation component llm not found", MODEL).kind == "transient"
+    assert model_failure(grpc.StatusCode.UNIMPLEMENTED, "denied", MODEL).kind == "permanent"
+    too_large = model_failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "grpc: trying to send message larger than max (9 vs. 8)", MODEL)
     assert too_large.kind == "permanent"
 
 
 def test_a_model_that_answers_too_late_is_taken_to_have_charged_for_it():
     for code, text in ((grpc.StatusCode.DEADLINE_EXCEEDED, ""), (grpc.StatusCode.INTERNAL, "Post https://x: context deadline exceeded")):
-        failure = model_failure(code, text)
+        failure = model_failure(code, text, MODEL)
         assert (failure.kind, failure.cause) == ("transient", "charged")
         assert "spec.model.timeout" in failure.message
 
@@ -92,13 +96,79 @@ def test_an_empty_answer_is_no_answer():
     assert read_answer(_reply("a"), turn=1).calls
 
 
-@pytest.mark.parametrize("reason", ["length", "max_tokens", "content_filter", "SAFETY"])
-def test_an_answer_that_was_cut_off_is_not_taken_for_the_whole(reason):
+@pytest.mark.parametrize("reason", ["content_filter", "SAFETY", "refusal"])
+def test_an_answer_that_the_provider_withheld_is_not_taken_for_the_whole(reason):
     failure = read_answer(_reply(content="It is the 3rd of", reason=reason), turn=1)
     assert failure.kind == "permanent"
     assert repr(reason) in failure.message
     assert read_answer(_reply("a", reason=reason), turn=1).calls
     assert read_answer(_reply(content="done", reason="stop"), turn=1).content == "done"
+
+
+@pytest.mark.parametrize("reason", ["length", "max_tokens"])
+def test_an_answer_that_ended_too_early_is_known_as_such(reason):
+    assert read_answer(_reply(content="It is the 3rd of", reason=reason), turn=1).cut_off
+    assert not read_answer(_reply(content="done", reason="stop"), turn=1).cut_off
+
+
+def test_tokens_are_estimated_where_the_provider_does_not_count_them():
+    answer = read_answer(_reply(content="x" * 400), turn=1, asked=4000)
+    assert answer.estimated
+    assert (answer.usage.input_tokens, answer.usage.output_tokens // 10) == (1000, 10)
+    counted = _reply(content="x" * 400)
+    counted.outputs[0].usage.CopyFrom(api_v1.ConversationResultAlpha2CompletionUsage(prompt_tokens=7, completion_tokens=5))
+    answer = read_answer(counted, turn=1, asked=4000)
+    assert (answer.estimated, answer.usage.input_tokens, answer.usage.output_tokens) == (False, 7, 5)
+
+
+REFUSED = [
+    "API returned unexpected status code: 401: Incorrect API key provided: sk-proj-abcdefghijklmnop",
+    'anthropic: {"type":"error","error":{"type":"authentication_error","message":"invalid x-api-key"}}',
+    "API returned unexpected status code: 403",
+    "googleapi: Error 400: API key not valid. Please pass a valid API key., API_KEY_INVALID",
+]
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_a_key_that_is_not_accepted_is_named_with_its_secret_and_never_shown(text):
+    failure = model_failure(grpc.StatusCode.INTERNAL, text, MODEL)
+    assert (failure.kind, failure.cause) == ("permanent", "auth")
+    for part in ("openai/gpt-5", "Secret 'keys', key 'openai'", "spec.model.apiKeySecretRef"):
+        assert part in failure.message
+    assert "abcdefgh" not in failure.message
+
+
+def test_without_a_secret_of_ours_the_component_is_named():
+    failure = model_failure(grpc.StatusCode.INTERNAL, REFUSED[0], ModelConfig(component="their-llm", label="their-llm"))
+    assert "Component 'their-llm'" in failure.message
+
+
+TOO_LONG = [
+    "API returned unexpected status code: 400: This model's maximum context length is 8192 tokens (context_length_exceeded)",
+    'anthropic: {"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 210000 tokens > 200000 maximum"}}',
+    "googleapi: Error 400: The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)., INVALID_ARGUMENT",
+    "operation error Bedrock Runtime: Converse, StatusCode: 400, ValidationException: Input is too long for requested model.",
+    "API returned unexpected status code: 429: Request too large for gpt-5 on tokens per min (TPM): Limit 30000 (rate_limit_exceeded)",
+]
+
+
+@pytest.mark.parametrize("text", TOO_LONG)
+def test_a_conversation_that_is_too_long_is_told_apart_because_it_can_be_summed_up(text):
+    failure = model_failure(grpc.StatusCode.INTERNAL, text, MODEL)
+    assert (failure.kind, failure.cause) == ("permanent", "context")
+    assert "spec.model.contextTokens is 128000" in failure.message
+
+
+def test_what_no_provider_would_take_back_is_made_presentable():
+    odd = [
+        ToolCall("1", "get weather!", "{not json"),
+        ToolCall("2", "x" * 100, ""),
+        ToolCall("3", "", "[1]"),
+        ToolCall("4", "ok", '{"a": 1}'),
+    ]
+    calls = assistant_message("", odd).of_assistant.tool_calls
+    assert [call.function.name for call in calls] == ["get_weather_", "x" * 64, "unnamed", "ok"]
+    assert [call.function.arguments for call in calls] == ['{"invalid": "{not json"}', "{}", '{"invalid": "[1]"}', '{"a": 1}']
 
 
 def test_a_tools_text_is_cut_to_what_one_message_may_hold_and_says_so():

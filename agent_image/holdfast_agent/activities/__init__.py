@@ -3,6 +3,10 @@
     steps       what they share: one flight per key, failures as answers, results written once, the head's end
     model       asks the model for one turn
     tool        carries out one call of a tool
+    recall      takes down what a run knows of its session
+    compact     sums up the oldest turns
+    evaluate    lets a critic read an answer; the run may end with it
+    completion  the good end of a run
     pack        puts the messages of some turns into segments
     finish      writes down that a run did not end well
 
@@ -16,7 +20,7 @@ from functools import partial
 from typing import Final
 
 from holdfast_agent import loop
-from holdfast_agent.activities import finish, model, pack, tool
+from holdfast_agent.activities import compact, evaluate, finish, model, pack, recall, tool
 from holdfast_agent.activities.steps import Activity, Input, Output, Steps, bounded
 
 __all__ = ["ACTIVITIES", "Activity", "Steps", "bounded", "table"]
@@ -24,6 +28,9 @@ __all__ = ["ACTIVITIES", "Activity", "Steps", "bounded", "table"]
 ACTIVITIES: Final = {
     loop.MODEL: Activity(model.key, model.ask),
     loop.TOOL: Activity(tool.key, tool.carry_out),
+    loop.RECALL: Activity(recall.key, recall.recall),
+    loop.COMPACT: Activity(compact.key, compact.compact),
+    loop.EVALUATE: Activity(evaluate.key, evaluate.evaluate),
     loop.PACK: Activity(pack.key, pack.pack),
     loop.FINISH: Activity(finish.key, finish.finish),
 }

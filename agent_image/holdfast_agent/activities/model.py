@@ -4,14 +4,20 @@ import logging
 import time
 from typing import Any
 
-from holdfast_agent import documents, loop
+from holdfast_agent import budgets, documents, loop
+from holdfast_agent.activities.completion import complete
 from holdfast_agent.activities.steps import Input, Output, Steps
-from holdfast_agent.documents import Head, ModelTurn, Usage
+from holdfast_agent.audit.chain import fingerprint
+from holdfast_agent.audit.records import arguments_digest
+from holdfast_agent.conversations import Conversation
+from holdfast_agent.documents import Document, Head, ModelTurn, ToolOutcome, Usage
 from holdfast_agent.failures import envelope
-from holdfast_agent.model import Answer, converse, user_message
+from holdfast_agent.model import Answer, Message, converse, size, user_message
 from holdfast_agent.outcome import Failure
 from holdfast_agent.revisions import Revision
 from holdfast_agent.store import Entry
+from holdfast_agent.turns import Terms, closing_message, skipped_message
+from holdfast_api.config import ModelConfig
 
 _LOG = logging.getLogger(__name__)
 
@@ -24,60 +30,117 @@ def key(call: Input) -> str:
 async def ask(steps: Steps, key: str, call: Input) -> Output:
     """Ask the model for one turn.
 
+    Beside what every step of a run brings, the input has `segments` and `usage`, and where they apply: `model` (which of the model and its
+    fallbacks), `summary` (the turn of the newest compaction), `repairs` (answers that were sent back), `closing` (the limit that makes this
+    the last turn) and `audit` (the chain so far).
+
     Returns:
-        `{key, calls: [tool names], usage}`; no calls means that the run has its answer and the head says so.
+        `{key, calls: [tool names], digests: [of their arguments], usage, model, digest}`; no calls means that the run has its answer and
+        the head says so, unless `open` is there. Or a failure; one of the cause `context` is met by compaction.
     """
-    run, at, began = call["run"], documents.effect_document(key), time.time()
+    run, at = call["run"], documents.effect_document(key)
     found = await steps.store.get_many([at, documents.head_key(run)])
-    head = _head(found, run)
-    if at in found:
-        return await _said(steps, ModelTurn.load(found[at].value), call, found[documents.head_key(run)])
-    if head.terminal:
-        return envelope(key, Failure("fatal", f"the run has ended already, {head.status}"), call["attempt"])
-    if began >= call["deadline"]:
-        return loop.timed_out(key)
-    earlier = await steps.transcripts.messages(run, turns=call["turn"] - 1, segments=call["segments"])
-    async with steps.revisions.use(call["revision"]) as revision:
-        answer = await converse(
-            steps.sidecar,
-            revision.config.model,
-            messages=[*revision.preamble, user_message(head.task), *earlier],
-            tools=revision.declarations,
-            turn=call["turn"],
-        )
-    if isinstance(answer, Failure):
-        return await steps.failed(key, call, answer)
-    turn = _turn(key, answer, revision=revision, began=began, attempt=call["attempt"])
-    stored = ModelTurn.load(await steps.persist(key, turn.dump()))
-    extra = {"run": run, "step": key, "seconds": round(time.time() - began, 3), "calls": len(turn.calls), "dropped": answer.dropped}
-    _LOG.info("model answered", extra=extra)
-    return await _said(steps, stored, call, found[documents.head_key(run)])
-
-
-async def _said(steps: Steps, turn: ModelTurn, call: Input, head: Entry) -> Output:
-    if not turn.calls:
-        usage = Usage.load(call["usage"]).plus(turn.usage)
-        await steps.end(call["run"], lambda head: head.completed(turn.content, usage, turn.ended), known=head)
-        _LOG.info("run completed", extra={"run": call["run"], "turns": usage.turns, "tool_calls": usage.tool_calls})
-    return {"key": turn.key, "calls": [called.name for called in turn.calls], "usage": turn.usage.dump()}
-
-
-def _turn(key: str, answer: Answer, *, revision: Revision, began: float, attempt: int) -> ModelTurn:
-    return ModelTurn(
-        key=key,
-        content=answer.content,
-        calls=answer.calls,
-        usage=answer.usage,
-        model=revision.config.model.label,
-        started=began,
-        ended=time.time(),
-        finish_reason=answer.finish_reason,
-        attempt=attempt,
-    )
-
-
-def _head(found: dict[str, Any], run: str) -> Head:
     entry = found.get(documents.head_key(run))
     if entry is None:
         raise LookupError(f"the head of run {run!r} is missing from the state store")
-    return Head.load(entry.value)
+    head = Head.load(entry.value)
+    if at in found:
+        return await _said(steps, found[at].value, call, entry)
+    if head.terminal:
+        return envelope(key, Failure("fatal", f"the run has ended already, {head.status}"), call["attempt"])
+    if head.control and (held := await steps.held(key, call)):
+        return held
+    if time.time() >= call["deadline"]:
+        return loop.timed_out(key)
+    if call.get("closing") and call["turn"] > 1:
+        await _skip(steps, run, call["turn"] - 1, call["closing"])
+    async with steps.revisions.use(call["revision"]) as revision:
+        made = await _asked(steps, key, call, head, revision)
+    if isinstance(made, Failure):
+        return await steps.failed(key, call, made)
+    return await _said(steps, await steps.persist(key, made.dump()), call, entry)
+
+
+async def _asked(steps: Steps, key: str, call: Input, head: Head, revision: Revision) -> ModelTurn | Failure:
+    began, number = time.time(), min(call.get("model", 0), len(revision.models) - 1)
+    model, closing = revision.models[number], call.get("closing")
+    conversation = await steps.transcripts.conversation(
+        head.id,
+        turns=call["turn"] - 1,
+        segments=call["segments"],
+        context=revision.context,
+        summary=call.get("summary", 0),
+        session=head.session is not None,
+    )
+    messages = [*revision.preamble, *conversation.messages(head.task), *([user_message(closing_message(closing))] if closing else [])]
+    # Some providers refuse a conversation with calls in it when no tools are declared, so for the last turn they are, and cannot be called.
+    tools = revision.declarations if not closing or conversation.turns else ()
+    if too_long := _too_long(conversation, messages, tools, model):
+        return too_long
+    answer = await converse(steps.sidecar, model, messages=messages, tools=tools, turn=call["turn"], choice="none" if closing else "auto")
+    if isinstance(answer, Failure):
+        return answer
+    extra = {"run": head.id, "step": key, "seconds": round(time.time() - began, 3), "calls": len(answer.calls), "dropped": answer.dropped}
+    _LOG.info("model answered", extra=extra)
+    return _turn(key, answer, Terms.of(revision.config, revision.contract, call), model=model, call=call, began=began)
+
+
+def _too_long(conversation: Conversation, messages: list[Message], tools: tuple[Any, ...], model: ModelConfig) -> Failure | None:
+    """Some models (Ollama's) silently forget the beginning of what is too long, so it is not sent to them where it can be summed up."""
+    asked = budgets.tokens(size(messages, tools))
+    if not conversation.foldable or asked <= model.context_tokens:
+        return None
+    message = f"the conversation has about {asked} tokens; spec.model.contextTokens is {model.context_tokens}"
+    return Failure("permanent", message, cause="context")
+
+
+def _turn(key: str, answer: Answer, terms: Terms, *, model: ModelConfig, call: Input, began: float) -> ModelTurn:
+    fields = terms.fields(answer)
+    dropped = bool(fields) or (terms.closing and answer.content.strip())
+    calls = () if dropped else answer.calls
+    return ModelTurn(
+        key=key,
+        content=answer.content,
+        calls=calls,
+        usage=Usage.load(answer.usage.dump() | {"tool_calls": len(calls)}),
+        model=model.label,
+        started=began,
+        ended=time.time(),
+        finish_reason=answer.finish_reason,
+        attempt=call["attempt"],
+        estimated=answer.estimated,
+        audit=call.get("audit"),
+        **fields,
+    )
+
+
+async def _said(steps: Steps, document: Document, call: Input, head: Entry) -> Output:
+    turn = ModelTurn.load(document)
+    if turn.failure:
+        return envelope(turn.key, Failure("fatal", turn.failure["message"], cause="output"), call["attempt"])
+    result: Output = {
+        "key": turn.key,
+        "calls": [called.name for called in turn.calls],
+        "digests": [arguments_digest(called.arguments) for called in turn.calls],
+        "usage": turn.usage.dump(),
+        "model": call.get("model", 0),
+        "digest": fingerprint(document),
+    }
+    if turn.open:
+        return result | {"open": turn.open}
+    if turn.calls:
+        return result
+    answer, usage = turn.content if turn.answer is None else turn.answer, Usage.load(call["usage"]).plus(turn.usage)
+    more = {"exceeded": call["closing"]} if call.get("closing") else {}
+    return await complete(steps, result, call, head, answer=answer, usage=usage, at=turn.ended, more=more)
+
+
+async def _skip(steps: Steps, run: str, turn: int, limit: str) -> None:
+    """Write down of the calls that the limit came before that they were not carried out."""
+    said = await steps.transcripts.turn(run, turn)
+    there = await steps.store.get_many(map(documents.effect_document, said.call_keys()))
+    for name, asked in zip(said.call_keys(), said.calls, strict=True):
+        if documents.effect_document(name) not in there:
+            now = time.time()
+            outcome = ToolOutcome(name, asked.name, asked.id, skipped_message(limit), True, now, now, outcome="skipped")  # noqa: FBT003
+            await steps.persist(name, outcome.dump())

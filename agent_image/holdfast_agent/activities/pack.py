@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from holdfast_agent import documents
 from holdfast_agent.activities.steps import Input, Output, Steps
-from holdfast_agent.documents import Document, Head, ModelTurn, Usage
+from holdfast_agent.documents import Document, Head, Usage
 from holdfast_agent.segments import segments_of
 
 
@@ -20,10 +20,7 @@ async def pack(steps: Steps, key: str, call: Input) -> Output:
         `{key, segments}`, the number of segments that there are now.
     """
     run, first, last = call["run"], call["first"], call["last"]
-    said = await steps.transcripts.documents([documents.model_key(run, turn) for turn in range(first, last + 1)])
-    turns = [ModelTurn.load(document) for document in said.values()]
-    done = await steps.transcripts.documents([name for turn in turns for name in turn.call_keys()])
-    ordered = [document for turn in turns for document in (said[turn.key], *(done[name] for name in turn.call_keys()))]
+    ordered = [document for turn in await steps.transcripts.of_turns(run, range(first, last + 1)) for document in turn]
     number = call["segments"]
     for segment in segments_of(ordered, last_turn=last):
         await steps.store.create(documents.segment_key(run, number), segment)

@@ -93,7 +93,7 @@ class Steps:
         return envelope(key, failure, attempt)
 
     async def failed(self, key: str, call: Input, failure: Failure) -> Output:
-        """The envelope; when another attempt follows, the head tells people about it."""
+        """The envelope; when another attempt follows, the head tells people about it, unless it says that the run is canceled."""
         answer = envelope(key, failure, call["attempt"])
         extra = {"run": call["run"], "step": key, "attempt": call["attempt"], "kind": failure.kind}
         _LOG.warning("step failed: %s", clipped(failure.message), extra=extra)
@@ -102,8 +102,10 @@ class Steps:
             trouble = Trouble(key=key, attempt=call["attempt"], message=answer["error"]["message"], until=until)
 
             try:
-                await self.store.update(documents.head_key(call["run"]), change(lambda head: head.troubled(trouble)))
+                stands = await self.store.update(documents.head_key(call["run"]), change(lambda head: head.troubled(trouble)))
                 await self.index.ensure(call["run"])
+                if stands and Head.load(stands).cancel and "ending" not in call:
+                    return {"key": key, "control": documents.CANCEL}
             except StoreError as error:  # the head only tells people; the answer counts
                 _LOG.warning("the head cannot tell of it: %s", error, extra={"run": call["run"]})
         return answer
@@ -115,14 +117,14 @@ class Steps:
             UnstoredError: the result is lost.
         """
         try:
-            stored, _ = await self._long(lambda: self.store.create(documents.effect_document(key), document))
+            stored, _ = await self.patiently(lambda: self.store.create(documents.effect_document(key), document))
         except StoreError as error:
             raise UnstoredError(str(error), for_ever=False) from error
         self.transcripts.remember(key, stored)
         return stored
 
-    async def end(self, run: str, how: Callable[[Head], Head], *, known: Entry | None = None, audit: Chain | None = None) -> None:
-        """Write down the end of a run, and with it the anchor of its audit chain.
+    async def end(self, run: str, how: Callable[[Head], Head], *, known: Entry | None = None, audit: Chain | None = None) -> Head:
+        """Write down the end of a run, and with it the anchor of its audit chain. What stands then need not be the end: see `control`.
 
         Args:
             run: its id.
@@ -143,17 +145,30 @@ class Steps:
             after = how(before)
             return (after if before.terminal or not after.terminal else self._auditor.sealed(after, audit)).dump()
 
-        stands = await self._long(lambda: self.store.update(documents.head_key(run), ended, known=known))
-        anchor = (stands or {}).get("audit") or {}
+        stands = await self.patiently(lambda: self.store.update(documents.head_key(run), ended, known=known))
+        head = Head.load(stands or {})
+        if not head.terminal:
+            return head
+        anchor = head.audit or {}
         _LOG.info("run ended", extra={"run": run, "records": anchor.get("count"), "hash": anchor.get("hash")})
         self.transcripts.forget(run)
         self._ended(run)
+        return head
+
+    async def held(self, key: str, call: Input) -> Output | None:
+        """What people want of the run in place of this step, or None. That a suspended run waits is written down by the same look."""
+        wait = Trouble(key=key, attempt=call["attempt"], message="the run is suspended", until=call["deadline"], kind="suspend")
+        stands = await self.store.update(
+            documents.head_key(call["run"]), change(lambda head: head.troubled(wait) if head.control == documents.SUSPEND else head)
+        )
+        control = Head.load(stands).control if stands else None
+        return {"key": key, "control": control} if control else None
 
     async def _resumed(self, key: str, call: Input) -> None:
         """The attempt that the run waited for has begun, so nobody needs to be told of a trouble, and nobody to wake the run."""
         await self.store.update(documents.head_key(call["run"]), change(lambda head: head.resumed(key, call["attempt"])))
 
-    async def _long(self, write: Callable[[], Awaitable[T]]) -> T:
+    async def patiently(self, write: Callable[[], Awaitable[T]]) -> T:
         """Write with patience: what is to be written has been paid for, and only this process knows it."""
         give_up = time.monotonic() + _PERSIST_SECONDS
         while True:

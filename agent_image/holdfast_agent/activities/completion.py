@@ -1,0 +1,49 @@
+"""The good end of a run: its exchange goes into its session, then its answer into its head, unless it was canceled before."""
+
+import logging
+from typing import Any
+
+from holdfast_agent.activities.steps import Input, Output, Steps
+from holdfast_agent.audit import chain
+from holdfast_agent.documents import CANCEL, Head, Usage
+from holdfast_agent.sessions import Exchange, Sessions
+from holdfast_agent.store import Entry
+
+_LOG = logging.getLogger(__name__)
+
+
+async def complete(
+    steps: Steps, result: Output, call: Input, head: Entry, *, answer: str, usage: Usage, at: float, more: dict[str, Any] | None = None
+) -> Output:
+    """End a run well. Doing so again changes nothing.
+
+    Args:
+        steps: what activities share.
+        result: of the step that ends the run.
+        call: its input.
+        head: the run's, as it was read a moment ago.
+        answer: the run's.
+        usage: all that the run has used.
+        at: when the answer was given.
+        more: what else the head says of the end.
+
+    Returns:
+        `result`; or `{key, control: "cancel"}` if somebody canceled the run first, as the same update of the head found.
+    """
+    run = Head.load(head.value)
+    if run.session is not None and not run.terminal and not run.cancel:
+        # The session first: the end that the head tells of is whole. Whoever cancels in between undoes it below.
+        exchange = Exchange(run.id, run.task, answer, at)
+        await steps.patiently(lambda: Sessions(steps.store).append(run.session or "", exchange, accepted=run.created))
+    stands = await steps.end(
+        run.id,
+        lambda now: now.completed(answer, usage, at, **(more or {})),
+        known=head,
+        audit=chain.link(call.get("audit"), [result]),
+    )
+    if stands.status != "COMPLETED" and run.session is not None:
+        await steps.patiently(lambda: Sessions(steps.store).withdraw(run.session or "", run.id))
+    if not stands.terminal:
+        return {"key": result["key"], "control": CANCEL}
+    _LOG.info("run completed", extra={"run": run.id, "turns": usage.turns, "tool_calls": usage.tool_calls})
+    return result
