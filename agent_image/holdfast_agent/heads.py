@@ -148,6 +148,20 @@ class Head:
         """All steps that wait, the one that is due first in front."""
         return (self.trouble, *self.beside) if self.trouble else ()
 
+    @property
+    def forced(self) -> bool:
+        """Whether it is to be ended by force."""
+        return self.cancel is not None and self.cancel.forced
+
+    @property
+    def unheeded(self) -> bool:
+        """Whether it waits though what people want of it is here, so that it should have been woken."""
+        if self.terminal or not self.waits:
+            return False
+        decided = {f"{self.id}/{call}" for call, asked in self.approvals.items() if asked.decision}
+        resumed = self.suspended is None and any(wait.kind == SUSPEND for wait in self.waits)
+        return self.cancel is not None or resumed or any(wait.key in decided for wait in self.waits)
+
     def dump(self) -> Document:
         """As JSON-ready data, without what is not there."""
         written = {name: value for name, value in vars(self).items() if value is not None and value not in ((), {})}
@@ -195,9 +209,11 @@ class Head:
         """The same run with nothing that waits."""
         return self._waiting([])
 
-    def canceled(self, at: float, reason: str) -> Self:
-        """The same run, to be ended; the first to ask for it is kept."""
-        return self if self.terminal or self.cancel else replace(self, cancel=Cancel(at, reason))
+    def canceled(self, at: float, reason: str, *, forced: bool = False) -> Self:
+        """The same run, to be ended; the first to ask for it is kept, and force can be asked for later."""
+        if self.terminal or (self.cancel and (self.forced or not forced)):
+            return self
+        return replace(self, cancel=replace(self.cancel, forced=True) if self.cancel else Cancel(at, reason, forced))
 
     def suspend(self, at: float) -> Self:
         """The same run, to wait before its next step."""

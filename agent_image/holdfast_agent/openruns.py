@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from holdfast_agent import documents
+from holdfast_agent.admission import Admission
 from holdfast_agent.documents import Document
 from holdfast_agent.listing import Listing
 from holdfast_agent.store import Store, StoreError
@@ -28,7 +29,7 @@ class OpenRuns:
     """The index as one process sees it."""
 
     def __init__(self, store: Store, *, pod: str, listing: Listing | None = None) -> None:
-        self._store, self.listing = store, listing or Listing(store)
+        self._store, self.listing, self.admission = store, listing or Listing(store), Admission()
         self._key = documents.shard_key(int.from_bytes(hashlib.sha256(pod.encode()).digest()[:4]) % SHARDS)
         self._adding: dict[str, float] = {}
         self._written: set[str] = set()
@@ -39,6 +40,7 @@ class OpenRuns:
     def add(self, run: str) -> None:
         """The run is worked on here; it gets an entry if it lasts. In the list of all runs it gets one in any case."""
         self.listing.add(run)
+        self.admission.add(run)
         if run not in self._written:
             self._adding.setdefault(run, time.time())
             if self._behind is None or self._behind.done():
@@ -53,8 +55,18 @@ class OpenRuns:
         self.add(run)
         await self.flush()
 
+    async def waits(self, run: str) -> None:
+        """The run is about to wait. Returns when its entry is stored, because a timer can be lost.
+
+        Raises:
+            StoreError: it is not.
+        """
+        await self.ensure(run)
+        self.admission.drop(run)
+
     def drop(self, run: str) -> None:
         """The run has ended."""
+        self.admission.drop(run)
         if self._adding.pop(run, None) is None:
             self._dropping.add(run)
 

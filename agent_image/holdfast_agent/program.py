@@ -20,6 +20,7 @@ from holdfast_agent.flights import Flights
 from holdfast_agent.http.app import Server
 from holdfast_agent.http.site import Parts
 from holdfast_agent.listing import Listing
+from holdfast_agent.janitor import Janitor
 from holdfast_agent.loop import WORKFLOW
 from holdfast_agent.openruns import OpenRuns
 from holdfast_agent.revisions import Revision, Revisions
@@ -114,12 +115,13 @@ class Program:
         steps = Steps(sidecar=sidecar, store=store, revisions=revisions, flights=self._flights, index=index, ended=ended)
         self._engine = engine = Engine(sidecar, name=WORKFLOW, workflow=agent, activities=table(steps))
         stack.push_async_callback(engine.close)
-        runs = Runs(store=store, engine=engine, revisions=revisions, index=index, overdue_seconds=self._overdue_seconds)
+        runs = Runs(store=store, engine=engine, revisions=revisions, index=index, auditor=settings.auditor)
+        janitor = Janitor(runs=runs, store=store, engine=engine, index=index, overdue_seconds=self._overdue_seconds)
         server.waiting_for = "the workflow worker to connect to the Dapr sidecar"
         await engine.start()
         server.parts = Parts(runs=runs, timelines=Timelines(store))
         _LOG.info("ready", extra={"revision": current.name, "tools": len(current.toolbox.specs)})
-        await _look_after(runs, engine, every=self._tidy_seconds)
+        await _look_after(janitor, engine, every=self._tidy_seconds)
 
     async def _publish(self, revisions: Revisions) -> None:
         while True:
@@ -134,7 +136,7 @@ class Program:
         return self._engine is not None and await self._engine.ready()
 
 
-async def _look_after(runs: Runs, engine: Engine, *, every: float) -> None:
+async def _look_after(janitor: Janitor, engine: Engine, *, every: float) -> None:
     """Tidy up regularly, and each time that the worker has connected anew."""
     loop = asyncio.get_running_loop()
     due, connected, times, owed = 0.0, False, 0, True
@@ -146,7 +148,7 @@ async def _look_after(runs: Runs, engine: Engine, *, every: float) -> None:
             owed = owed or not connected or times % _THOROUGH_EACH == 0
             pause = min(every, _TIDY_AGAIN_SECONDS)
             try:
-                await runs.tidy(thorough=owed)
+                await janitor.tidy(thorough=owed)
                 owed, pause = False, every
             except (StoreError, EngineError) as error:
                 _LOG.warning("looking after open runs: %s", error)

@@ -8,14 +8,16 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Final
 from weakref import WeakValueDictionary
 
 from holdfast_agent import documents
-from holdfast_agent.documents import Head, ModelTurn, ToolOutcome, Trouble
+from holdfast_agent.admission import BusyError
+from holdfast_agent.audit import Auditor
+from holdfast_agent.documents import Head, ModelTurn, Plan, ToolOutcome
 from holdfast_agent.engine import Engine, EngineError
-from holdfast_agent.loop import RUN_TIMEOUT, Loop, poke_event
+from holdfast_agent.loop import CANCELED, Loop
 from holdfast_agent.openruns import OpenRuns
 from holdfast_agent.revisions import Revisions
 from holdfast_agent.store import Entry, Store, StoreError
@@ -25,12 +27,7 @@ _LOG = logging.getLogger(__name__)
 SHOWN_CHARACTERS: Final = 2000
 """How much of a result is held to be shown."""
 _POLL_SECONDS: Final = 1.0
-_GRACE_SECONDS: Final = 60.0
 _MEND_AFTER_SECONDS: Final = 5.0
-_CONCURRENCY: Final = 8
-_GROUP: Final = 200
-_SETTLE_SECONDS: Final = 900.0
-"""How long a run may need to end after its deadline and its last call: a result that cannot be stored is held for ten minutes."""
 
 
 class ConflictError(Exception):
@@ -40,54 +37,87 @@ class ConflictError(Exception):
 class Runs:
     """All runs of this agent. Lives on the program's event loop."""
 
-    def __init__(self, *, store: Store, engine: Engine, revisions: Revisions, index: OpenRuns, overdue_seconds: float) -> None:
+    def __init__(self, *, store: Store, engine: Engine, revisions: Revisions, index: OpenRuns, auditor: Auditor | None = None) -> None:
         """Keep the parts.
 
         Args:
             store: where documents are.
-            engine: schedules, tells and wakes.
+            engine: schedules and tells.
             revisions: what new runs begin with.
             index: of runs that may not have ended.
-            overdue_seconds: how late a timer must be to count as lost.
+            auditor: begins the records of new runs; None: they are bound to nobody.
         """
-        self._overdue_seconds = overdue_seconds
         self._store, self._engine, self._revisions, self._index = store, engine, revisions, index
+        self._auditor = auditor or Auditor()
         self._ends: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
-        self._again: set[str] = set()
-        self._poked: dict[str, tuple[str, int]] = {}
-        self._outlived: dict[str, float] = {}
         self._released = False
+        self.again: set[str] = set()
+        """Runs that could not be looked after, for the janitor."""
 
-    async def accept(self, task: str, run: str) -> Head:
+    async def accept(
+        self, task: str, run: str, *, session: str | None = None, trace: str | None = None, rerun_of: str | None = None
+    ) -> Head:
         """Begin a run, or find the one that the same request began.
 
         Args:
             task: what is asked.
             run: its id, the caller's or a new one.
+            session: the id of the session that it belongs to.
+            trace: the caller's traceparent.
+            rerun_of: the run that it does over again.
 
         Raises:
             ConflictError: the id is another request's.
+            BusyError: `limits.maxConcurrentRuns` runs are at work here. A run that is there already is never refused.
             StoreError: it is not sure that the run is stored, or that it will be carried out. Asking again with this id settles it.
         """
         now, config = time.time(), self._revisions.current.config
         head = Head(
             id=run,
             task=task,
-            digest=documents.task_digest(task),
+            digest=documents.task_digest(task, session),
             revision=self._revisions.current.name,
             created=now,
             deadline=now + config.limits.run_timeout_seconds,
             max_iterations=config.limits.max_iterations,
             longest_call=_longest_call(config),
+            plan=Plan.of(config, session=session is not None),
+            session=session,
+            trace=trace,
+            rerun_of=rerun_of,
         )
-        document, created = await self._store.create(documents.head_key(head.id), head.dump())
-        stored = Head.load(document)
+        stored, created = await self._admitted(self._auditor.begun(head), config.limits.max_concurrent_runs)
         if stored.digest != head.digest:
             raise ConflictError(head.id)
         self._index.listing.add(stored.id, stored.created)
         if not stored.terminal:
             await self._ensure_scheduled(stored, known_new=created)
         return stored
+
+    async def _admitted(self, head: Head, most: int | None) -> tuple[Head, bool]:
+        """The head that stands, and whether it is this one."""
+        admission = self._index.admission
+        try:
+            await admission.admit(head.id, most, self._at_rest)
+        except BusyError:
+            stored = await self.find(head.id)
+            if stored is None:
+                raise
+            return stored, False
+        try:
+            document, created = await self._store.create(documents.head_key(head.id), head.dump())
+        except StoreError:
+            admission.drop(head.id)
+            raise
+        stored = Head.load(document)
+        if _at_rest(stored):
+            admission.drop(head.id)
+        return stored, created
+
+    async def _at_rest(self, runs: Iterable[str]) -> list[str]:
+        """Those that have ended or wait."""
+        heads = await self._store.get_many(map(documents.head_key, runs))
+        return [head.id for entry in heads.values() if _at_rest(head := Head.load(entry.value))]
 
     async def find(self, run: str) -> Head | None:
         """The head of a run, or None.
@@ -154,91 +184,38 @@ class Runs:
             outcomes |= {outcome.key: outcome.cut(SHOWN_CHARACTERS) for outcome in map(_outcome, done.values())}
         return turns, outcomes
 
-    async def tidy(self, *, thorough: bool) -> None:
-        """Look after the runs that may not have ended: schedule, wake or close what nobody else will.
+    async def _ensure_scheduled(self, head: Head, *, known_new: bool) -> None:
+        try:
+            if known_new or await self._engine.instance(head.id) is None:
+                await self.schedule(head)
+        except EngineError as error:
+            self.again.add(head.id)
+            await self._index.ensure(head.id)
+            _LOG.warning("accepted, to be scheduled later: %s", error, extra={"run": head.id})
 
-        Args:
-            thorough: ask Dapr about every one of them. Else only about those that are overdue or that could not be looked after before.
+    async def schedule(self, head: Head) -> None:
+        """Let Dapr carry a run out, unless it does already.
 
         Raises:
-            StoreError: the index cannot be read or written.
+            EngineError: Dapr did not take it.
         """
-        await self._index.flush()
-        open_runs = await self._index.all()
-        self._remember_only(open_runs)
-        gate, now, gone = asyncio.Semaphore(_CONCURRENCY), time.time(), set[str]()
+        state = Loop(
+            run=head.id,
+            revision=head.revision,
+            deadline=head.deadline,
+            max_iterations=head.max_iterations,
+            plan=head.plan,
+            audit={name: head.audit[name] for name in ("count", "hash", "tail")} if head.plan and head.audit else None,
+        )
+        if await self._engine.schedule(head.id, state.dump()):
+            _LOG.info("run scheduled", extra={"run": head.id})
 
-        async def look(run: str, entry: Entry | None) -> None:
-            head = Head.load(entry.value) if entry else None
-            if (head is None and open_runs[run] + _GRACE_SECONDS < now) or (head and head.terminal):
-                gone.add(run)
-            elif head and (thorough or run in self._again or self._overdue(head, now) or _outlived(head, now)):
-                async with gate:
-                    await self._try_to_look_after(head, now)
+    async def close(self, head: Head, error: dict[str, str]) -> Head:
+        """Write down the end of a run whose workflow ended without doing so: terminated, or a defect.
 
-        for group in _groups(sorted(open_runs)):
-            heads = await self._store.get_many(map(documents.head_key, group))
-            await asyncio.gather(*(look(run, heads.get(documents.head_key(run))) for run in group))
-        await self._index.forget(gone)
-
-    def _remember_only(self, runs: Iterable[str]) -> None:
-        self._index.keep(runs)
-        self._again.intersection_update(runs)
-        for noted in (self._poked, self._outlived):
-            for run in noted.keys() - runs:
-                noted.pop(run)
-
-    def _overdue(self, head: Head, now: float) -> bool:
-        return head.trouble is not None and head.trouble.until + self._overdue_seconds < now
-
-    async def _try_to_look_after(self, head: Head, now: float) -> None:
-        """One run that is broken must not keep the others from being looked after."""
-        try:
-            await self._look_after(head, now)
-            self._again.discard(head.id)
-        except (EngineError, StoreError) as error:
-            self._again.add(head.id)
-            _LOG.warning("a run cannot be looked after now: %s", error, extra={"run": head.id})
-        except Exception:  # noqa: BLE001 - the others count on being looked after
-            self._again.add(head.id)
-            _LOG.exception("looking after a run broke", extra={"run": head.id})
-
-    async def _look_after(self, head: Head, now: float) -> None:
-        instance = await self._engine.instance(head.id)
-        if instance and instance.status == "STALLED":
-            _LOG.error("Dapr cannot carry the run on here: %s", instance.failure or "no reason given", extra={"run": head.id})
-        if instance is None:
-            await self._schedule(head)
-        elif instance.terminal:
-            message = f"Dapr ended the workflow as {instance.status}: {instance.failure or 'no reason given'}"
-            await self._close(head, {"type": "WorkflowEnded", "message": message})
-        elif _outlived(head, now):
-            await self._end(head, instance.status, now)
-        elif head.trouble and self._overdue(head, now):
-            await self._wake(head, head.trouble)
-
-    async def _wake(self, head: Head, trouble: Trouble) -> None:
-        """Once for each wait and only while it lasts: an event that nobody waits for stays with the workflow until its end."""
-        waited = trouble.key, trouble.attempt
-        if self._poked.get(head.id) == waited or await self._store.get(documents.effect_document(trouble.key)):
-            return
-        _LOG.warning("a timer is overdue, waking the run", extra={"run": head.id, "step": trouble.key})
-        await self._engine.wake(head.id, poke_event(*waited))
-        self._poked[head.id] = waited
-
-    async def _end(self, head: Head, status: str, now: float) -> None:
-        """A run that outlived its deadline, when nothing can be under way any more.
-
-        First it is given time to end by itself: it may only just have got a process again.
+        Raises:
+            StoreError: the store does not answer.
         """
-        if now < self._outlived.setdefault(head.id, now) + _GRACE_SECONDS:
-            return
-        await self._engine.terminate(head.id)
-        message = f"limits.runTimeout has passed long ago and the run did not end by itself: Dapr held its workflow as {status}"
-        await self._close(head, {"type": RUN_TIMEOUT, "message": message})
-
-    async def _close(self, head: Head, error: dict[str, str]) -> None:
-        """Write down the end of a run whose workflow ended without doing so: terminated, or a defect."""
         now, usage = time.time(), head.usage
         turns, _ = await self.turns(head.id, head.packed + 1, head.packed + documents.TURNS_PER_GENERATION)
         for turn in turns:
@@ -247,36 +224,33 @@ class Runs:
         def closed(document: documents.Document | None) -> documents.Document | None:
             return Head.load(document).failed(error, usage, now).dump() if document else None
 
-        await self._store.update(documents.head_key(head.id), closed)
+        stands = await self._store.update(documents.head_key(head.id), closed)
         _LOG.warning("run closed: %s", error["message"], extra={"run": head.id})
         self.ended(head.id)
+        return Head.load(stands) if stands else head
 
-    async def _ensure_scheduled(self, head: Head, *, known_new: bool) -> None:
-        try:
-            if known_new or await self._engine.instance(head.id) is None:
-                await self._schedule(head)
-        except EngineError as error:
-            self._again.add(head.id)
-            await self._index.ensure(head.id)
-            _LOG.warning("accepted, to be scheduled later: %s", error, extra={"run": head.id})
+    async def end_by_force(self, head: Head) -> Head:
+        """End a run whose head says so (`cancel.forced`) where it stands. What is in flight is not stopped, and nothing is undone.
 
-    async def _schedule(self, head: Head) -> None:
-        state = Loop(run=head.id, revision=head.revision, deadline=head.deadline, max_iterations=head.max_iterations)
-        if await self._engine.schedule(head.id, state.dump()):
-            _LOG.info("run scheduled", extra={"run": head.id})
+        Raises:
+            EngineError: Dapr did not take it.
+            StoreError: the store does not answer.
+        """
+        instance = await self._engine.instance(head.id)
+        if instance and not instance.terminal:
+            await self._engine.terminate(head.id)
+        return await self.close(head, {"type": CANCELED, "message": "the run was ended by force: nothing was undone"})
 
 
 def _outcome(entry: Entry) -> ToolOutcome:
     return ToolOutcome.load(entry.value)
 
 
-def _outlived(head: Head, now: float) -> bool:
-    return head.deadline + head.longest_call + _SETTLE_SECONDS < now
+def _at_rest(head: Head) -> bool:
+    return head.terminal or head.trouble is not None
 
 
 def _longest_call(config: AgentConfig) -> float:
-    return max([config.model.timeout_seconds, *(tool.timeout_seconds for tool in config.tools)])
-
-
-def _groups(runs: list[str]) -> Iterator[list[str]]:
-    return (runs[start : start + _GROUP] for start in range(0, len(runs), _GROUP))
+    critic = config.evaluation.model if config.evaluation else None
+    models = [config.model, *config.model.fallbacks, *([critic] if critic else [])]
+    return max([*(model.timeout_seconds for model in models), *(tool.timeout_seconds for tool in config.tools)])

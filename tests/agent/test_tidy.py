@@ -11,6 +11,7 @@ import pytest
 from holdfast_agent import documents, program
 from holdfast_agent.documents import Head, ModelTurn, Trouble, Usage
 from holdfast_agent.engine import EngineError, Instance
+from holdfast_agent.janitor import Janitor
 from holdfast_agent.loop import poke_event
 from holdfast_agent.openruns import OpenRuns
 from holdfast_agent.runs import Runs
@@ -73,7 +74,8 @@ class House:
     def __init__(self, *heads, **statuses):
         self.store, self.dapr = Memory(), Dapr(**statuses)
         self.index = OpenRuns(self.store, pod="a")
-        self.runs = Runs(store=self.store, engine=self.dapr, revisions=None, index=self.index, overdue_seconds=0.5)
+        self.runs = Runs(store=self.store, engine=self.dapr, revisions=None, index=self.index)
+        self.janitor = Janitor(runs=self.runs, store=self.store, engine=self.dapr, index=self.index, overdue_seconds=0.5)
         for head in heads:
             self.store.documents[documents.head_key(head.id)] = head.dump()
         self.store.documents[documents.shard_key(0)] = {"runs": {head.id: time.time() for head in heads}}
@@ -96,17 +98,17 @@ def _head(run, *, left=600.0, **more):
 async def test_a_run_that_dapr_does_not_tell_of_keeps_no_other_from_being_looked_after():
     ended = _head("ended").completed("yes", USED, time.time())
     house = House(_head("bad"), _head("lost"), ended, bad=EngineError("torn"))
-    await house.runs.tidy(thorough=True)
+    await house.janitor.tidy(thorough=True)
     assert house.dapr.scheduled == [("lost", 7)]
     assert set(await house.index.all()) == {"bad", "lost"}
 
 
 async def test_a_run_that_could_not_be_looked_after_is_looked_at_again_in_the_next_pass():
     house = House(_head("bad"), _head("fine"), bad=RuntimeError("a defect"), fine="RUNNING")
-    await house.runs.tidy(thorough=True)
+    await house.janitor.tidy(thorough=True)
     house.dapr.statuses, house.dapr.asked = {"bad": "RUNNING", "fine": "RUNNING"}, []
-    await house.runs.tidy(thorough=False)
-    await house.runs.tidy(thorough=False)
+    await house.janitor.tidy(thorough=False)
+    await house.janitor.tidy(thorough=False)
     assert house.dapr.asked == ["bad"]
 
 
@@ -116,11 +118,11 @@ async def test_a_run_that_outlives_its_deadline_by_far_is_ended_after_a_last_cha
     turn = ModelTurn(key="late/1/model", content="", calls=(), usage=USED, model="m", started=0.0, ended=1.0)
     house.store.documents["run/late/1/model"] = turn.dump()
     with caplog.at_level(logging.ERROR):
-        await house.runs.tidy(thorough=False)
+        await house.janitor.tidy(thorough=False)
     assert (house.dapr.terminated, house.head("late").status) == ([], "RUNNING")
     assert bool(caplog.records) == (status == "STALLED")
     house.passes(monkeypatch, 61)
-    await house.runs.tidy(thorough=False)
+    await house.janitor.tidy(thorough=False)
     late = house.head("late")
     assert (house.dapr.terminated, late.status, late.error["type"]) == (["late"], "FAILED", "RunTimeout")
     assert status in late.error["message"]
@@ -131,32 +133,32 @@ async def test_a_run_whose_timer_is_overdue_is_woken_once_for_each_wait():
     first = Trouble("r/1/0", 1, "busy", time.time() - 10)
     house = House(_head("r", trouble=first), r="RUNNING")
     for _ in range(3):
-        await house.runs.tidy(thorough=False)
+        await house.janitor.tidy(thorough=False)
     assert house.dapr.events == [("r", poke_event("r/1/0", 1))]
     house.store.documents["run/r"] = replace(house.head("r"), trouble=replace(first, attempt=2)).dump()
-    await house.runs.tidy(thorough=False)
+    await house.janitor.tidy(thorough=False)
     assert house.dapr.events[1:] == [("r", poke_event("r/1/0", 2))]
 
 
 async def test_a_run_whose_step_has_its_result_is_not_woken():
     house = House(_head("r", trouble=Trouble("r/1/0", 1, "busy", time.time() - 10)), r="RUNNING")
     house.store.documents["run/r/1/0"] = {}
-    await house.runs.tidy(thorough=False)
+    await house.janitor.tidy(thorough=False)
     assert house.dapr.events == []
 
 
 async def test_what_is_remembered_of_runs_goes_with_them():
     house = House(_head("r", trouble=Trouble("r/1/0", 1, "busy", time.time() - 10)), _head("bad"), r="RUNNING", bad=EngineError("torn"))
     await house.index.ensure("r")
-    await house.runs.tidy(thorough=True)
-    assert house.runs._poked
-    assert house.runs._again
+    await house.janitor.tidy(thorough=True)
+    assert house.janitor._poked
+    assert house.runs.again
     assert house.index._written
     for shard in [key for key in house.store.documents if key.startswith("open/")]:
         house.store.documents[shard] = {"runs": {}}
-    await house.runs.tidy(thorough=True)
-    assert not house.runs._poked
-    assert not house.runs._again
+    await house.janitor.tidy(thorough=True)
+    assert not house.janitor._poked
+    assert not house.runs.again
     assert not house.index._written
 
 

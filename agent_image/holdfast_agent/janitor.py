@@ -1,0 +1,153 @@
+"""Looks after the runs that may not have ended: schedules, wakes or closes what nobody else will.
+
+It makes up for what can be lost between two stores: a head without a workflow, a timer that went with the scheduler's data, an event that
+was not raised after the head was changed. Every replica does it, and doing it twice changes nothing.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from holdfast_agent import documents
+from holdfast_agent.documents import Head, Trouble
+from holdfast_agent.engine import Engine, EngineError
+from holdfast_agent.loop import RUN_TIMEOUT, poke_event
+from holdfast_agent.openruns import OpenRuns
+from holdfast_agent.runs import Runs
+from holdfast_agent.store import Entry, Store, StoreError
+
+_LOG = logging.getLogger(__name__)
+_GRACE_SECONDS: Final = 60.0
+_AGAIN_SECONDS: Final = 60.0
+_CONCURRENCY: Final = 8
+_GROUP: Final = 200
+_SETTLE_SECONDS: Final = 900.0
+"""How long a run may need to end after its deadline and its last call: a result that cannot be stored is held for ten minutes."""
+
+_Wait = tuple[str, int]
+
+
+class Janitor:
+    """What one process does about the runs of all. Lives on the program's event loop."""
+
+    def __init__(self, *, runs: Runs, store: Store, engine: Engine, index: OpenRuns, overdue_seconds: float) -> None:
+        """Keep the parts.
+
+        Args:
+            runs: schedules and closes them.
+            store: where documents are.
+            engine: tells, wakes and terminates.
+            index: of runs that may not have ended.
+            overdue_seconds: how late a timer must be to count as lost.
+        """
+        self._runs, self._store, self._engine, self._index = runs, store, engine, index
+        self._overdue_seconds = overdue_seconds
+        self._poked: dict[str, tuple[_Wait, float, float]] = {}
+        self._outlived: dict[str, float] = {}
+
+    async def tidy(self, *, thorough: bool) -> None:
+        """Look after the runs that may not have ended.
+
+        Args:
+            thorough: ask Dapr about every one of them. Else only about those that are overdue, do not heed their head, or could not be
+                looked after before.
+
+        Raises:
+            StoreError: the index cannot be read or written.
+        """
+        await self._index.flush()
+        open_runs = await self._index.all()
+        self._remember_only(open_runs)
+        gate, now, gone = asyncio.Semaphore(_CONCURRENCY), time.time(), set[str]()
+
+        async def look(run: str, entry: Entry | None) -> None:
+            head = Head.load(entry.value) if entry else None
+            if (head is None and open_runs[run] + _GRACE_SECONDS < now) or (head and head.terminal):
+                gone.add(run)
+            elif head and (thorough or run in self._runs.again or self._needed(head, now)):
+                async with gate:
+                    await self._try_to_look_after(head, now)
+
+        for group in _groups(sorted(open_runs)):
+            heads = await self._store.get_many(map(documents.head_key, group))
+            await asyncio.gather(*(look(run, heads.get(documents.head_key(run))) for run in group))
+        await self._index.forget(gone)
+
+    def _remember_only(self, runs: Iterable[str]) -> None:
+        self._index.keep(runs)
+        self._runs.again.intersection_update(runs)
+        for run in self._poked.keys() - runs:
+            self._poked.pop(run)
+        for run in self._outlived.keys() - runs:
+            self._outlived.pop(run)
+
+    def _needed(self, head: Head, now: float) -> bool:
+        return head.unheeded or head.forced or self._overdue(head, now) or _outlived(head, now)
+
+    def _overdue(self, head: Head, now: float) -> bool:
+        return head.trouble is not None and head.trouble.until + self._overdue_seconds < now
+
+    async def _try_to_look_after(self, head: Head, now: float) -> None:
+        """One run that is broken must not keep the others from being looked after."""
+        try:
+            await self._look_after(head, now)
+            self._runs.again.discard(head.id)
+        except (EngineError, StoreError) as error:
+            self._runs.again.add(head.id)
+            _LOG.warning("a run cannot be looked after now: %s", error, extra={"run": head.id})
+        except Exception:  # noqa: BLE001 - the others count on being looked after
+            self._runs.again.add(head.id)
+            _LOG.exception("looking after a run broke", extra={"run": head.id})
+
+    async def _look_after(self, head: Head, now: float) -> None:
+        if head.forced:
+            await self._runs.end_by_force(head)
+            return
+        instance = await self._engine.instance(head.id)
+        if instance and instance.status == "STALLED":
+            _LOG.error("Dapr cannot carry the run on here: %s", instance.failure or "no reason given", extra={"run": head.id})
+        if instance is None:
+            await self._runs.schedule(head)
+        elif instance.terminal:
+            message = f"Dapr ended the workflow as {instance.status}: {instance.failure or 'no reason given'}"
+            await self._runs.close(head, {"type": "WorkflowEnded", "message": message})
+        elif _outlived(head, now):
+            await self._end(head, instance.status, now)
+        elif head.trouble and (head.unheeded or self._overdue(head, now)):
+            await self._wake(head, head.trouble, now)
+
+    async def _wake(self, head: Head, trouble: Trouble, now: float) -> None:
+        """Once for each wait, then ever more seldom: an event that nobody waits for stays with the workflow until its end."""
+        waited = trouble.key, trouble.attempt
+        before, again, pause = self._poked.get(head.id, (None, 0.0, 0.0))
+        if before == waited and now < again:
+            return
+        if not head.unheeded and await self._store.get(documents.effect_document(trouble.key)):
+            return
+        why = "the run has not seen its head" if head.unheeded else "a timer is overdue"
+        _LOG.warning("%s, waking the run", why, extra={"run": head.id, "step": trouble.key})
+        await self._engine.wake(head.id, poke_event(*waited))
+        pause = 2 * pause if before == waited else _AGAIN_SECONDS
+        self._poked[head.id] = waited, now + pause, pause
+
+    async def _end(self, head: Head, status: str, now: float) -> None:
+        """A run that outlived its deadline, when nothing can be under way any more.
+
+        First it is given time to end by itself: it may only just have got a process again.
+        """
+        if now < self._outlived.setdefault(head.id, now) + _GRACE_SECONDS:
+            return
+        await self._engine.terminate(head.id)
+        message = f"limits.runTimeout has passed long ago and the run did not end by itself: Dapr held its workflow as {status}"
+        await self._runs.close(head, {"type": RUN_TIMEOUT, "message": message})
+
+
+def _outlived(head: Head, now: float) -> bool:
+    """A run that is being undone takes the time it needs: what is left of it is bounded by attempts, not by the clock."""
+    return head.ending is None and head.deadline + head.longest_call + _SETTLE_SECONDS < now
+
+
+def _groups(runs: list[str]) -> Iterator[list[str]]:
+    return (runs[start : start + _GROUP] for start in range(0, len(runs), _GROUP))
