@@ -6,7 +6,7 @@ CLUSTER ?= kind
 export CLUSTER
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-apiserver test-dapr test-cluster test-lifecycle cluster holdfast cluster-down format lint types generate lock histories bench clean
+.PHONY: help setup demo test test-unit test-apiserver test-dapr test-cluster test-lifecycle cluster holdfast cluster-down format lint types generate lock histories soak bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / {split($$1, name, " "); printf "  make %-15s %s\n", name[1], $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,10 @@ lock: setup ## requirements/*.txt anew from pyproject.toml
 histories: setup ## SHAPE=v3: record how runs look today, for every later version to carry on
 	@test -n "$(SHAPE)" || { echo "give the new shape a name: make histories SHAPE=v3; there are: $$(ls tests/data/histories | xargs)"; exit 1; }
 	@RECORD_SHAPE=$(SHAPE) $(BIN)/pytest -q -m dapr tests/agent/test_histories.py
+
+soak: setup ## the agent under random kills, for long: make soak TURNS=5000 MINUTES=120 SEED=1
+	@$(PYTHON) -m e2e.cluster tools dapr
+	@$(BIN)/python -m tests.agent.faults $(if $(TURNS),--turns $(TURNS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 bench: setup ## how fast, cheap and quiet the operator is, on an API server of its own (docs/benchmarks.md)
 	@$(PYTHON) -m e2e.cluster tools kubernetes

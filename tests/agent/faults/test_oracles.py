@@ -1,0 +1,65 @@
+"""The judge finds what it is there to find."""
+
+from tests.agent.faults.oracles import Kill, judge
+from tests.agent.faults.world import Call, answer
+
+TURNS = [["pay", "mail"]]
+VIEW = {"status": "COMPLETED", "result": answer("r")}
+
+
+def _ledger(**changes):
+    """The calls of one run without trouble, at seconds 1, 2, 2 and 3, each taking half a second."""
+    calls = {
+        "first": Call("model", "model", "a", "r", 1, 1.0, 1.5, effect=True),
+        "pay": Call("tool", "pay", "r/1/0", "r", 1, 2.0, 2.5, effect=True),
+        "mail": Call("tool", "mail", "r/1/1", "r", 1, 2.0, 2.5, effect=True),
+        "last": Call("model", "model", "b", "r", 2, 3.0, 3.5, effect=True),
+    }
+    return [call for call in (calls | changes).values() if call]
+
+
+def _again(kind, name, key, turn, *, at, effect):
+    return Call(kind, name, key, "r", turn, at, at + 0.5, effect=effect)
+
+
+def _found(calls, kills=(), view=VIEW):
+    return judge(calls, kills, {"r": TURNS}, {"r": view} if view else {}).problems
+
+
+def test_a_run_without_trouble_is_no_problem():
+    assert _found(_ledger()) == []
+
+
+def test_a_lost_run_a_failed_one_and_a_wrong_answer_are_found():
+    assert _found(_ledger(), view=None) == ["r was lost"]
+    assert _found(_ledger(), view={"status": "FAILED", "error": "x"}) == ["r ended as FAILED: x"]
+    assert _found(_ledger(), view={"status": "COMPLETED", "result": "y"}) == ["r ended as COMPLETED: y"]
+
+
+def test_an_effect_that_is_missing_doubled_or_under_another_key_is_found():
+    assert "never happened" in _found(_ledger(pay=None))[0]
+    twice = _again("tool", "pay", "r/1/0", 1, at=2.6, effect=True)
+    assert any("2 times" in problem for problem in _found(_ledger(twice=twice), [Kill("agent", 2.4, 2.5)]))
+    other = _again("tool", "pay", "r/1/7", 1, at=2.6, effect=True)
+    assert any("nobody asked for" in problem for problem in _found(_ledger(other=other)))
+
+
+def test_a_repeat_needs_a_kill_that_explains_it():
+    again = _again("tool", "mail", "r/1/1", 1, at=2.7, effect=True)
+    assert any("no kill explains it" in problem for problem in _found(_ledger(again=again)))
+    assert _found(_ledger(again=again), [Kill("agent", 2.2, 2.4)]) == []
+    late = _again("tool", "mail", "r/1/1", 1, at=40.0, effect=True)
+    assert any("no kill explains it" in problem for problem in _found(_ledger(late=late), [Kill("agent", 20.0, 21.0)]))
+
+
+def test_two_repeated_model_calls_for_one_kill_are_found():
+    again = {name: _again("model", "model", key, turn, at=5.0, effect=True) for name, key, turn in (("x", "a", 1), ("y", "b", 2))}
+    calls = _ledger(**again)
+    assert any("2 model calls repeated" in problem for problem in _found(calls, [Kill("agent", 1.2, 1.3), Kill("agent", 3.2, 3.3)]))
+    assert _found(_ledger(x=again["x"]), [Kill("agent", 1.2, 1.3)]) == []
+
+
+def test_a_run_that_stands_still_for_more_than_a_minute_after_the_part_is_back_is_found():
+    last = Call("model", "model", "b", "r", 2, 80.0, 80.5, effect=True)
+    assert any("stood still for 78 s" in problem for problem in _found(_ledger(last=last)))
+    assert _found(_ledger(last=last), [Kill("scheduler", 2.6, 25.0)]) == []
