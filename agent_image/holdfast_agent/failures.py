@@ -43,19 +43,17 @@ def backoff(key: str, attempt: int, asked: float | None = None, retries: Retries
 
 
 def envelope(key: str, failure: Failure, attempt: int, retries: RetriesConfig = _USUAL) -> dict[str, Any]:
-    """The activity's result for a failure: `{key, error: {class, message, retryAfter, cause, attempts}}`, short enough for a history.
+    """The activity's result for a failure: `{key, error: {class, message, retryAfter, cause}}`, short enough for a history.
 
     Args:
         key: of the effect.
         failure: what went wrong.
         attempt: how many attempts failed, from 1.
-        retries: how this effect is retried. `attempts`, their bound, is only there if it is not the usual one.
+        retries: the first wait and the longest one.
     """
     error: dict[str, Any] = {"class": failure.kind, "message": clipped(failure.message)}
     if failure.kind == "transient":
         error["retryAfter"] = round(backoff(key, attempt, failure.retry_after, retries), 3)
-        if retries.max_attempts != _USUAL.max_attempts:
-            error["attempts"] = retries.max_attempts
     if failure.cause != "call":
         error["cause"] = failure.cause
     return {"key": key, "error": error}

@@ -4,10 +4,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 from holdfast_agent import documents
+from holdfast_agent.activities.intents import Intents
 from holdfast_agent.audit import Auditor, Chain
 from holdfast_agent.documents import Document, Head, Trouble
 from holdfast_agent.failures import clipped, envelope
@@ -17,7 +18,9 @@ from holdfast_agent.outcome import Failure
 from holdfast_agent.revisions import RevisionError, Revisions
 from holdfast_agent.sidecar import Sidecar
 from holdfast_agent.store import Entry, Store, StoreError
+from holdfast_agent.tools.rates import Rates
 from holdfast_agent.transcripts import Transcripts
+from holdfast_api.config import RetriesConfig
 
 _LOG = logging.getLogger(__name__)
 _CONTENT_BYTES: Final = 256 * 1024
@@ -38,6 +41,8 @@ class Steps:
         revisions: what runs are pinned to.
         index: of runs that may not have ended.
         transcripts: conversations of runs.
+        rates: how often tools are called here.
+        intents: calls that must not be made twice.
     """
 
     def __init__(
@@ -64,6 +69,7 @@ class Steps:
         """
         self.sidecar, self.store, self.revisions, self.index = sidecar, store, revisions, index
         self.transcripts = Transcripts(store)
+        self.rates, self.intents = Rates(), Intents(store)
         self._flights, self._ended, self._auditor = flights, ended, auditor or Auditor()
 
     def once(self, activity: "Activity", call: Input) -> Awaitable[Output]:
@@ -92,9 +98,17 @@ class Steps:
         _LOG.warning("step failed: %s", clipped(failure.message), extra={"run": call["run"], "step": key, "attempt": attempt})
         return envelope(key, failure, attempt)
 
-    async def failed(self, key: str, call: Input, failure: Failure) -> Output:
-        """The envelope; when another attempt follows, the head tells people about it, unless it says that the run is canceled."""
-        answer = envelope(key, failure, call["attempt"])
+    async def failed(self, key: str, call: Input, failure: Failure, *, tried: int = 0, retries: RetriesConfig | None = None) -> Output:
+        """The envelope; when another attempt follows, the head tells people about it, unless it says that the run is canceled.
+
+        Args:
+            key: of the effect.
+            call: the activity's input.
+            failure: of this attempt.
+            tried: attempts that failed so far, where they are counted apart from the rounds of the run.
+            retries: how the effect is retried, where that can be set.
+        """
+        answer = envelope(key, failure, tried or call["attempt"], retries or RetriesConfig())
         extra = {"run": call["run"], "step": key, "attempt": call["attempt"], "kind": failure.kind}
         _LOG.warning("step failed: %s", clipped(failure.message), extra=extra)
         if failure.kind == "transient":
@@ -103,12 +117,47 @@ class Steps:
 
             try:
                 stands = await self.store.update(documents.head_key(call["run"]), change(lambda head: head.troubled(trouble)))
-                await self.index.ensure(call["run"])
+                await self.index.waits(call["run"])
                 if stands and Head.load(stands).cancel and "ending" not in call:
                     return {"key": key, "control": documents.CANCEL}
             except StoreError as error:  # the head only tells people; the answer counts
                 _LOG.warning("the head cannot tell of it: %s", error, extra={"run": call["run"]})
         return answer
+
+    async def wait(self, key: str, call: Input, wait: Trouble, *, first: Callable[[Head], Head] = lambda head: head) -> tuple[Head, Output]:
+        """Write into the head that the run is to wait, and answer so.
+
+        Args:
+            key: of the effect.
+            call: the activity's input.
+            wait: what for, and until when.
+            first: what else to change by the same look at the head. What it leaves there decides: a question that has its answer is no
+                longer waited for.
+
+        Returns:
+            The head as it stands, and the activity's answer: `waiting`, or what keeps the run from waiting.
+
+        Raises:
+            StoreError: the store does not answer.
+            LookupError: there is no head.
+        """
+
+        def waiting(head: Head) -> Head:
+            if head.terminal or (head.cancel and "ending" not in call):
+                return head
+            return _unless_decided(first(head), wait)
+
+        stands = await self.store.update(documents.head_key(call["run"]), change(waiting))
+        if stands is None:
+            raise LookupError(f"the head of run {call['run']!r} is missing from the state store")
+        head = Head.load(stands)
+        if head.terminal:
+            return head, envelope(key, Failure("fatal", f"the run has ended already, {head.status}"), call["attempt"])
+        if head.cancel and "ending" not in call:
+            return head, {"key": key, "control": documents.CANCEL}
+        await self.index.waits(call["run"])
+        until = next((found.until for found in head.waits if found.key == key), wait.until)
+        return head, {"key": key, "waiting": {"until": until, "kind": wait.kind}}
 
     async def persist(self, key: str, document: Document) -> Document:
         """Write a result once; what stands then is the result, whoever wrote it.
@@ -209,6 +258,13 @@ class UnstoredError(Exception):
 def change(how: Callable[[Head], Head]) -> Callable[[Document | None], Document | None]:
     """A change of a head as the store wants it; a run without a head stays without one."""
     return lambda document: how(Head.load(document)).dump() if document else None
+
+
+def _unless_decided(head: Head, wait: Trouble) -> Head:
+    asked = head.approvals.get(wait.key.partition("/")[2]) if wait.kind == "approval" else None
+    if asked is None:
+        return head.troubled(wait)
+    return head if asked.decision else head.troubled(replace(wait, until=asked.until))
 
 
 def bounded(content: str) -> str:

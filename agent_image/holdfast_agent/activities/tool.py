@@ -1,15 +1,21 @@
 """The activity `tool`: one call of a tool. A failure that is for the model to deal with is a result."""
 
-import json
 import logging
 import time
+from dataclasses import dataclass
+from typing import Any
 
 from holdfast_agent import documents, loop
-from holdfast_agent.activities.steps import Input, Output, Steps, bounded
-from holdfast_agent.documents import ToolCall, ToolOutcome
-from holdfast_agent.failures import stands
+from holdfast_agent.activities import approval
+from holdfast_agent.activities.arguments import read
+from holdfast_agent.activities.delivery import Delivery, Order, deliver, guarded, lost
+from holdfast_agent.activities.outcomes import came_to, keep
+from holdfast_agent.activities.steps import Input, Output, Steps, change
+from holdfast_agent.documents import Approval, Document, Head, ToolCall, ToolOutcome
+from holdfast_agent.failures import envelope
 from holdfast_agent.outcome import Failure
 from holdfast_agent.revisions import Revision
+from holdfast_api.config import ToolConfig
 
 _LOG = logging.getLogger(__name__)
 
@@ -23,51 +29,98 @@ async def carry_out(steps: Steps, key: str, call: Input) -> Output:
     """Carry out one call.
 
     Returns:
-        `{key, tool, isError}`.
+        `{key, tool, isError, digest, result}`, and `undo: true` if it has to be undone when the run does not end well. `result` is a short
+        digest of what the model reads. Else `waiting`, `control` or `error`, see `loop`.
     """
     run, began = call["run"], time.time()
-    entry = await steps.store.get(documents.effect_document(key))
-    if entry:
-        return _came_to(ToolOutcome.load(entry.value))
-    if began >= call["deadline"]:
-        return loop.timed_out(key)
+    found = await steps.store.get_many([documents.effect_document(key), documents.head_key(run)])
+    if documents.head_key(run) not in found:
+        raise LookupError(f"the head of run {run!r} is missing from the state store")
+    head = Head.load(found[documents.head_key(run)].value)
+    done = found.get(documents.effect_document(key))
+    if head.terminal and not done:
+        return envelope(key, Failure("fatal", f"the run has ended already, {head.status}"), call["attempt"])
     asked = (await steps.transcripts.turn(run, call["turn"])).calls[call["call"]]
     async with steps.revisions.use(call["revision"]) as revision:
-        content, failure = await _carried_out(revision, asked, key)
-    left = call["deadline"] - time.time()
-    if failure and not stands(key, failure, attempt=call["attempt"], failed=call["failed"], left=left):
-        return await steps.failed(key, call, failure)
-    outcome = ToolOutcome(
-        key=key,
-        tool=asked.name,
-        call_id=asked.id,
-        content=bounded(content),
-        is_error=failure is not None,
-        started=began,
-        ended=time.time(),
-        attempt=call["attempt"],
-    )
-    stored = ToolOutcome.load(await steps.persist(key, outcome.dump()))
-    extra = {"run": run, "step": key, "tool": asked.name, "seconds": round(time.time() - began, 3), "error": outcome.is_error}
-    _LOG.info("tool answered", extra=extra)
-    return _came_to(stored)
+        job = _Job(steps, revision, key, call, asked, revision.config.tool(asked.name))
+        if done:
+            return await job.settled(head, done.value)
+        if head.cancel or began >= call["deadline"]:
+            return await job.not_begun(head, began)
+        delivery = await job.delivery(head)
+        return await job.stored(head, delivery, began) if isinstance(delivery, Delivery) else delivery
 
 
-async def _carried_out(revision: Revision, asked: ToolCall, key: str) -> tuple[str, Failure | None]:
-    """What the model will read, and the failure if it is one."""
-    try:
-        arguments = json.loads(asked.arguments or "{}")
-    except (ValueError, RecursionError) as error:
-        return _told(Failure("permanent", f"the arguments are not JSON: {error}"))
-    if not isinstance(arguments, dict):
-        return _told(Failure("permanent", f"the arguments must be a JSON object, not {type(arguments).__name__}"))
-    result = await revision.toolbox.call(asked.name, arguments, key=key)
-    return _told(result) if isinstance(result, Failure) else (result.content, None)
+@dataclass
+class _Job:
+    """One call on its way. `decision` is what a person said about it."""
 
+    steps: Steps
+    revision: Revision
+    key: str
+    call: Input
+    asked: ToolCall
+    tool: ToolConfig | None
+    decision: Approval | None = None
 
-def _told(failure: Failure) -> tuple[str, Failure]:
-    return f"Error: {failure.message}", failure
+    async def delivery(self, head: Head) -> Delivery | Output:
+        """What became of the call, or the activity's answer if that is not settled."""
+        arguments = read(self.asked.arguments)
+        if isinstance(arguments, Failure):
+            return Delivery.error(arguments.message)
+        toolbox = self.revision.toolbox
+        wrong = None if self.tool and not (self.tool.approval or guarded(self.tool)) else await toolbox.check(self.asked.name, arguments)
+        if wrong and (wrong.kind == "permanent" or self.tool is None):
+            return Delivery.error(wrong.message)
+        assert self.tool
+        if self.tool.approval and not wrong:
+            held = await self._approved(head, self.tool, arguments)
+            if held is not None:
+                return held
+        left = self.call["deadline"] - time.time()
+        order = Order(self.key, self.call, self.tool, arguments, self.tool.retries, left)
+        return await deliver(self.steps, toolbox, order)
 
+    async def _approved(self, head: Head, tool: ToolConfig, arguments: dict[str, Any]) -> Delivery | Output | None:
+        assert tool.approval
+        decision = await approval.decided(
+            self.steps, self.key, self.call, tool=tool.name, arguments=arguments, config=tool.approval, head=head
+        )
+        if not isinstance(decision, Approval):
+            return decision
+        self.decision = decision
+        follows = approval.verdict(decision, tool=tool.name, arguments=arguments)
+        return envelope(self.key, follows, self.call["attempt"]) if isinstance(follows, Failure) else follows
 
-def _came_to(outcome: ToolOutcome) -> Output:
-    return {"key": outcome.key, "tool": outcome.tool, "isError": outcome.is_error}
+    async def not_begun(self, head: Head, now: float) -> Output:
+        """The run ends: the call is not made. It may have been begun all the same, by a process that was lost."""
+        if self.tool and guarded(self.tool) and await self.steps.intents.find(self.key):
+            return await self.stored(head, lost(self.tool), now)
+        return {"key": self.key, "control": documents.CANCEL} if head.cancel else loop.timed_out(self.key)
+
+    async def stored(self, head: Head, delivery: Delivery, began: float) -> Output:
+        """Write down what became of the call."""
+        self.decision = self.decision or head.approvals.get(approval.name_of(self.key))
+        outcome = ToolOutcome(
+            key=self.key,
+            tool=self.asked.name,
+            call_id=self.asked.id,
+            content=delivery.content,
+            is_error=delivery.outcome != "completed",
+            started=began,
+            ended=time.time(),
+            attempt=self.call["attempt"],
+            outcome=delivery.outcome,
+            approval=self.decision,
+        )
+        document = await keep(self.steps, outcome, late=self.tool is not None and guarded(self.tool))
+        return await self.settled(head, document)
+
+    async def settled(self, head: Head, document: Document) -> Output:
+        """The activity's answer once the outcome is stored. What was asked and answered is with it now and leaves the head."""
+        name = approval.name_of(self.key)
+        if self.decision or name in head.approvals:
+            await self.steps.store.update(documents.head_key(self.call["run"]), change(lambda head: head.settles(name)))
+        outcome = ToolOutcome.load(document)
+        undo = self.tool is not None and self.tool.compensate is not None and outcome.outcome in ("completed", "unknown")
+        return came_to(outcome, document) | ({"undo": True} if undo else {})

@@ -1,0 +1,88 @@
+"""What a person decided about a call: asked once, decided once, and good for these very arguments only.
+
+Question and answer are in the head, so whoever decides, on whichever replica, and the step that waits see one order of things. Nothing is
+called before the decision is stored.
+"""
+
+import time
+from typing import Any, Final
+
+from holdfast_agent.activities.delivery import Delivery
+from holdfast_agent.activities.steps import Input, Output, Steps
+from holdfast_agent.documents import Approval, Head, Trouble
+from holdfast_agent.failures import envelope
+from holdfast_agent.outcome import Failure
+from holdfast_api import names
+from holdfast_api.config import ApprovalConfig
+
+_DIGEST: Final = 64
+
+
+def name_of(key: str) -> str:
+    """A call as the head's approvals name it: `<turn>/<call>`."""
+    return key.partition("/")[2]
+
+
+def digest(arguments: dict[str, Any]) -> str:
+    """What an approval is bound to, beside the tool."""
+    return names.digest(arguments, _DIGEST)
+
+
+async def decided(
+    steps: Steps, key: str, call: Input, *, tool: str, arguments: dict[str, Any], config: ApprovalConfig, head: Head
+) -> Approval | Output:
+    """The decision about a call; asks for it if nobody has.
+
+    Args:
+        steps: what activities share.
+        key: of the call.
+        call: the activity's input.
+        tool: its name.
+        arguments: of the call.
+        config: how long to wait, and what follows then.
+        head: as it was read a moment ago.
+
+    Returns:
+        The question with its answer; or the activity's answer while there is none.
+
+    Raises:
+        StoreError: the store does not answer; then nothing is asked or decided.
+    """
+    name, now = name_of(key), time.time()
+    found = head.approvals.get(name)
+    if found and found.decision:
+        return found
+    question = Approval(tool, digest(arguments), now, now + config.timeout_seconds, config.on_timeout)
+    message = f"a person has to decide about the call of {tool!r}"
+    wait = Trouble(key, call["attempt"], message, until=question.until, kind="approval")
+    head, answer = await steps.wait(key, call, wait, first=lambda head: _asked(head, name, question, now))
+    found = head.approvals.get(name)
+    return found if found and found.decision and "waiting" in answer else answer
+
+
+def verdict(approval: Approval, *, tool: str, arguments: dict[str, Any]) -> Delivery | Failure | None:
+    """What follows from a decision: the call is not made, the run ends, or (None) the call is made."""
+    if (approval.tool, approval.digest) != (tool, digest(arguments)):
+        return Delivery.error(f"not called: the approval was for other arguments, or for another tool than {tool!r}", "rejected")
+    if approval.decision == "rejected":
+        return Delivery.error(f"a person rejected this call{_because(approval)}", "rejected")
+    if approval.decision != "timedOut" or approval.on_timeout == "approve":
+        return None
+    waited = f"nobody decided about this call of {tool!r} within {approval.until - approval.asked:g} s"
+    if approval.on_timeout == "fail":
+        return Failure("fatal", f"{waited}, and approval.onTimeout is fail")
+    return Delivery.error(f"not called: {waited}", "rejected")
+
+
+def failure(key: str, call: Input, why: Failure) -> Output:
+    """The activity's answer when nobody decided and that ends the run."""
+    return envelope(key, why, call["attempt"])
+
+
+def _asked(head: Head, name: str, question: Approval, now: float) -> Head:
+    asked = head.asks(name, question)
+    return asked.decides(name, "timedOut", "", now) if now >= asked.approvals[name].until else asked
+
+
+def _because(approval: Approval) -> str:
+    return f": {approval.reason}" if approval.reason else ""

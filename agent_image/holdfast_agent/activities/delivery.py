@@ -1,0 +1,121 @@
+"""How a call reaches its tool: not too often, not twice if that was promised, and again after a failure if it may be."""
+
+import asyncio
+import math
+import time
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from holdfast_agent.activities.steps import Input, Output, Steps
+from holdfast_agent.documents import Trouble
+from holdfast_agent.failures import stands
+from holdfast_agent.outcome import Failure
+from holdfast_agent.tools import Toolbox
+from holdfast_api.config import RetriesConfig, ToolConfig
+
+_PATIENCE: Final = 3.0
+"""Seconds that a call waits for its place in the rate without giving it back to the run, which costs more than so short a wait."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """A call to be made.
+
+    Attributes:
+        key: of its effect, and what the tool gets as idempotency key.
+        call: the activity's input.
+        tool: what is called.
+        arguments: what it gets.
+        retries: how passing failures are met.
+        left: seconds in which the result is of use.
+    """
+
+    key: str
+    call: Input
+    tool: ToolConfig
+    arguments: dict[str, Any]
+    retries: RetriesConfig
+    left: float = math.inf
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What became of a call, for good.
+
+    Attributes:
+        content: what the model reads.
+    """
+
+    content: str
+    outcome: Literal["completed", "failed", "unknown", "rejected"]
+
+    @classmethod
+    def error(cls, message: str, outcome: Literal["failed", "unknown", "rejected"] = "failed") -> "Delivery":
+        """One that the model reads as an error."""
+        return cls(f"Error: {message}", outcome)
+
+
+async def deliver(steps: Steps, toolbox: Toolbox, order: Order) -> Delivery | Output:
+    """Make the call.
+
+    Returns:
+        What became of it, or the activity's answer if that is not settled yet.
+
+    Raises:
+        StoreError: nothing was sent.
+    """
+    wait = _place(steps, order)
+    if wait > _PATIENCE:
+        message = f"rateLimit.perMinute of the tool {order.tool.name!r} is {order.tool.rate_limit_per_minute}, and as many calls were made"
+        trouble = Trouble(order.key, order.call["attempt"], message, until=time.time() + wait)
+        return (await steps.wait(order.key, order.call, trouble))[1]
+    while wait > 0:
+        await asyncio.sleep(wait)
+        wait = _place(steps, order)
+    if not guarded(order.tool):
+        result = await toolbox.call(order.tool.name, order.arguments, key=order.key)
+        return await _weighed(steps, order, result) if isinstance(result, Failure) else Delivery(result.content, "completed")
+    intent, ours = await steps.intents.claim(order.key, toolbox.longest(order.tool.name))
+    if not ours and order.tool.delivery == "atMostOnce":
+        if steps.intents.here(intent) or time.time() >= intent.over:
+            return lost(order.tool)
+        message = f"another process began the call of {order.tool.name!r}, which must not be made twice"
+        trouble = Trouble(order.key, order.call["attempt"], message, until=intent.over, kind="unknown")
+        return (await steps.wait(order.key, order.call, trouble))[1]
+    result = await toolbox.call(order.tool.name, order.arguments, key=order.key)
+    if not isinstance(result, Failure):
+        return Delivery(result.content, "completed")
+    unsent = result.reach == "unsent" and ours
+    if unsent:
+        await steps.intents.release(order.key)
+    return await _weighed(steps, order, result, may_have_happened=not unsent)
+
+
+def guarded(tool: ToolConfig) -> bool:
+    """Whether it has to be known of a call that it was begun: because it must not be made twice, or because it may have to be undone."""
+    return tool.delivery == "atMostOnce" or tool.compensate is not None
+
+
+def lost(tool: ToolConfig) -> Delivery:
+    """The outcome of a call that was begun and of which nobody knows more."""
+    return Delivery.error(
+        f"the outcome is unknown: the call of {tool.name!r} was begun and its answer was lost. "
+        "It may or may not have taken effect, and it was not made again",
+        "unknown",
+    )
+
+
+def _place(steps: Steps, order: Order) -> float:
+    limit = order.tool.rate_limit_per_minute
+    return steps.rates.wait(order.tool.name, order.key, limit) if limit else 0.0
+
+
+async def _weighed(steps: Steps, order: Order, failure: Failure, *, may_have_happened: bool = False) -> Delivery | Output:
+    """A failure is the outcome, or there is another attempt."""
+    failed = order.call["failed"]
+    once = order.tool.delivery == "atMostOnce" and failure.kind == "transient" and failure.reach != "unsent"
+    if not once and not stands(order.key, failure, attempt=failed + 1, failed=failed, left=order.left, retries=order.retries):
+        answer = await steps.failed(order.key, order.call, failure, tried=failed + 1, retries=order.retries)
+        return answer | ({"undo": True} if may_have_happened and order.tool.compensate else {})
+    why = ". It was not made again, because delivery is atMostOnce and it may have taken effect" if once else ""
+    return Delivery.error(f"{failure.message}{why}", "unknown" if failure.reach == "lost" else "failed")

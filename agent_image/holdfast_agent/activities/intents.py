@@ -1,0 +1,107 @@
+"""What is written down before a call that must not be made twice, or whose undoing depends on whether it was made.
+
+    run/<key>/intent    {process, started, deadline}, and `unsent` once it is sure that nothing was sent. Times in seconds since the epoch
+
+The first to write it makes the call. Whoever finds it without a result knows that the call was begun, and by whom.
+"""
+
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Final, Self
+
+from holdfast_agent import documents
+from holdfast_agent.documents import Document
+from holdfast_agent.store import Store
+
+_GRACE: Final = 10.0
+"""Seconds for clocks that differ, and for a result on its way to the store."""
+
+
+@dataclass(frozen=True)
+class Intent:
+    """A call that was begun.
+
+    Attributes:
+        process: which one began it.
+        started: when.
+        deadline: when it has ended, however it went.
+    """
+
+    process: str
+    started: float
+    deadline: float
+
+    @property
+    def over(self) -> float:
+        """When nobody can be at it any more."""
+        return self.deadline + _GRACE
+
+    @classmethod
+    def load(cls, document: Document) -> Self:
+        """From JSON-ready data."""
+        return cls(**{name: document[name] for name in cls.__dataclass_fields__})
+
+
+class Intents:
+    """The intents as one process sees them."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self._process = store, uuid.uuid4().hex
+        self._begun: set[str] = set()
+
+    async def claim(self, key: str, longest: float) -> tuple[Intent, bool]:
+        """Begin a call, unless it was begun before.
+
+        Args:
+            key: of the effect.
+            longest: seconds that it can take.
+
+        Returns:
+            The intent that stands, and whether it is this one.
+
+        Raises:
+            StoreError: nobody knows which one stands, and nothing was begun.
+        """
+        now = time.time()
+        ours = Intent(self._process, now, now + longest)
+
+        def claimed(document: Document | None) -> Document:
+            # One that this process wrote and never acted on: its answer was lost on the way here.
+            idle = document is not None and document["process"] == self._process and key not in self._begun
+            return dict(vars(ours)) if document is None or document.get("unsent") or idle else document
+
+        stands = Intent.load(await self._store.update(_at(key), claimed) or {})
+        if stands == ours:
+            self._begun.add(key)
+        return stands, stands == ours
+
+    async def release(self, key: str) -> None:
+        """The call that was begun here has surely not been sent: it may be begun again.
+
+        Raises:
+            StoreError: the store does not answer; then it counts as sent.
+        """
+        await self._store.update(_at(key), lambda document: document | {"unsent": True} if document else None)
+        self._begun.discard(key)
+
+    async def find(self, key: str) -> Intent | None:
+        """The call if it was begun, by whomever.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        entry = await self._store.get(_at(key))
+        return None if entry is None or entry.value.get("unsent") else Intent.load(entry.value)
+
+    def here(self, intent: Intent) -> bool:
+        """Whether it is this process's own; then whoever finds it knows that it is over, because a process makes a call once at a time."""
+        return intent.process == self._process
+
+    def done(self, key: str) -> None:
+        """Its outcome is stored."""
+        self._begun.discard(key)
+
+
+def _at(key: str) -> str:
+    return f"{documents.effect_document(key)}/intent"
