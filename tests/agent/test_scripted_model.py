@@ -225,7 +225,7 @@ def test_a_file_that_is_no_ledger_is_refused_untouched(tmp_path):
             "rules[0].turns[0]: give exactly one of toolCalls and answer",
         ),
         ("rules: [{turns: [{answer: x, latency: soon}]}]", "turns[0].latency: 'soon' is not a duration"),
-        ("rules: [{turns: [{answer: x, faults: [{status: 500, hang: 1s}]}]}]", "exactly one of status, hang and garbage"),
+        ("rules: [{turns: [{answer: x, faults: [{status: 500, hang: 1s}]}]}]", "exactly one of status, hang, garbage, size and endless"),
         ("rules: [{turns: [{answr: x}]}]", "answr: Extra inputs"),
     ],
 )
@@ -233,6 +233,60 @@ def test_a_wrong_script_is_refused_with_the_place_and_the_reason(text, words):
     with pytest.raises(ScriptError) as caught:
         parse(text)
     assert words in str(caught.value)
+
+
+def _request(system="", *users, tools=(), model="m"):
+    messages = [{"role": "system", "content": system}] if system else []
+    return {"model": model, "messages": messages + [{"role": "user", "content": text} for text in users], "tools": list(tools)}
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer"),
+    [
+        (_request("You judge answers.", "an answer"), "good"),
+        (_request("Sum up.", "a session"), "in short"),
+        (_request("", "first", "second"), "remembers"),
+        (_request("", "anything"), "no tools"),
+        (_request("", "anything", tools=[{"type": "function"}]), "tools"),
+        (_request("", "anything", tools=[{"type": "function"}], model="spare"), "spare"),
+    ],
+)
+async def test_rules_look_at_the_prompt_all_messages_the_tools_and_the_model(serve_script, request_, answer):
+    rules = [
+        {"system": "judge", "turns": [{"answer": "good"}]},
+        {"system": "(?i)^sum up", "task": "session", "turns": [{"answer": "in short"}]},
+        {"messages": "first(.|\n)*second", "turns": [{"answer": "remembers"}]},
+        {"tools": False, "turns": [{"answer": "no tools"}]},
+        {"model": "spare", "turns": [{"answer": "spare"}]},
+        {"turns": [{"answer": "tools"}]},
+    ]
+    _, _, body = await _post(await serve_script({"rules": rules}), request_)
+    assert body["choices"][0]["message"]["content"] == answer
+
+
+async def test_an_answer_may_be_structured_and_cost_what_the_script_says(serve_script):
+    turns = [{"answer": {"price": 129}, "usage": {"input": 1000, "output": 7}}]
+    _, _, body = await _post(await serve_script({"rules": [{"turns": turns}]}), _first("x"))
+    assert body["choices"][0]["message"]["content"] == '{"price": 129}'
+    assert body["usage"] == {"prompt_tokens": 1000, "completion_tokens": 7, "total_tokens": 1007}
+
+
+async def test_a_tool_may_answer_too_much_no_text_or_without_end(serve_script):
+    faults = [{"size": 200_001}, {"size": 5, "binary": True}, {"endless": True}]
+    url = await serve_script({"tools": {"flood": {"faults": faults, "result": "at last"}}})
+    async with aiohttp.ClientSession() as session:
+
+        async def get():
+            return await session.get(f"{url}/tools/flood")
+
+        async with await get() as big:
+            assert await big.read() == b"x" * 200_001
+        async with await get() as binary:
+            assert (binary.content_type, await binary.read()) == ("application/octet-stream", b"\x00\xff\x00\xffx")
+        async with await get() as endless:
+            assert len(await endless.content.readexactly(1_000_000)) == 1_000_000
+        async with await get() as last:
+            assert await last.json() == "at last"
 
 
 def test_a_script_that_is_not_there_is_named(tmp_path):

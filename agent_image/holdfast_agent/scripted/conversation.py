@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast_agent.scripted.script import Script, Turn
+from holdfast_agent.scripted.script import Asked, Script, Turn
 from holdfast_api.names import digest
 
 MAX_TASK_EXCERPT = 120
 _CHARACTERS_PER_TOKEN = 4
+_SYSTEM_ROLES = frozenset({"system", "developer"})
 
 
 class Unanswerable(Exception):  # noqa: N818 - it reads as a verdict
@@ -17,20 +18,16 @@ class Unanswerable(Exception):  # noqa: N818 - it reads as a verdict
 
 
 @dataclass(frozen=True)
-class Request:
+class Request(Asked):
     """A request, read.
 
     Attributes:
-        model: name that it asks for.
-        task: text of the last user message.
         turn: assistant messages after it.
         run: hash of the messages up to the task: equal for all requests of a run, and for runs with equal prompt and task.
         key: hash of all messages: equal only for the same request again.
         size: characters of all messages.
     """
 
-    model: str
-    task: str
     turn: int
     run: str
     key: str
@@ -55,6 +52,9 @@ def read(body: Any) -> Request:  # noqa: ANN401 - whatever the client sent
     return Request(
         model=str(body.get("model") or "scripted"),
         task=_text(messages[last].get("content")),
+        system="\n".join(_text(message.get("content")) for message in messages if message.get("role") in _SYSTEM_ROLES),
+        messages="\n".join(_text(message.get("content")) for message in messages),
+        tools=bool(body.get("tools")),
         turn=roles[last:].count("assistant"),
         run=digest(messages[: last + 1]),
         key=digest(messages),
@@ -68,10 +68,10 @@ def choose(script: Script, request: Request) -> Turn:
     Raises:
         Unanswerable: no rule matches the task, or the rule has fewer turns.
     """
-    rule = script.rule(request.task)
+    rule = script.rule(request)
     if rule is None:
         raise Unanswerable(
-            f"no rule of the script matches the task {excerpt(request.task)!r}: add one, or one without `task` for all others"
+            f"no rule of the script matches the task {excerpt(request.task)!r}: add one, or one without conditions for all others"
         )
     turn = rule.turn(request.turn)
     if turn is None:
@@ -81,7 +81,8 @@ def choose(script: Script, request: Request) -> Turn:
 
 def completion(request: Request, turn: Turn, *, created: int) -> dict[str, Any]:
     """The response's body. Ids follow from the request, so that the same request gets the same response."""
-    message: dict[str, Any] = {"role": "assistant", "content": turn.answer}
+    answer = turn.answer if turn.answer is None or isinstance(turn.answer, str) else json.dumps(turn.answer, ensure_ascii=False)
+    message: dict[str, Any] = {"role": "assistant", "content": answer}
     if turn.tool_calls:
         message["tool_calls"] = [
             {
@@ -91,14 +92,16 @@ def completion(request: Request, turn: Turn, *, created: int) -> dict[str, Any]:
             }
             for number, call in enumerate(turn.tool_calls)
         ]
-    prompt, answer = _tokens(request.size), _tokens(len(json.dumps(message)))
+    prompt, completed = _tokens(request.size), _tokens(len(json.dumps(message)))
+    if turn.usage:
+        prompt, completed = turn.usage.input, turn.usage.output
     return {
         "id": f"chatcmpl-{request.key}",
         "object": "chat.completion",
         "created": created,
         "model": request.model,
         "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls" if turn.tool_calls else "stop"}],
-        "usage": {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer},
+        "usage": {"prompt_tokens": prompt, "completion_tokens": completed, "total_tokens": prompt + completed},
     }
 
 

@@ -1,6 +1,7 @@
 """What a script may say, and clear words when it says something else."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -29,6 +30,26 @@ def _duration(text: str) -> str:
 
 
 Duration = Annotated[str, AfterValidator(_duration)]
+Pattern = Annotated[str, AfterValidator(_pattern)]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What rules look at.
+
+    Attributes:
+        model: name that is asked for.
+        task: text of the last user message.
+        system: text of the system prompt.
+        messages: texts of all messages, one per line.
+        tools: whether tools are offered.
+    """
+
+    model: str
+    task: str
+    system: str
+    messages: str
+    tools: bool
 
 
 class ScriptModel(BaseModel):
@@ -38,20 +59,32 @@ class ScriptModel(BaseModel):
 
 
 class Fault(ScriptModel):
-    """How the next attempts of a request fail; exactly one of status, hang and garbage."""
+    """How the next attempts of a request fail; exactly one of status, hang, garbage, size and endless.
+
+    Attributes:
+        size: bytes of an answer that is otherwise in order, status 200.
+        endless: an answer that goes on for as long as somebody reads it.
+        binary: `size` and `endless` are of bytes that are no text.
+    """
 
     times: Annotated[int, Field(ge=1)] = 1
     status: Annotated[int, Field(ge=400, le=599)] | None = None
     retry_after: str | int | None = None
     hang: Duration | None = None
     garbage: bool = False
+    size: Annotated[int, Field(ge=0, le=1 << 30)] | None = None
+    endless: bool = False
+    binary: bool = False
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        if (self.status is not None) + (self.hang is not None) + self.garbage != 1:
-            raise ValueError("give exactly one of status, hang and garbage")
+        kinds = (self.status is not None, self.hang is not None, self.garbage, self.size is not None, self.endless)
+        if sum(kinds) != 1:
+            raise ValueError("give exactly one of status, hang, garbage, size and endless")
         if self.retry_after is not None and self.status is None:
             raise ValueError("retryAfter belongs to status")
+        if self.binary and self.size is None and not self.endless:
+            raise ValueError("binary belongs to size and endless")
         return self
 
 
@@ -82,11 +115,19 @@ class ToolCall(ScriptModel):
     arguments: dict[str, Any] = Field(default_factory=dict)
 
 
+class TurnUsage(ScriptModel):
+    """Tokens that an answer is said to have cost."""
+
+    input: Annotated[int, Field(ge=0)]
+    output: Annotated[int, Field(ge=0)]
+
+
 class Turn(Step):
-    """One answer of the model: tool calls, or the final text."""
+    """One answer of the model: tool calls, or the final text. An answer that is no text is given as its JSON."""
 
     tool_calls: tuple[ToolCall, ...] = ()
-    answer: str | None = None
+    answer: Any = None
+    usage: TurnUsage | None = None
     repeat: Annotated[int, Field(ge=1, le=100_000)] = 1
 
     @model_validator(mode="after")
@@ -97,14 +138,28 @@ class Turn(Step):
 
 
 class Rule(ScriptModel):
-    """The turns for tasks that match."""
+    """The turns for requests that match: all conditions that are given must hold.
 
-    task: Annotated[str, AfterValidator(_pattern)] | None = None
+    Attributes:
+        task: searched in the last message of the user.
+        system: searched in the system prompt.
+        messages: searched in all messages, one per line.
+        tools: whether tools are offered.
+        model: name of the model that is asked for.
+    """
+
+    task: Pattern | None = None
+    system: Pattern | None = None
+    messages: Pattern | None = None
+    tools: bool | None = None
+    model: str | None = None
     turns: Annotated[tuple[Turn, ...], Field(min_length=1)]
 
-    def matches(self, task: str) -> bool:
-        """Whether this rule answers that task."""
-        return self.task is None or re.search(self.task, task) is not None
+    def matches(self, request: Asked) -> bool:
+        """Whether this rule answers that request."""
+        texts = ((self.task, request.task), (self.system, request.system), (self.messages, request.messages))
+        found = all(pattern is None or re.search(pattern, text) for pattern, text in texts)
+        return found and self.tools in {None, request.tools} and self.model in {None, request.model}
 
     def turn(self, number: int) -> Turn | None:
         """The turn of that number, counted from 0, repeats included; None past the end."""
@@ -127,9 +182,9 @@ class Script(ScriptModel):
     rules: tuple[Rule, ...] = ()
     tools: dict[str, ScriptedTool] = Field(default_factory=dict)
 
-    def rule(self, task: str) -> Rule | None:
+    def rule(self, request: Asked) -> Rule | None:
         """The first rule that matches."""
-        return next((rule for rule in self.rules if rule.matches(task)), None)
+        return next((rule for rule in self.rules if rule.matches(request)), None)
 
 
 def load(path: Path) -> Script:

@@ -25,6 +25,7 @@ from holdfast_api.v1alpha1.types import seconds
 
 MAX_REQUEST_BYTES = 64 * 1024 * 1024
 GARBAGE = "<html>this is not what you asked for"
+_CHUNK = 64 * 1024
 
 
 class ScriptedServer:
@@ -107,6 +108,8 @@ class ScriptedServer:
             if request.transport:
                 request.transport.abort()
             return web.Response(status=500)
+        if fault.size is not None or fault.endless:
+            return await _flood(request, fault)
         if fault.garbage:
             return web.Response(text=GARBAGE, content_type="application/json")
         assert fault.status is not None
@@ -150,6 +153,23 @@ async def _json(request: web.Request) -> Any:  # noqa: ANN401 - any JSON value
         return await request.json()
     except ValueError:
         raise Unanswerable("the body is no JSON") from None
+
+
+async def _flood(request: web.Request, fault: Fault) -> web.StreamResponse:
+    """So many bytes, or bytes without end; those of a text are all `x`."""
+    response = web.StreamResponse(headers={"Content-Type": "application/octet-stream" if fault.binary else "text/plain; charset=utf-8"})
+    left = fault.size
+    if left is not None:
+        response.content_length = left
+    with contextlib.suppress(ConnectionError):  # who has heard enough hangs up
+        await response.prepare(request)
+        while left is None or left > 0:
+            count = _CHUNK if left is None else min(left, _CHUNK)
+            await response.write((b"\x00\xff" if fault.binary else b"xx") * (count // 2) + b"x" * (count % 2))
+            left = None if left is None else left - count
+            await asyncio.sleep(0)  # an endless answer must not keep the others waiting
+        await response.write_eof()
+    return response
 
 
 def _listening(request: web.Request) -> bool:
