@@ -187,6 +187,6 @@ class Pursuit:
         if not error:
             return choice.busy()
         spent = sum(choice.failures) + 1 >= MODEL_ATTEMPTS
-        if spent or (verdict.result or {}).get("timeout") or error.get("cause") in _OURS:
+        if spent or error["class"] == "fatal" or error.get("cause") in (*_OURS, "context"):
             return None
         return choice.lost()

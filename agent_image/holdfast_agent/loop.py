@@ -51,6 +51,7 @@ STORE_FAILED: Final = "StoreFailed"
 OUTPUT_INVALID: Final = "OutputInvalid"
 CANCELED: Final = "Canceled"
 _ERROR_TYPES: Final = {MODEL: MODEL_FAILED, RECALL: MODEL_FAILED, COMPACT: MODEL_FAILED, EVALUATE: MODEL_FAILED, TOOL: TOOL_FAILED}
+_CAUSE_TYPES: Final = {"store": STORE_FAILED, "unstored": STORE_FAILED, "output": OUTPUT_INVALID}
 
 
 @dataclass(frozen=True)
@@ -146,12 +147,18 @@ def canceled(results: list[Result]) -> bool:
     return any(result.get("control") == documents.CANCEL for result in results)
 
 
+def too_long(state: Loop, result: Result) -> bool:
+    """Whether a model could not take the conversation and it can be summed up for it: once in a turn."""
+    error = result.get("error") or {}
+    return state.plan is not None and state.summary < state.turn and error.get("cause") == "context"
+
+
 def failed(steps: list[Step], results: list[Result]) -> dict[str, str] | None:
     """The error that ends the run, of the first step that has one."""
     for step, result in zip(steps, results, strict=True):
         error = result.get("error")
         if error:
-            kind = STORE_FAILED if error.get("cause") in ("store", "unstored") else _ERROR_TYPES.get(step.activity, STORE_FAILED)
+            kind = _CAUSE_TYPES.get(error.get("cause")) or _ERROR_TYPES.get(step.activity, STORE_FAILED)
             return {"type": RUN_TIMEOUT if result.get("timeout") else kind, "message": str(error["message"])}
     return None
 

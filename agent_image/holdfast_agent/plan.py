@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Self
 
-from holdfast_api.config import AgentConfig
+from holdfast_api.config import AgentConfig, OutputConfig
 
 _CONTEXT_SHARE: Final = 0.75
 """The part of a model's context that a run may fill. The rest is for what its tools say in the next turn, which nobody knows yet."""
@@ -23,7 +23,7 @@ class Plan:
         on_exceeded: what follows when a bound is met: the run fails, or the model is asked for its best answer once.
         models: how many models may be asked: the first one and its fallbacks.
         compact_tokens: tokens of one model call after which the turns before are summed up.
-        max_repairs: how often the model is told why its answer does not fit `output.schema`.
+        max_repairs: how often the model is told why its answer does not fit `output.schema`, or that it was cut off.
         evaluation_rounds: answers that a critic may send back; None: there is no critic.
         session: whether the run belongs to a session.
     """
@@ -52,7 +52,7 @@ class Plan:
             on_exceeded=limits.on_exceeded,
             models=len(models),
             compact_tokens=int(_CONTEXT_SHARE * min(model.context_tokens for model in models)),
-            max_repairs=config.output.max_repairs if config.output else 0,
+            max_repairs=(config.output or OutputConfig(schema={})).max_repairs,
             evaluation_rounds=config.evaluation.max_rounds if config.evaluation else None,
             session=session,
         )

@@ -72,7 +72,7 @@ def _turn(ctx: Context, state: Loop) -> Flow:
         state, summed_up = yield from _ask(ctx, state, decide.compact_step)
         state = state.compacted(summed_up)
         state = _limited(state, limits.exceeded(state, _now(ctx)))
-    state, answer = yield from _ask(ctx, state, decide.model_step)
+    state, answer = yield from _answered(ctx, state)
     if answer.get("open") == decide.INVALID:
         return _sent_back(state.after(answer)), False
     if answer.get("open") == decide.CANDIDATE:
@@ -123,11 +123,25 @@ def _unanswered(state: Loop) -> dict[str, str]:
     return limits.unanswered(state.met or {})
 
 
+def _answered(ctx: Context, state: Loop) -> Flow:
+    """Where the run stands, and what the model says; after a compaction if the conversation turns out to be too long for it."""
+    step = decide.model_step(state)
+    [answer] = yield from _settle(ctx, [step], deadline=state.deadline, together=state.plan is None, choice=_choice(state))
+    if decide.too_long(state, answer):
+        state, summed_up = yield from _ask(ctx, state, decide.compact_step)
+        return (yield from _ask(ctx, state.compacted(summed_up), decide.model_step))
+    _check(state, [step], [answer])
+    return state, answer
+
+
 def _ask(ctx: Context, state: Loop, make: Callable[[Loop], Step], *, fallbacks: bool = True) -> Flow:
     """One step that asks a model, or one of its fallbacks: where the run stands then, and the answer."""
-    choice = Choice.among(state.plan.models, state.model) if fallbacks and state.plan and state.plan.models > 1 else None
-    [answer] = yield from _carried_out(ctx, state, [make(state)], choice=choice)
+    [answer] = yield from _carried_out(ctx, state, [make(state)], choice=_choice(state) if fallbacks else None)
     return state, answer
+
+
+def _choice(state: Loop) -> Choice | None:
+    return Choice.among(state.plan.models, state.model) if state.plan and state.plan.models > 1 else None
 
 
 def _carried_out(ctx: Context, state: Loop, steps: list[Step], *, choice: Choice | None = None) -> Flow:

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from dataclasses import replace
 from typing import Any
 
 from holdfast_agent import budgets, documents, loop
@@ -79,7 +80,8 @@ async def _asked(steps: Steps, key: str, call: Input, head: Head, revision: Revi
         return too_long
     answer = await converse(steps.sidecar, model, messages=messages, tools=tools, turn=call["turn"], choice="none" if closing else "auto")
     if isinstance(answer, Failure):
-        return answer
+        # What cannot be summed up is too long for good.
+        return answer if answer.cause != "context" or conversation.foldable else replace(answer, cause="call")
     extra = {"run": head.id, "step": key, "seconds": round(time.time() - began, 3), "calls": len(answer.calls), "dropped": answer.dropped}
     _LOG.info("model answered", extra=extra)
     return _turn(key, answer, Terms.of(revision.config, revision.contract, call), model=model, call=call, began=began)
