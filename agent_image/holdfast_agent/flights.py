@@ -19,7 +19,13 @@ T = TypeVar("T")
 class Flights:
     """Effects in the air, by key. Belongs to one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, landed: Callable[[str], None] | None = None) -> None:
+        """Nothing is in the air yet.
+
+        Args:
+            landed: told the key of each flight that ended.
+        """
+        self._landed = landed
         self._running: dict[str, asyncio.Task[Any]] = {}
         self._closed = False
 
@@ -42,8 +48,13 @@ class Flights:
         else:
             task = asyncio.get_running_loop().create_task(start())
             self._running[key] = task
-            task.add_done_callback(lambda _: self._running.pop(key, None))
+            task.add_done_callback(lambda _: self._down(key))
         return asyncio.shield(task)
+
+    def _down(self, key: str) -> None:
+        self._running.pop(key, None)
+        if self._landed:
+            self._landed(key)
 
     async def drain(self) -> None:
         """Close the gate and return when nothing is in the air. Every effect has a bound of its own."""

@@ -18,9 +18,9 @@ from holdfast_agent.activities import Steps, table
 from holdfast_agent.engine import Engine, EngineError
 from holdfast_agent.flights import Flights
 from holdfast_agent.http.app import Server
-from holdfast_agent.http.site import Parts
-from holdfast_agent.listing import Listing
+from holdfast_agent.http.parts import Parts
 from holdfast_agent.janitor import Janitor
+from holdfast_agent.listing import Listing
 from holdfast_agent.loop import WORKFLOW
 from holdfast_agent.openruns import OpenRuns
 from holdfast_agent.revisions import Revision, Revisions
@@ -52,7 +52,7 @@ class Program:
         """
         self._settings, self._tidy_seconds, self._overdue_seconds = settings, tidy_seconds, overdue_seconds
         self._engine: Engine | None = None
-        self._flights = Flights()
+        self._flights = Flights(landed=self._landed)
         self._server = Server(settings.config.name, token=settings.token, ready=self._ready)
 
     async def run(self) -> None:
@@ -122,6 +122,9 @@ class Program:
         server.parts = Parts(runs=runs, timelines=Timelines(store))
         _LOG.info("ready", extra={"revision": current.name, "tools": len(current.toolbox.specs)})
         await _look_after(janitor, engine, every=self._tidy_seconds)
+
+    def _landed(self, key: str) -> None:
+        self._server.watches.notice(key.partition("/")[0])
 
     async def _publish(self, revisions: Revisions) -> None:
         while True:

@@ -71,7 +71,7 @@ class Timelines:
             return False
         timeline.turns += turns
         calls = [key for turn in turns for key in turn.call_keys()]
-        compactions = {number: f"{head.id}/{number}/compact" for number in numbers if number > 1}
+        compactions = {turn.number: f"{head.id}/{turn.number}/compact" for turn in turns if turn.number > 1}
         evaluations = {turn.number: f"{head.id}/{turn.number}/evaluation" for turn in turns if not turn.calls}
         there = await self._effects([*calls, *compactions.values(), *evaluations.values()])
         timeline.outcomes |= {key: _cut(there[key]) for key in calls if key in there}

@@ -7,7 +7,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from holdfast_agent.documents import Head
 from holdfast_agent.http.app import Server
-from holdfast_agent.http.site import Parts
+from holdfast_agent.http.parts import Parts
 from holdfast_agent.store import StoreError
 
 

@@ -92,6 +92,17 @@ OPERATIONS: Final = (
         errors=(404,),
     ),
     Operation(
+        "events",
+        "GET",
+        "/runs/{id}/events",
+        "What a run does, as it does it: server-sent events `step`, `status` and `end`",
+        {200: Answer("The stream; it ends with the run.", {"type": "string"}, EVENTS), 204: Answer("Its end had been seen already.")},
+        place=_RUN,
+        query=(requests.LAST_EVENT,),
+        headers=(requests.LAST_EVENT_HEADER,),
+        errors=(404, 429),
+    ),
+    Operation(
         "dapr",
         "GET",
         "/v1.0/workflows/dapr/{id}",

@@ -8,7 +8,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from holdfast_agent.documents import ID_PATTERN
-from holdfast_agent.http import fields
+from holdfast_agent.http import fields, places
 from holdfast_agent.http.fields import Field, Schema
 from holdfast_agent.http.problems import Problem
 
@@ -63,6 +63,13 @@ FORCE: Final = Field(
 )
 
 TRACEPARENT: Final = Field("traceparent", {"type": "string", "description": "The trace that the caller is in (W3C)."}, fields.traceparent)
+
+LAST_EVENT: Final = Field(
+    "last_event_id", {"type": "string", "description": "As the header Last-Event-ID, for clients that cannot set one."}, places.read
+)
+LAST_EVENT_HEADER: Final = Field(
+    "Last-Event-ID", {"type": "string", "description": "The id of the last event that was seen; those after it are sent."}, places.read
+)
 
 
 def body_schema(known: tuple[Field, ...]) -> Schema:

@@ -90,8 +90,7 @@ async def page(site: Site, head: Head, first: int, size: int) -> tuple[list[View
     newest = last >= most or not timeline.turns or timeline.turns[-1].number < last
     found = [step for step in steps(head, timeline, newest=newest) if step["turn"] >= first or first == 1]
     if newest and (head.ending or head.status in ("FAILED", "CANCELED")):
-        until = max([most, *(turn.number for turn in timeline.turns)])
-        found += compensations(await timelines.undone(head, until), until)
+        found += compensations(await timelines.undone(head, most))
     return found, None if newest else last + 1
 
 

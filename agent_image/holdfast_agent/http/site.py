@@ -1,26 +1,17 @@
 """What the routes work on: the parts of a connected agent, and how its answers are written."""
 
 import json
-from dataclasses import dataclass
 from typing import Any, Final
 
 from aiohttp import web
 
 from holdfast_agent.documents import Head
 from holdfast_agent.http import requests
+from holdfast_agent.http.parts import Parts
 from holdfast_agent.http.problems import Problem
-from holdfast_agent.runs import Runs
-from holdfast_agent.timelines import Timelines
+from holdfast_agent.http.watch import Watches
 
 RETRY_AFTER: Final = {"Retry-After": "2"}
-
-
-@dataclass(frozen=True)
-class Parts:
-    """The parts of a connected agent."""
-
-    runs: Runs
-    timelines: Timelines
 
 
 class Site:
@@ -30,11 +21,13 @@ class Site:
         parts: set once the agent is connected.
         waiting_for: what keeps it from that, for people.
         stopping: set before it disconnects.
+        watches: of the runs that somebody watches; told of what happens here.
     """
 
     def __init__(self) -> None:
         self.parts: Parts | None = None
         self.stopping = False
+        self.watches = Watches()
         self.waiting_for = "the program to start"
 
     def connected(self) -> Parts:

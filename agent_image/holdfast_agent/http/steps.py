@@ -2,7 +2,7 @@
 
 The order is the run's own, not the clock's: turn by turn, and in a turn a summary made before it, the model, its calls in the order in
 which the model made them, the critic. What was undone comes last. So the order and with it each step's id, `<turn>.<step>`, are the same
-whoever reads it and whenever, and an id is a place that one can go on from.
+whoever reads it and whenever, and an id is a place that one can go on from (see `places`).
 """
 
 from datetime import UTC, datetime
@@ -36,14 +36,9 @@ def steps(head: Head, timeline: Timeline, *, newest: bool = True) -> list[View]:
     return found
 
 
-def compensations(undone: list[ToolOutcome], turn: int) -> list[View]:
-    """What was undone, in that order.
-
-    Args:
-        undone: as `Timelines.undone` gives it.
-        turn: the last turn of the run; these steps come after it.
-    """
-    return [_compensation_step(outcome, turn + 1, number) for number, outcome in enumerate(undone, start=1)]
+def compensations(undone: list[ToolOutcome]) -> list[View]:
+    """What was undone, in that order, as `Timelines.undone` gives it."""
+    return [_compensation_step(outcome, number) for number, outcome in enumerate(undone, start=1)]
 
 
 def waiting(head: Head, key: str) -> Trouble | None:
@@ -143,10 +138,10 @@ def approval(asked: Approval) -> View:
     return view | ({"reason": asked.reason} if asked.reason else {})
 
 
-def _compensation_step(outcome: ToolOutcome, turn: int, number: int) -> View:
+def _compensation_step(outcome: ToolOutcome, number: int) -> View:
     return {
-        "id": f"{turn}.{number}",
-        "turn": turn,
+        "id": f"undo.{number}",
+        "turn": int(outcome.key.split("/")[1]),
         "kind": "compensation",
         "name": outcome.tool,
         "undoes": outcome.key.rpartition("/")[0],
