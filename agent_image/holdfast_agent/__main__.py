@@ -27,17 +27,33 @@ def main(arguments: list[str] | None = None) -> int:
         from holdfast_agent.local.command import main as local  # noqa: PLC0415 - each verb loads its own
 
         return local(given[1:])
-    options = _parser().parse_args(given or ["serve"])
+    if given and given[0] == "verify":
+        from holdfast_agent.audit.command import main as verify  # noqa: PLC0415 - each verb loads its own
+
+        return verify(given[1:])
+    options, more = _parser().parse_known_args(given or ["serve"])
+    if options.files:
+        from holdfast_agent.local.serve import main as local_serve  # noqa: PLC0415 - each verb loads its own
+
+        return local_serve(given[1:])
+    if more:
+        _parser().error(f"unrecognized arguments: {' '.join(more)}")
     return _serve(options.host, options.port)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="holdfast-agent", description="One durable LLM agent on Dapr Workflow.")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
-    serve = verbs.add_parser("serve", help="serve the agent of $HOLDFAST_CONFIG beside a Dapr sidecar (the default)")
+    serve = verbs.add_parser(
+        "serve",
+        help="serve the agent of $HOLDFAST_CONFIG beside a Dapr sidecar (the default), or that of an agent.yaml here",
+        epilog="With a FILE it takes the options of `run` for secrets, addresses and folders as well; see `run --help`.",
+    )
+    serve.add_argument("files", nargs="*", metavar="FILE", help="an agent.yaml to serve here, without a cluster")
     serve.add_argument("--host", default=None, help="address to listen on (default: all)")
     serve.add_argument("--port", type=_port, default=None, help="port to listen on (default: 8001)")
     verbs.add_parser("run", help="run an agent.yaml here, without a cluster", add_help=False)
+    verbs.add_parser("verify", help="find out whether anything was changed in what a run left behind", add_help=False)
     verbs.add_parser("scripted", help="serve a model that answers from a script", add_help=False)
     return parser
 

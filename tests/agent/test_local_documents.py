@@ -99,7 +99,7 @@ def test_the_plan_is_that_of_a_cluster_on_a_file(read_documents, tmp_path):
     resiliency = next(r for r in plan.resources if r["kind"] == "Resiliency")
     assert list(resiliency["spec"]["targets"]["components"]) == [model["metadata"]["name"]]
     assert plan.sidecar_secrets == (SecretKeyRef(name="openai", key="api-key"),)
-    assert plan.notes == ("spec.state and spec.memory are not used here: everything is in one SQLite file",)
+    assert plan.notes == ("spec.state and spec.memory.component are not used here: everything is in one SQLite file",)
 
 
 def test_a_component_of_the_users_own_takes_its_secrets_from_the_environment(read_documents, tmp_path):
@@ -133,6 +133,23 @@ def test_an_agent_that_cannot_be_carried_out_is_refused(read_documents, tmp_path
     with pytest.raises(LocalError) as caught:
         manifests.plan(read_documents(_agent(**spec)), tmp_path / "state.db")
     assert words in str(caught.value)
+
+
+def test_urls_of_all_models_are_redirected(read_documents):
+    model = {"provider": "openai", "name": "m", "endpoint": "http://a/v1"}
+    agent = read_documents(_agent(model=model | {"fallbacks": [model]}, evaluation={"criteria": "x", "model": model})).agent
+    mapped = manifests.redirected(agent, endpoint="http://c", mappings={"http://a": "http://b"}).spec
+    assert (mapped.model.endpoint, mapped.model.fallbacks[0].endpoint, mapped.evaluation.model.endpoint) == (
+        "http://c",
+        "http://b/v1",
+        "http://b/v1",
+    )
+
+
+def test_how_much_is_remembered_holds_here_too_only_the_store_is_another(read_documents, tmp_path):
+    documents = read_documents(_agent(model={"provider": "echo"}, memory={"component": "elsewhere", "maxMessages": 4}))
+    config = manifests.plan(documents, tmp_path / "state.db").resolved.config
+    assert (config.memory.max_messages, config.memory_component) == (4, config.state_component)
 
 
 def test_urls_are_redirected(read_documents):

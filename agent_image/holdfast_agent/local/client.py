@@ -23,7 +23,7 @@ class AgentClient:
 
     def __init__(self, url: str, token: str) -> None:
         """Make a session on the running event loop."""
-        self._url = url
+        self.url, self.token = url, token
         self._session = aiohttp.ClientSession(timeout=_TIMEOUT, headers={"Authorization": f"Bearer {token}"})
 
     async def __aenter__(self) -> Self:
@@ -40,14 +40,34 @@ class AgentClient:
             return False
         return True
 
-    async def run(self, task: str, run: str) -> None:
-        """Ask for a run; asking again with the same id and task changes nothing.
+    async def run(self, task: str, run: str, *, session: str | None = None) -> None:
+        """Ask for a run; asking again with the same id, task and session changes nothing.
 
         Raises:
             LocalError: it refuses the task.
             NoAnswer: try again.
         """
-        await self._ask("POST", "/run", json={"task": task, "id": run})
+        of_session = {"session_id": session} if session is not None else {}
+        await self._ask("POST", "/run", json={"task": task, "id": run, **of_session})
+
+    async def resume(self, run: str) -> None:
+        """Let a run that somebody suspended go on.
+
+        Raises:
+            LocalError: there is no such run, or it has ended.
+            NoAnswer: try again.
+        """
+        await self._ask("POST", f"/runs/{run}/resume")
+
+    async def approve(self, run: str, call: str, *, approved: bool, reason: str) -> None:
+        """Decide on a call that waits for approval; the same decision twice changes nothing.
+
+        Raises:
+            LocalError: there is no such run or question, or it is decided otherwise.
+            NoAnswer: try again.
+        """
+        why = {"reason": reason} if reason else {}
+        await self._ask("POST", f"/runs/{run}/approvals/{call}", json={"approved": approved, **why})
 
     async def status(self, run: str) -> View:
         """Status, result or error of a run.
@@ -69,9 +89,23 @@ class AgentClient:
         # While there is a further page, the run has not been shown to its end.
         return "RUNNING" if page.get("next") else str(page["status"]), page["steps"]
 
+    async def all_steps(self, run: str) -> list[View]:
+        """The whole timeline of a run.
+
+        Raises:
+            LocalError: there is no such run.
+            NoAnswer: try again.
+        """
+        steps, path = [], f"/runs/{run}/steps?limit={_PAGE}"
+        while path:
+            page = await self._ask("GET", path)
+            steps += page["steps"]
+            path = page.get("next", "")
+        return steps
+
     async def _ask(self, method: str, path: str, **options: Any) -> View:  # noqa: ANN401 - aiohttp's own
         try:
-            async with self._session.request(method, self._url + path, **options) as response:
+            async with self._session.request(method, self.url + path, **options) as response:
                 document: View = await response.json(content_type=None)
                 if response.status in _BUSY:
                     raise NoAnswer(f"HTTP {response.status}")

@@ -9,25 +9,27 @@ import asyncio
 import contextlib
 import json
 import os
-import shlex
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from holdfast_agent.local import manifests
+from holdfast_agent.local import options as common
+from holdfast_agent.local import trace
 from holdfast_agent.local.client import TERMINAL, NoAnswer, View
-from holdfast_agent.local.display import Timeline
-from holdfast_agent.local.documents import Documents, read
+from holdfast_agent.local.decisions import Answers, Desk, Undecided, terminal
+from holdfast_agent.local.display import OPEN, Timeline
+from holdfast_agent.local.documents import Documents
 from holdfast_agent.local.faults import LocalError
 from holdfast_agent.local.session import Session, new_run_id, running
-from holdfast_agent.local.workspace import AskedRun, Workspace, default_folder
+from holdfast_agent.local.signals import INTERRUPTED, interruption
+from holdfast_agent.local.workspace import AskedRun, Workspace
 
-ANSWERED, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+ANSWERED, FAILED, REFUSED, WAITS = 0, 1, 2, 3
 _EXIT_CODES = """exit codes:
   0    the run was answered
   1    the run failed; why is on stderr
   2    it could not be run: the YAML, a secret, a missing program, another command in the same folder
+  3    the run waits for a person and nobody is at the terminal; how to decide is on stderr, the run is kept
   130  interrupted (Ctrl-C, SIGTERM); the run is kept
 """
 _POLL_SECONDS = 0.2
@@ -39,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if (options.task is None) == (options.resume is None):
         parser.error("give exactly one of --task TEXT and --resume [ID]")
+    if options.session is not None and options.resume is not None:
+        parser.error("--session belongs to --task: a run that is gone on with is in its session already")
     try:
         return asyncio.run(_main(options))
     except LocalError as error:
@@ -55,48 +59,41 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="YAML with the Agent and what it names")
+    common.add(parser)
     parser.add_argument("--task", help="what to do; - reads it from stdin")
     parser.add_argument(
         "--resume", nargs="?", const="", metavar="ID", help="go on with a run: the last unfinished one, or the one of that id"
     )
+    parser.add_argument("--session", metavar="ID", help="the conversation that the task belongs to; it begins with its first task")
     parser.add_argument("--new", action="store_true", help="start another run even when one of the same task has not ended")
-    parser.add_argument("--agent", metavar="NAME", help="which Agent, when the files hold several")
-    parser.add_argument("--endpoint", metavar="URL", help="base URL of the model instead of spec.model.endpoint")
-    parser.add_argument(
-        "--map", action="append", default=[], type=_mapping, metavar="FROM=TO",
-        help="put TO for FROM at the beginning of URLs of the model and of HTTP tools, for names that exist only in a cluster",
-    )  # fmt: skip
-    parser.add_argument("--secrets", action="append", default=[], type=Path, metavar="FILE", help="YAML with Secrets")
-    parser.add_argument("--state-dir", type=Path, metavar="DIR", help="where runs are kept (default: ~/.local/state/holdfast/AGENT)")
+    for verb in ("approve", "reject"):
+        parser.add_argument(
+            f"--{verb}", action="append", default=[], metavar="CALL", help=f"{verb} this call, TURN.CALL, when it is asked; or all"
+        )
+    parser.add_argument("--trace", action="store_true", help="print at the end what took how long and how many tokens, as a tree")
     parser.add_argument("--json", action="store_true", help="print the whole run as JSON instead of its answer")
     return parser
 
 
-def _mapping(text: str) -> tuple[str, str]:
-    beginning, equals, instead = text.partition("=")
-    if not (beginning and equals and instead):
-        raise argparse.ArgumentTypeError(f"{text!r} is not FROM=TO")
-    return beginning, instead
-
-
 async def _main(options: argparse.Namespace) -> int:
-    documents = read([*options.files, *options.secrets], name=options.agent)
-    agent = manifests.redirected(documents.agent, endpoint=options.endpoint, mappings=dict(options.map))
-    documents = Documents(agent, documents.config_maps, documents.secrets, documents.components)
-    workspace = Workspace(options.state_dir or default_folder(agent.metadata.name, os.environ, Path.home()))
+    documents = common.documents(options)
+    workspace = common.workspace(options, documents)
     with workspace.alone():
         run = _choose(options, workspace)
-        interrupted = asyncio.Event()
-        with _signals(interrupted):
+        with interruption() as interrupted:
             try:
-                outcome = await _until_ended(documents, workspace, run, interrupted)
+                outcome = await _until_ended(_Work(options, documents, workspace, run, interrupted))
             except LocalError as error:
                 _say(f"error: {error}")
-                _say(f"run {run.id} is kept; when that is mended, go on with: {_again(options)} --resume {run.id}")
+                _say(f"run {run.id} is kept; when that is mended, go on with: {common.again(options)} --resume {run.id}")
                 return REFUSED
+            except Undecided as undecided:
+                _say("\n".join([f"run {run.id} waits for a person, and nobody is at the terminal:", *undecided.lines()]))
+                call = undecided.questions[0]["call"] if undecided.questions else "CALL"
+                _say(f"it is kept; decide with: {common.again(options)} --resume {run.id} --approve {call}  (or --reject {call})")
+                return WAITS
     if outcome is None:
-        _say(f"run {run.id} is kept; go on with: {_again(options)} --resume {run.id}")
+        _say(f"run {run.id} is kept; go on with: {common.again(options)} --resume {run.id}")
         return INTERRUPTED
     return _report(outcome, as_json=options.json)
 
@@ -113,19 +110,19 @@ def _choose(options: argparse.Namespace, workspace: Workspace) -> AskedRun:
     task = sys.stdin.read() if options.task == "-" else options.task
     if not task.strip():
         raise LocalError("the task is empty")
-    unfinished = workspace.unfinished(task)
+    unfinished = workspace.unfinished(task, options.session)
     if unfinished and not options.new:
         _say(f"going on with run {unfinished.id}, which has the same task and had not ended (--new starts another)")
         return unfinished
-    run = AskedRun(new_run_id(), task)
+    run = AskedRun(new_run_id(), task, session=options.session)
     workspace.remember(run)
     return run
 
 
-async def _until_ended(documents: Documents, workspace: Workspace, run: AskedRun, interrupted: asyncio.Event) -> View | None:
+async def _until_ended(work: "_Work") -> View | None:
     """What the run came to; None when it was interrupted."""
-    working = asyncio.create_task(_work(documents, workspace, run, interrupted))
-    stopping = asyncio.create_task(interrupted.wait())
+    working = asyncio.create_task(work.carry_out())
+    stopping = asyncio.create_task(work.interrupted.wait())
     await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
     if not working.done():
         _say("stopping; what is in flight may finish first (once more: stop at once)")
@@ -136,64 +133,77 @@ async def _until_ended(documents: Documents, workspace: Workspace, run: AskedRun
     return None
 
 
-async def _work(documents: Documents, workspace: Workspace, run: AskedRun, interrupted: asyncio.Event) -> View:
-    async with running(documents, workspace, os.environ, _say) as session:
-        _say(f"run {run.id}, state in {workspace.folder}")
-        if run.task:
-            await _ask(session, run)
-        try:
-            outcome = await _watch(session, run.id)
-        except LocalError:
-            if not interrupted.is_set():
-                raise
-            raise asyncio.CancelledError from None
-        workspace.remember(AskedRun(run.id, run.task, ended=True))
-        return outcome
+@dataclass(frozen=True)
+class _Work:
+    """One run, from its start to its end."""
 
+    options: argparse.Namespace
+    documents: Documents
+    workspace: Workspace
+    run: AskedRun
+    interrupted: asyncio.Event
 
-async def _ask(session: Session, run: AskedRun) -> None:
-    while True:
-        session.mend()
-        try:
-            return await session.client.run(run.task, run.id)
-        except NoAnswer:
-            await asyncio.sleep(_POLL_SECONDS)
+    async def carry_out(self) -> View:
+        """What the run came to.
 
+        Raises:
+            LocalError: it could not be carried out.
+            Undecided: it waits for a person who is not here.
+        """
+        run, workspace = self.run, self.workspace
+        async with running(self.documents, workspace, os.environ, _say) as session:
+            _say(f"run {run.id}, state in {workspace.folder}")
+            await self._begin(session)
+            try:
+                outcome = await self._watch(session)
+            except LocalError:
+                if not self.interrupted.is_set():
+                    raise
+                raise asyncio.CancelledError from None
+            workspace.remember(replace(run, ended=True))
+            if self.options.trace:
+                _say("\n".join(trace.tree(outcome, await session.client.all_steps(run.id))))
+            return outcome
 
-async def _watch(session: Session, run: str) -> View:
-    """Show the steps until the run has ended; gives the run."""
-    timeline = Timeline()
-    while True:
-        session.mend()
-        with contextlib.suppress(NoAnswer):
-            status, steps = await session.client.steps(run, turn=timeline.turn)
-            for news in timeline.news(steps):
-                _say(news)
-            if status in TERMINAL:
-                return await session.client.status(run)
-            if any(step["status"] == "retrying" for step in steps):
-                for news in timeline.trouble(await session.client.status(run)):
-                    _say(news)
-        await asyncio.sleep(_POLL_SECONDS)
+    async def _begin(self, session: Session) -> None:
+        """Ask for the run, or let it go on; the agent may not answer at once."""
+        client, run = session.client, self.run
+        while True:
+            session.mend()
+            try:
+                if run.task:
+                    await client.run(run.task, run.id, session=run.session)
+                if (await client.status(run.id))["status"] == "SUSPENDED":
+                    await client.resume(run.id)
+            except NoAnswer:
+                await asyncio.sleep(_POLL_SECONDS)
+            else:
+                return
 
+    async def _watch(self, session: Session) -> View:
+        """Show the steps and ask what is to be decided, until the run has ended; gives the run."""
+        client, run, timeline = session.client, self.run.id, Timeline()
 
-@contextlib.contextmanager
-def _signals(interrupted: asyncio.Event) -> Iterator[None]:
-    """The first signal asks for a stop; the second ends this process, and the kernel then ends the others."""
-    loop = asyncio.get_running_loop()
+        async def decide(call: str, approved: bool, reason: str) -> None:  # noqa: FBT001 - as it is sent
+            await client.approve(run, call, approved=approved, reason=reason)
 
-    def received() -> None:
-        if interrupted.is_set():
-            os._exit(INTERRUPTED)
-        interrupted.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, received)
-    try:
-        yield
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
+        desk = Desk(Answers.of(self.options.approve, self.options.reject), decide, _say, terminal())
+        with contextlib.closing(desk):
+            while True:
+                session.mend()
+                with contextlib.suppress(NoAnswer):
+                    status, steps = await client.steps(run, turn=timeline.turn)
+                    for news in timeline.news(steps):
+                        _say(news)
+                    if status in TERMINAL:
+                        return await client.status(run)
+                    waiting = {step["status"] for step in steps if step["status"] in OPEN}
+                    if desk.busy or waiting & {"retrying", "awaiting_approval"}:
+                        view = await client.status(run)
+                        for news in timeline.trouble(view):
+                            _say(news)
+                        await desk.look(view.get("approvals", []), idle=waiting == {"awaiting_approval"})
+                await asyncio.sleep(_POLL_SECONDS)
 
 
 def _report(outcome: View, *, as_json: bool) -> int:
@@ -206,16 +216,6 @@ def _report(outcome: View, *, as_json: bool) -> int:
     error = outcome.get("error") or {}
     _say(f"run {outcome['id']} ended as {outcome['status']}: {error.get('message', error)}")
     return FAILED
-
-
-def _again(options: argparse.Namespace) -> str:
-    words = ["python", "-m", "holdfast_agent", "run", *map(str, options.files)]
-    for name in ("agent", "endpoint", "state_dir"):
-        if value := getattr(options, name):
-            words += [f"--{name.replace('_', '-')}", str(value)]
-    words += [word for path in options.secrets for word in ("--secrets", str(path))]
-    words += [word for pair in options.map for word in ("--map", "=".join(pair))]
-    return shlex.join(words)
 
 
 def _say(text: str) -> None:

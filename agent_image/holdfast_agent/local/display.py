@@ -3,6 +3,9 @@
 from typing import Any
 
 _MAX_TEXT = 100
+_MAX_REASON = 300
+_MARKS = {"completed": "✓", "failed": "✗", "running": "…", "retrying": "↻", "awaiting_approval": "?", "rejected": "✗", "unknown": "‽"}
+OPEN = frozenset({"running", "retrying", "awaiting_approval", "awaiting_outcome", "suspended"})
 
 View = dict[str, Any]
 
@@ -42,12 +45,12 @@ class Timeline:
             return []
         self._trouble = found
         again = found["next_attempt"][11:19]
-        return [f"     ↻  attempt {found['failed_attempts']} failed: {excerpt(found['message'])}; the next is at {again} UTC"]
+        return [f"     ↻  attempt {found['failed_attempts']} failed: {excerpt(found['message'], _MAX_REASON)}; the next is at {again} UTC"]
 
 
 def line(step: View) -> str:
     """One step on one line: turn, mark, kind, name, time, and what it asked or gave."""
-    mark = {"completed": "✓", "failed": "✗", "running": "…", "retrying": "↻"}.get(step["status"], "·")
+    mark = _MARKS.get(step["status"], "·")
     seconds = f"{step['seconds']:.1f}s" if "seconds" in step else ""
     attempt = f"attempt {step['attempt']}" if step.get("attempt", 1) > 1 else ""
     words = [f"{step['turn']:>3}", mark, f"{step['kind']:<5}", _what(step), seconds, attempt, _outcome(step)]
@@ -55,7 +58,7 @@ def line(step: View) -> str:
 
 
 def _thinks(step: View) -> bool:
-    return step["kind"] == "model" and step["status"] in {"running", "retrying"}
+    return step["kind"] == "model" and step["status"] in {"running", "retrying", "suspended"}
 
 
 def _what(step: View) -> str:
@@ -63,14 +66,14 @@ def _what(step: View) -> str:
 
 
 def _outcome(step: View) -> str:
-    if step["status"] in {"running", "retrying"}:
-        return str(step["status"])
+    if step["status"] in OPEN:
+        return str(step["status"]).replace("_", " ")
     asked = ", ".join(step.get("calls") or [])
     given = f"→ {asked}" if asked else f"→ {excerpt(step.get('output') or '')}"
     return given.rstrip("→ ")
 
 
-def excerpt(text: str) -> str:
-    """The beginning of a text on one line."""
+def excerpt(text: str, limit: int = _MAX_TEXT) -> str:
+    """The beginning of a text on one line, of so many characters at most."""
     flat = " ".join(text.split())
-    return flat if len(flat) <= _MAX_TEXT else flat[: _MAX_TEXT - 1] + "…"
+    return flat if len(flat) <= limit else flat[: limit - 1] + "…"

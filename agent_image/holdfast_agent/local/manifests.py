@@ -3,7 +3,7 @@
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -13,7 +13,9 @@ from holdfast_api import conditions, dapr, names
 from holdfast_api.config import AgentConfig
 from holdfast_api.defaults import AgentDefaults
 from holdfast_api.resolve import Refused, Resolved, resolve
-from holdfast_api.v1alpha1 import Agent, ComponentMetadata, SecretKeyRef, State
+from holdfast_api.v1alpha1 import Agent, ComponentMetadata, OneModel, SecretKeyRef, State
+
+M = TypeVar("M", bound=OneModel)
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def redirected(agent: Agent, *, endpoint: str | None, mappings: dict[str, str]) 
     Args:
         agent: as it is written.
         endpoint: base URL of the model; None to keep it.
-        mappings: beginning of a URL -> what to put in its place, for the model and all HTTP tools.
+        mappings: beginning of a URL -> what to put in its place, for all models and all HTTP tools.
 
     Raises:
         LocalError: there is no endpoint to set.
@@ -89,13 +91,21 @@ def redirected(agent: Agent, *, endpoint: str | None, mappings: dict[str, str]) 
     model = spec.model
     if endpoint and (model is None or not model.provider):
         raise LocalError("--endpoint needs spec.model.provider: the endpoint of a Component stands in the Component")
-    if model and (endpoint or model.endpoint):
-        model = model.model_copy(update={"endpoint": endpoint or _mapped(model.endpoint or "", mappings)})
+    if model:
+        others = [_elsewhere(other, mappings) for other in model.fallbacks]
+        model = _elsewhere(model, mappings).model_copy(update={"fallbacks": others} | ({"endpoint": endpoint} if endpoint else {}))
+    evaluation = spec.evaluation
+    if evaluation and evaluation.model:
+        evaluation = evaluation.model_copy(update={"model": _elsewhere(evaluation.model, mappings)})
     tools = [
         tool.model_copy(update={"http": tool.http.model_copy(update={"url": _mapped(tool.http.url, mappings)})}) if tool.http else tool
         for tool in spec.tools
     ]
-    return agent.model_copy(update={"spec": spec.model_copy(update={"model": model, "tools": tools})})
+    return agent.model_copy(update={"spec": spec.model_copy(update={"model": model, "evaluation": evaluation, "tools": tools})})
+
+
+def _elsewhere(model: M, mappings: dict[str, str]) -> M:
+    return model.model_copy(update={"endpoint": _mapped(model.endpoint, mappings)}) if model.endpoint else model
 
 
 def _mapped(url: str, mappings: dict[str, str]) -> str:

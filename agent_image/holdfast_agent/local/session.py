@@ -14,7 +14,7 @@ from holdfast_agent.local.client import AgentClient
 from holdfast_agent.local.documents import Documents
 from holdfast_agent.local.faults import LocalError
 from holdfast_agent.local.manifests import Plan
-from holdfast_agent.local.ports import free_ports
+from holdfast_agent.local.ports import free_ports, is_free
 from holdfast_agent.local.process import Process
 from holdfast_agent.local.processes import DaprOptions, DaprProcesses
 from holdfast_agent.local.workspace import Workspace
@@ -57,13 +57,21 @@ class Session:
 
 @contextlib.asynccontextmanager
 async def running(
-    documents: Documents, workspace: Workspace, environ: Mapping[str, str], say: Callable[[str], None]
+    documents: Documents, workspace: Workspace, environ: Mapping[str, str], say: Callable[[str], None], *, port: int = 0
 ) -> AsyncIterator[Session]:
     """Start an agent and all it needs; ready when entered, ended when left.
+
+    Args:
+        documents: what it is.
+        workspace: where it lives.
+        environ: the user's.
+        say: for people.
+        port: of its HTTP API; 0 for any free one.
 
     Raises:
         LocalError: something is missing, or does not start.
     """
+    port = _port(port)
     plan = manifests.plan(documents, workspace.folder / "state.db")
     sidecar_secrets = environment.secret_environ(plan.sidecar_secrets, documents, environ)
     tool_secrets = environment.secret_environ(plan.resolved.container_secrets, documents, environ)
@@ -73,7 +81,6 @@ async def running(
     async with contextlib.AsyncExitStack() as stack:
         lock = await stack.enter_async_context(workspace.processes_lock(say))
         manifests.write(plan.resources, workspace.folder / "resources")
-        (port,) = free_ports(1)
         dapr = DaprProcesses(
             DaprOptions(
                 binaries=binaries,
@@ -82,7 +89,7 @@ async def running(
                 resources=workspace.folder / "resources",
                 app_port=port,
                 api_token=secrets.token_urlsafe(32),
-                app_token=secrets.token_urlsafe(32),
+                app_token=workspace.secret("app.token"),
                 environ=sidecar_secrets | {"NAMESPACE": documents.agent.metadata.namespace},
                 configuration=manifests.configuration(),
                 keep_open=(lock,),
@@ -91,7 +98,8 @@ async def running(
         if _killed(dapr.processes["scheduler"]):
             say("Dapr's scheduler was killed last time: it waits for its old lease to end, about 20 s, before the run goes on")
         await stack.enter_async_context(dapr)
-        agent = _agent(plan, documents, workspace, environ, tool_secrets | dapr.app_environ, port=port, lock=lock)
+        own = tool_secrets | dapr.app_environ | {names.ENV_AUDIT_KEY: workspace.secret("audit.key")}
+        agent = _agent(plan, documents, workspace, environ, own, port=port, lock=lock)
         stack.push_async_callback(_stop, agent, dapr, _grace(plan))
         agent.start()
         client = await stack.enter_async_context(AgentClient(f"http://127.0.0.1:{port}", dapr.app_environ[names.ENV_APP_TOKEN]))
@@ -112,6 +120,14 @@ def _agent(
         cwd=workspace.folder,
         keep_open=(lock,),
     )
+
+
+def _port(wished: int) -> int:
+    if not wished:
+        return free_ports(1)[0]
+    if not is_free(wished):
+        raise LocalError(f"port {wished} is in use: choose another one with --port, or --port 0 for any that is free")
+    return wished
 
 
 def _killed(scheduler: Process) -> bool:

@@ -6,6 +6,8 @@ resources/           Components and Resiliency that daprd reads, written anew at
 configuration.yaml   as above
 agent.json           the resolved AgentConfig
 runs.json            ids and tasks of the last runs, so that the same command goes on with an unfinished one
+app.token            what callers of the HTTP API send; kept, so that scripts go on working
+audit.key            what signs the records of runs
 logs/                of every process
 run.lock             held by the command
 processes.lock       held by every process that the command started, until the last of them is gone
@@ -16,6 +18,7 @@ import contextlib
 import fcntl
 import json
 import os
+import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +26,7 @@ from pathlib import Path
 from holdfast_agent.local.faults import LocalError
 
 _KEPT_RUNS = 100
+_SECRET_BYTES = 32
 _POLL_SECONDS = 0.1
 _LEFTOVER_SECONDS = 60.0
 
@@ -34,6 +38,7 @@ class AskedRun:
     id: str
     task: str
     ended: bool = False
+    session: str | None = None
 
 
 def default_folder(agent: str, environ: Mapping[str, str], home: Path) -> Path:
@@ -107,9 +112,28 @@ class Workspace:
         except (ValueError, TypeError) as error:
             raise LocalError(f"{self.folder / 'runs.json'} is damaged ({error}): remove it; runs can then be resumed by their id") from None
 
-    def unfinished(self, task: str | None = None) -> AskedRun | None:
-        """The last run that has not ended, of this task when one is given."""
-        return next((run for run in reversed(self.runs()) if not run.ended and task in {None, run.task}), None)
+    def unfinished(self, task: str | None = None, session: str | None = None) -> AskedRun | None:
+        """The last run that has not ended; of this task and session when a task is given."""
+        found = (run for run in reversed(self.runs()) if not run.ended)
+        return next((run for run in found if task is None or (run.task, run.session) == (task, session)), None)
+
+    def secret(self, name: str) -> str:
+        """A random text that this folder keeps in a file of that name, for this user only; made when it is first asked for.
+
+        Raises:
+            LocalError: the file is there and empty.
+        """
+        path = self.folder / name
+        fresh = self.folder / f"{name}.new"
+        if not path.exists():
+            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+                file.write(secrets.token_urlsafe(_SECRET_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(path)
+        if not (found := path.read_text().strip()):
+            raise LocalError(f"{path} is empty: remove it, and it is made anew")
+        return found
 
     def remember(self, run: AskedRun) -> None:
         """Write a run down, in place of what was known of it; on the disk when this returns."""
