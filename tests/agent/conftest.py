@@ -3,9 +3,7 @@
 import asyncio
 import contextlib
 import os
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +11,13 @@ import pytest
 import yaml
 
 from holdfast_agent.local.binaries import find
-from holdfast_agent.local.ports import free_ports
-from holdfast_agent.local.process import Process
 from holdfast_agent.local.processes import DaprOptions, DaprProcesses
 from holdfast_agent.scripted.script import Script
 from holdfast_agent.scripted.server import serving
 from tests.agent.agents import stage  # noqa: F401 - a fixture
 from tests.agent.commands import command  # noqa: F401 - a fixture
+from tests.agent.servers import postgres_server, postgres_template, redis_server, state_component  # noqa: F401 - fixtures, most of them
+from tests.agent.desks import desk  # noqa: F401 - a fixture
 from tests.agent.toolboxes import open_python, open_toolbox, serve  # noqa: F401 - fixtures
 
 API_TOKEN, APP_TOKEN = "token-of-the-sidecar", "token-of-the-app"
@@ -51,71 +49,6 @@ async def serve_script() -> AsyncIterator[ServeScript]:
             return await stack.enter_async_context(serving(Script.model_validate(script), **options))
 
         yield serve
-
-
-@dataclass(frozen=True)
-class RedisServer:
-    """A Redis of the test's own, which forgets nothing that it acknowledged."""
-
-    process: Process
-    port: int
-
-    @property
-    def component(self) -> dict[str, Any]:
-        """A state Component for it, good for workflows."""
-        return state_component("state.redis", {"redisHost": f"127.0.0.1:{self.port}"})
-
-    async def answers(self) -> bool:
-        try:
-            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        except OSError:
-            return False
-        writer.write(b"PING\r\n")
-        line = await reader.readline()
-        writer.close()
-        return line.startswith(b"+PONG")
-
-    async def start(self) -> None:
-        self.process.start()
-        await self.process.until(self.answers, within=10)
-
-    async def kill(self) -> None:
-        await self.process.kill()
-
-
-def state_component(kind: str, metadata: dict[str, str], *, name: str = "state") -> dict[str, Any]:
-    entries = [{"name": key, "value": value} for key, value in (metadata | {"actorStateStore": "true"}).items()]
-    spec = {"type": kind, "version": "v1", "metadata": entries}
-    return {"apiVersion": "dapr.io/v1alpha1", "kind": "Component", "metadata": {"name": name}, "spec": spec}
-
-
-@pytest.fixture
-async def redis_server(tmp_path: Path) -> AsyncIterator[RedisServer]:
-    """A running Redis with an append-only file that is synced for every write; `kill()` and `start()` it at will."""
-    folder = tmp_path / "redis"
-    folder.mkdir()
-    (port,) = free_ports(1)
-    program = shutil.which("redis-server")
-    assert program, "redis-server is needed for this test: install the package redis-server"
-    argv = [
-        program,
-        "--bind",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--dir",
-        folder,
-        "--save",
-        "",
-        "--appendonly",
-        "yes",
-        "--appendfsync",
-        "always",
-    ]
-    server = RedisServer(Process("redis", argv, env={"PATH": os.environ["PATH"]}, log=folder / "redis.log"), port)
-    await server.start()
-    yield server
-    await server.kill()
 
 
 @pytest.fixture

@@ -2,7 +2,9 @@
 
     steps       what they share: one flight per key, failures as answers, results written once, the head's end
     model       asks the model for one turn
-    tool        carries out one call of a tool
+    tool        carries out one call of a tool, with `approval` (a person decides first), `delivery` (how the call reaches the tool, with
+                `intents`), `arguments` and `outcomes`
+    compensate  undoes one call
     recall      takes down what a run knows of its session
     compact     sums up the oldest turns
     evaluate    lets a critic read an answer; the run may end with it
@@ -20,7 +22,7 @@ from functools import partial
 from typing import Final
 
 from holdfast_agent import loop
-from holdfast_agent.activities import compact, evaluate, finish, model, pack, recall, tool
+from holdfast_agent.activities import compact, compensate, evaluate, finish, model, pack, recall, tool
 from holdfast_agent.activities.steps import Activity, Input, Output, Steps, bounded
 
 __all__ = ["ACTIVITIES", "Activity", "Steps", "bounded", "table"]
@@ -31,6 +33,7 @@ ACTIVITIES: Final = {
     loop.RECALL: Activity(recall.key, recall.recall),
     loop.COMPACT: Activity(compact.key, compact.compact),
     loop.EVALUATE: Activity(evaluate.key, evaluate.evaluate),
+    loop.COMPENSATE: Activity(compensate.key, compensate.undo),
     loop.PACK: Activity(pack.key, pack.pack),
     loop.FINISH: Activity(finish.key, finish.finish),
 }
