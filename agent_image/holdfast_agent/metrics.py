@@ -1,0 +1,177 @@
+"""What Prometheus reads: counters of what this process did, gauges of what the store holds. docs/observability.md lists them.
+
+Names of what models do follow OpenTelemetry's GenAI conventions (`gen_ai_client_*`), the rest begins with `holdfast_`. The values of
+labels come from the configuration, never from a caller or a model, so there are only so many series: a tool that the model made up counts
+as `unknown`. Counters begin at zero in each process, as Prometheus expects; gauges are read from the store again, so a restart does not
+change them.
+"""
+
+import time
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, Metric, disable_created_metrics, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
+
+from holdfast_agent.heads import Head
+
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+UNKNOWN_TOOL: Final = "unknown"
+STATES: Final = ("running", "retrying", "approval", "suspended", "unknown")
+_SECONDS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+"""As the GenAI conventions advise for `gen_ai.client.operation.duration`."""
+_TOKENS: Final = tuple(4**power for power in range(14))
+"""As the GenAI conventions advise for `gen_ai.client.token.usage`."""
+_RUN_SECONDS: Final = (0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600, 14_400, 86_400)
+
+
+class Metrics:
+    """All metrics of one process, on a registry of their own."""
+
+    def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which Prometheus does not need to see a restart
+        self.registry = registry = CollectorRegistry()
+        self._agent = Info("holdfast_agent", "Which agent this is, and which revision new runs begin with.", registry=registry)
+        self._started = Counter("holdfast_runs_started", "Runs accepted here.", registry=registry)
+        self._runs = Counter("holdfast_runs", "Runs that ended here, by how they ended.", ["status"], registry=registry)
+        self._seconds = Histogram(
+            "holdfast_run_duration_seconds", "From accepting a run to its end.", ["status"], buckets=_RUN_SECONDS, registry=registry
+        )
+        self._open = Gauge(
+            "holdfast_runs_active", "Runs of all replicas that have not ended, by what they are at.", ["state"], registry=registry
+        )
+        self._waiting = Gauge("holdfast_approvals_waiting", "Calls of all replicas that wait for a person's decision.", registry=registry)
+        self._looked = Gauge("holdfast_open_runs_looked_at_timestamp_seconds", "When the two gauges were last taken.", registry=registry)
+        self._turns = Counter("holdfast_turns", "Turns that models took.", registry=registry)
+        self._calls = Counter("holdfast_tool_calls", "Tool calls, by what they came to.", ["tool", "outcome"], registry=registry)
+        self._call_seconds = Histogram(
+            "holdfast_tool_call_duration_seconds", "Each attempt of a tool call.", ["tool"], buckets=_SECONDS, registry=registry
+        )
+        self._approvals = Counter("holdfast_approvals", "Decisions about calls.", ["decision"], registry=registry)
+        self._failures = Counter("holdfast_step_failures", "Attempts of steps that failed.", ["step", "kind"], registry=registry)
+        self._tokens = Histogram(
+            "gen_ai_client_token_usage",
+            "Tokens of each model call, as the provider counts them.",
+            ["gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "gen_ai_token_type"],
+            buckets=_TOKENS,
+            registry=registry,
+        )
+        self._model_seconds = Histogram(
+            "gen_ai_client_operation_duration_seconds",
+            "Each call of a model.",
+            ["gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "error_type"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._written: Callable[[], int] = int
+        self._passed = 0
+        self._tools: set[str] = set()
+        registry.register(_Payload(self))
+        for state in STATES:
+            self._open.labels(state)
+
+    def agent(self, name: str, revision: str, tools: Iterable[str]) -> None:
+        """Who this is. Series of its tools are there from the start, so that a first failure shows as an increase."""
+        self._agent.info({"agent": name, "revision": revision})
+        for status in ("completed", "failed", "canceled"):
+            self._runs.labels(status)
+        self._tools.update(tools)
+        for tool in self._tools:
+            self._calls.labels(tool, "completed")
+            self._calls.labels(tool, "failed")
+
+    def counts_documents(self, written: Callable[[], int]) -> None:
+        """Where the bytes of documents are counted."""
+        self._written = written
+
+    def started(self) -> None:
+        """A run was accepted."""
+        self._started.inc()
+
+    def ended(self, head: Head) -> None:
+        """A run ended by this process's doing."""
+        status = head.status.lower()
+        self._runs.labels(status).inc()
+        if head.ended is not None:
+            self._seconds.labels(status).observe(max(0.0, head.ended - head.created))
+
+    def chat(self, *, provider: str, model: str, seconds: float, error: str | None, tokens: tuple[int, int] | None) -> None:
+        """A model was called; `tokens` are input and output, None when nothing came back."""
+        self._model_seconds.labels("chat", provider, model, error or "").observe(seconds)
+        for kind, count in zip(("input", "output"), tokens or (), strict=False):
+            self._tokens.labels("chat", provider, model, kind).observe(count)
+
+    def tool(self, *, name: str, seconds: float) -> None:
+        """A tool was called; whether it worked is known once the call is stored."""
+        self._tools.add(name)
+        self._call_seconds.labels(name).observe(seconds)
+
+    def turn(self) -> None:
+        """A turn of the model is stored."""
+        self._turns.inc()
+
+    def call(self, *, tool: str, outcome: str) -> None:
+        """What a call came to is stored."""
+        self._calls.labels(tool if tool in self._tools else UNKNOWN_TOOL, outcome).inc()
+
+    def decided(self, decision: str) -> None:
+        """A call was made or not by a person's decision, or because none came in time."""
+        self._approvals.labels(decision).inc()
+
+    def failed(self, *, step: str, kind: str) -> None:
+        """An attempt of a step failed."""
+        self._failures.labels(step, kind).inc()
+
+    def passed(self, size: int) -> None:
+        """Bytes of a step's input or result went through the workflow."""
+        self._passed += size
+
+    def open_runs(self, heads: Iterable[Head]) -> None:
+        """The runs that have not ended, as they were just read."""
+        tally: Tally[str] = Tally()
+        waiting = 0
+        for head in heads:
+            tally[_state(head)] += 1
+            waiting += sum(approval.decision is None for approval in head.approvals.values())
+        for state in STATES:
+            self._open.labels(state).set(tally[state])
+        self._waiting.set(waiting)
+        self._looked.set(time.time())
+
+    def page(self) -> bytes:
+        """All of it, as Prometheus reads it."""
+        return generate_latest(self.registry)
+
+    @property
+    def payload(self) -> tuple[int, int]:
+        """Bytes of documents written, and bytes of steps' inputs and results."""
+        return self._written(), self._passed
+
+
+class _Payload(Collector):
+    """How much the history by reference saves: counted where the bytes are, read when somebody asks."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics."""
+        written, passed = self._metrics.payload
+        yield CounterMetricFamily("holdfast_document_bytes", "JSON of documents written to the store.", value=written)
+        yield CounterMetricFamily(
+            "holdfast_workflow_bytes", "JSON of steps' inputs and results, which go through the workflow.", value=passed
+        )
+        ratio = written / passed if passed else 0.0
+        yield GaugeMetricFamily(
+            "holdfast_payload_ratio", "Bytes of documents for each byte through the workflow, since the start.", value=ratio
+        )
+
+
+def _state(head: Head) -> str:
+    if head.suspended is not None:
+        return "suspended"
+    kinds: dict[Any, str] = {"retry": "retrying", "approval": "approval", "unknown": "unknown", "suspend": "suspended"}
+    return kinds.get(head.trouble.kind, "running") if head.trouble else "running"
