@@ -1,9 +1,8 @@
 """What the durable loop decides, without Dapr: pure functions, and the generator driven by hand."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
-from dapr.ext.workflow._durabletask.task import CompletableTask, ExternalEventWithTimeoutTask
 
 from holdfast_agent import limits, loop
 from holdfast_agent.attempts import judge
@@ -11,21 +10,12 @@ from holdfast_agent.documents import Usage
 from holdfast_agent.failures import MODEL_ATTEMPTS, TOOL_ATTEMPTS, TOOL_BOUND, backoff, clipped, envelope, stands
 from holdfast_agent.loop import Loop, Step
 from holdfast_agent.outcome import Failure
-from holdfast_agent.workflow import RunFailed, agent
+from holdfast_agent.workflow import RunFailed
 from holdfast_api.config import RetriesConfig
+from tests.agent.driving import NOW, drive, old, said
 
-START = datetime(2026, 1, 1)  # noqa: DTZ001 - Dapr's contexts tell naive UTC
-NOW = START.replace(tzinfo=UTC).timestamp()
 STEP = Step("tool", "r/1/0", 3, {})
 TRANSIENT = {"class": "transient", "message": "busy", "retryAfter": 2.0}
-
-
-def _state(**more):
-    return Loop(**{"run": "r", "revision": "abc", "deadline": NOW + 1000, "max_iterations": 5} | more)
-
-
-def _said(turn, *tools, run="r"):
-    return {"key": f"{run}/{turn}/model", "calls": list(tools), "usage": Usage(turns=1, tool_calls=len(tools)).dump()}
 
 
 def test_a_result_with_the_right_key_is_taken():
@@ -57,13 +47,13 @@ def test_a_store_that_is_away_costs_the_call_no_attempt_and_is_named_if_it_ends_
 
 
 def test_the_end_of_a_run_is_not_written_for_ever():
-    finish = loop.finish_step(_state(), {"type": "ModelFailed", "message": "no"})
+    finish = loop.finish_step(old(), {"type": "ModelFailed", "message": "no"})
     answer = {"key": "r/finish", "error": TRANSIENT | {"cause": "store"}}
     assert judge(finish, {"store": MODEL_ATTEMPTS - 1}, answer).result == answer
 
 
 def test_what_is_probably_paid_for_is_asked_for_three_times_only():
-    step = loop.model_step(_state())
+    step = loop.model_step(old())
     answer = {"key": "r/1/model", "error": TRANSIENT | {"cause": "charged"}}
     assert judge(step, {"call": 10, "charged": 1}, answer).result is None
     assert judge(step, {"charged": 2}, answer).result == answer
@@ -76,13 +66,13 @@ def test_an_activity_that_breaks_is_tried_again_and_then_fails_the_run():
 
 
 def test_limits_are_met_before_the_next_turn_is_asked_for():
-    assert limits.exceeded(_state(turn=5), NOW) is None
-    assert limits.exceeded(_state(turn=6), NOW).error["type"] == "LimitExceeded"
-    assert limits.exceeded(_state(), NOW + 1000).error["type"] == "RunTimeout"
+    assert limits.exceeded(old(turn=5), NOW) is None
+    assert limits.exceeded(old(turn=6), NOW).error["type"] == "LimitExceeded"
+    assert limits.exceeded(old(), NOW + 1000).error["type"] == "RunTimeout"
 
 
 def test_the_workflows_input_survives_a_round_trip_and_ignores_what_it_does_not_know():
-    state = _state(turn=7, packed=3, segments=2, usage=Usage(1, 2, 3, 4))
+    state = old(turn=7, packed=3, segments=2, usage=Usage(1, 2, 3, 4))
     assert Loop.load(state.dump() | {"from_the_future": 1}) == state
 
 
@@ -116,73 +106,14 @@ def test_an_envelope_is_short_and_on_one_line():
     assert clipped("short") == "short"
 
 
-class Context:
-    """A workflow context whose clock stands until a timer or an activity moves it on."""
-
-    def __init__(self):
-        self.current_utc_datetime = START
-        self.called, self.timers, self.events, self.continued = [], [], {}, None
-
-    def call_activity(self, name, **given):
-        task = CompletableTask()
-        self.called.append((name, given["input"], task))
-        return task
-
-    def wait_for_external_event(self, name, *, timeout):
-        event, timer = CompletableTask(), CompletableTask()
-        self.events[name] = event
-        self.timers.append((timeout, timer))
-        return ExternalEventWithTimeoutTask(event, timer, event_name=name, timeout=timeout)
-
-    def continue_as_new(self, payload, *, save_events):
-        assert save_events
-        self.continued = payload
-
-
-class Driver:
-    """Runs the generator as Dapr's worker does: sends in what it waits for once that is complete."""
-
-    def __init__(self, state):
-        self.ctx = Context()
-        self.flow = agent(self.ctx, state.dump())
-        self.waits, self.output = next(self.flow), None
-
-    def proceed(self):
-        while self.output is None and self.waits.is_complete:
-            try:
-                if self.waits.is_failed:
-                    self.waits = self.flow.throw(self.waits.get_exception())
-                else:
-                    self.waits = self.flow.send(self.waits.get_result())
-            except StopIteration as end:
-                self.output = end.value if end.value is not None else "continued"
-        return self
-
-    def answer(self, *results):
-        """Complete the newest activities with these results, in the order in which they were called."""
-        for (_, _, task), result in zip(self.ctx.called[-len(results) :], results, strict=True):
-            task.complete(result)
-        return self.proceed()
-
-    def fire(self):
-        delta, task = self.ctx.timers[-1]
-        self.ctx.current_utc_datetime += delta
-        task.complete(None)
-        return self.proceed()
-
-    @property
-    def names(self):
-        return [name for name, _, _ in self.ctx.called]
-
-
 def test_a_run_with_one_tool_call_costs_three_activities():
-    driver = Driver(_state()).answer(_said(1, "search")).answer({"key": "r/1/0"}).answer(_said(2))
+    driver = drive(old()).answer(said(1, "search")).answer({"key": "r/1/0"}).answer(said(2))
     assert driver.names == ["model", "tool", "model"]
     assert driver.output == {"run": "r", "revision": "abc", "usage": {"turns": 2, "tool_calls": 1, "input_tokens": 0, "output_tokens": 0}}
 
 
 def test_all_calls_of_a_turn_are_begun_together_and_only_the_failed_one_again():
-    driver = Driver(_state()).answer(_said(1, "a", "b", "c"))
+    driver = drive(old()).answer(said(1, "a", "b", "c"))
     assert driver.names == ["model", "tool", "tool", "tool"]
     driver.answer({"key": "r/1/0"}, {"key": "r/1/1", "error": TRANSIENT}, {"key": "r/1/2"})
     assert [delta for delta, _ in driver.ctx.timers] == [timedelta(seconds=2)]
@@ -193,14 +124,14 @@ def test_all_calls_of_a_turn_are_begun_together_and_only_the_failed_one_again():
 
 
 def test_another_calls_result_is_refused_and_the_call_made_again():
-    driver = Driver(_state()).answer(_said(99))
+    driver = drive(old()).answer(said(99))
     assert driver.names == ["model", "model"]
     assert driver.ctx.called[-1][1]["attempt"] == 2
-    assert driver.answer(_said(1)).output["usage"]["turns"] == 1
+    assert driver.answer(said(1)).output["usage"]["turns"] == 1
 
 
 def test_a_model_that_stays_down_fails_the_run_after_bounded_attempts():
-    driver = Driver(_state())
+    driver = drive(old())
     for _ in range(MODEL_ATTEMPTS - 1):
         driver.answer({"key": "r/1/model", "error": TRANSIENT}).fire()
     driver.answer({"key": "r/1/model", "error": TRANSIENT})
@@ -211,7 +142,7 @@ def test_a_model_that_stays_down_fails_the_run_after_bounded_attempts():
 
 
 def test_a_fatal_tool_ends_the_run_once_its_siblings_have_settled():
-    driver = Driver(_state()).answer(_said(1, "a", "b"))
+    driver = drive(old()).answer(said(1, "a", "b"))
     fatal = {"key": "r/1/0", "error": {"class": "fatal", "message": "gone"}}
     driver.ctx.called[-2][2].complete(fatal)
     assert driver.proceed().names == ["model", "tool", "tool"]
@@ -222,7 +153,7 @@ def test_a_fatal_tool_ends_the_run_once_its_siblings_have_settled():
 
 
 def test_no_retry_is_waited_for_past_the_deadline():
-    driver = Driver(_state(deadline=NOW + 1)).answer({"key": "r/1/model", "error": TRANSIENT})
+    driver = drive(old(deadline=NOW + 1)).answer({"key": "r/1/model", "error": TRANSIENT})
     assert driver.ctx.timers == []
     assert driver.ctx.called[-1][1]["error"] == {
         "type": "RunTimeout",
@@ -231,7 +162,7 @@ def test_no_retry_is_waited_for_past_the_deadline():
 
 
 def test_the_end_of_a_run_that_is_out_of_time_is_written_as_patiently_as_any():
-    driver = Driver(_state(deadline=NOW - 1))
+    driver = drive(old(deadline=NOW - 1))
     assert driver.names == ["finish"]
     driver.answer({"key": "r/finish", "error": TRANSIENT | {"cause": "store"}}).fire()
     assert driver.names == ["finish", "finish"]
@@ -240,7 +171,7 @@ def test_the_end_of_a_run_that_is_out_of_time_is_written_as_patiently_as_any():
 
 
 def test_a_pause_is_one_wait_with_a_time_limit_for_all_that_failed_together():
-    driver = Driver(_state()).answer(_said(1, "a", "b"))
+    driver = drive(old()).answer(said(1, "a", "b"))
     driver.answer({"key": "r/1/0", "error": TRANSIENT | {"retryAfter": 5.0}}, {"key": "r/1/1", "error": TRANSIENT})
     assert [delta for delta, _ in driver.ctx.timers] == [timedelta(seconds=5)]
     assert list(driver.ctx.events) == [loop.poke_event("r/1/0", 1)] == [loop.poke_event("r/1/1", 1)]
@@ -248,7 +179,7 @@ def test_a_pause_is_one_wait_with_a_time_limit_for_all_that_failed_together():
 
 
 def test_a_lost_timer_is_made_up_for_by_a_poke_but_not_before_its_time():
-    driver = Driver(_state()).answer({"key": "r/1/model", "error": TRANSIENT | {"retryAfter": 20.0}})
+    driver = drive(old()).answer({"key": "r/1/model", "error": TRANSIENT | {"retryAfter": 20.0}})
     name = loop.poke_event("r/1/model", 1)
     driver.ctx.current_utc_datetime += timedelta(seconds=5)
     driver.ctx.events[name].complete({"wake": True})
@@ -260,9 +191,9 @@ def test_a_lost_timer_is_made_up_for_by_a_poke_but_not_before_its_time():
 
 
 def test_after_twenty_turns_the_run_is_packed_and_continues_as_new_with_nothing_outstanding():
-    driver = Driver(_state(max_iterations=100))
+    driver = drive(old(max_iterations=100))
     for turn in range(1, 21):
-        driver.answer(_said(turn, "a"))
+        driver.answer(said(turn, "a"))
         driver.answer({"key": f"r/{turn}/0"})
     assert driver.names[-1] == "pack"
     assert driver.ctx.called[-1][1] | {"usage": None, "attempt": None, "failed": None} == {
