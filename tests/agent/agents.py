@@ -5,7 +5,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,9 @@ TOKEN = "token-of-the-app"
 READY_SECONDS = 30.0
 
 
-def model_component(url: str, *, name: str = "llm") -> dict[str, Any]:
+def model_component(url: str, *, name: str = "llm", model: str = "scripted") -> dict[str, Any]:
     """A conversation Component for a scripted model."""
-    metadata = {"key": "none", "model": "scripted", "endpoint": f"{url}/v1"}
+    metadata = {"key": "none", "model": model, "endpoint": f"{url}/v1"}
     spec = {"type": "conversation.openai", "version": "v1", "metadata": [{"name": k, "value": v} for k, v in metadata.items()]}
     return {"apiVersion": "dapr.io/v1alpha1", "kind": "Component", "metadata": {"name": name}, "spec": spec}
 
@@ -195,19 +195,27 @@ def second_sidecar(dapr: DaprProcesses, folder: Path, *, app_port: int) -> tuple
 async def stage(tmp_path, start_dapr, sqlite_component, serve_script) -> AsyncIterator[Callable[..., Any]]:
     """`await stage(script, "tool", ..., store=COMPONENT)` -> a `Stage` with a ready agent.
 
+    `models`: more models of the scripted server, each behind a Component of its name.
+
     The sidecar allows what it allows in a cluster, and bounds the model as there.
     """
     async with contextlib.AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=90)))
 
         async def build(
-            script: dict[str, Any], *tools: str, store: dict[str, Any] | None = None, program: str | None = None, **more: Any
+            script: dict[str, Any],
+            *tools: str,
+            store: dict[str, Any] | None = None,
+            program: str | None = None,
+            models: Sequence[str] = (),
+            **more: Any,
         ) -> Stage:
             url = await serve_script(script, ledger=tmp_path / "ledger.jsonl")
             (port,) = free_ports(1)
             config = agent_config(url, *tools, **more)
             policy = {"apiVersion": "dapr.io/v1alpha1", "kind": "Resiliency", "metadata": {"name": "agent"}}
             resources = [store or sqlite_component, model_component(url), policy | {"spec": resiliency_spec(config)}]
+            resources += [model_component(url, name=name, model=name) for name in models]
             dapr = await start_dapr(resources, app_port=port, configuration={"api": api_spec()})
             agent = agent_process(dapr.app_environ, config, tmp_path / "agent", session, port=port, program=program)
             stack.push_async_callback(agent.process.stop, grace=10.0)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast_agent.scripted.script import Asked, Script, Turn
+from holdfast_agent.scripted.script import Asked, Script, ToolCall, Turn
 from holdfast_api.names import digest
 
 MAX_TASK_EXCERPT = 120
@@ -88,11 +88,12 @@ def completion(request: Request, turn: Turn, *, created: int) -> dict[str, Any]:
             {
                 "id": f"call_{request.key}_{number}",
                 "type": "function",
-                "function": {"name": call.name, "arguments": json.dumps(call.arguments, ensure_ascii=False)},
+                "function": {"name": call.name, "arguments": _arguments(call)},
             }
             for number, call in enumerate(turn.tool_calls)
         ]
     prompt, completed = _tokens(request.size), _tokens(len(json.dumps(message)))
+    reason = turn.finish_reason or ("tool_calls" if turn.tool_calls else "stop")
     if turn.usage:
         prompt, completed = turn.usage.input, turn.usage.output
     return {
@@ -100,7 +101,7 @@ def completion(request: Request, turn: Turn, *, created: int) -> dict[str, Any]:
         "object": "chat.completion",
         "created": created,
         "model": request.model,
-        "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls" if turn.tool_calls else "stop"}],
+        "choices": [{"index": 0, "message": message, "finish_reason": reason}],
         "usage": {"prompt_tokens": prompt, "completion_tokens": completed, "total_tokens": prompt + completed},
     }
 
@@ -109,6 +110,10 @@ def excerpt(text: str) -> str:
     """The beginning of a text, on one line."""
     flat = " ".join(text.split())
     return flat if len(flat) <= MAX_TASK_EXCERPT else flat[: MAX_TASK_EXCERPT - 1] + "…"
+
+
+def _arguments(call: ToolCall) -> str:
+    return call.arguments if isinstance(call.arguments, str) else json.dumps(call.arguments, ensure_ascii=False)
 
 
 def _text(content: Any) -> str:  # noqa: ANN401 - whatever the client sent

@@ -109,10 +109,10 @@ class Step(ScriptModel):
 
 
 class ToolCall(ScriptModel):
-    """One call that the model asks for."""
+    """One call that the model asks for; arguments that are a text are handed out as they are, be they JSON or not."""
 
     name: Annotated[str, Field(min_length=1)]
-    arguments: dict[str, Any] = Field(default_factory=dict)
+    arguments: dict[str, Any] | str = Field(default_factory=dict)
 
 
 class TurnUsage(ScriptModel):
@@ -123,11 +123,16 @@ class TurnUsage(ScriptModel):
 
 
 class Turn(Step):
-    """One answer of the model: tool calls, or the final text. An answer that is no text is given as its JSON."""
+    """One answer of the model: tool calls, or the final text. An answer that is no text is given as its JSON.
+
+    Attributes:
+        finish_reason: if it is not the usual one, such as `length`.
+    """
 
     tool_calls: tuple[ToolCall, ...] = ()
     answer: Any = None
     usage: TurnUsage | None = None
+    finish_reason: str | None = None
     repeat: Annotated[int, Field(ge=1, le=100_000)] = 1
 
     @model_validator(mode="after")
