@@ -118,7 +118,7 @@ async def house(folder: Path, world: World, *, tools: Iterable[str] = TOOLS, **c
                 "apiVersion": "dapr.io/v1alpha1",
                 "kind": "Resiliency",
                 "metadata": {"name": "agent"},
-                "spec": resiliency_spec(settings.model),
+                "spec": resiliency_spec(settings),
             },
         ]
         dapr = await stack.enter_async_context(DaprProcesses(_dapr_options(folder / "dapr", resources, agent_port)))
