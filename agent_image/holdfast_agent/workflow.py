@@ -103,7 +103,7 @@ def _sent_back(state: Loop) -> Loop:
 
 def _evaluated(ctx: Context, state: Loop) -> Flow:
     """An answer that a critic reads first: it is good enough, or the next turn is to give a better one."""
-    state, verdict = yield from _ask(ctx, state, decide.evaluation_step, fallbacks=False)
+    state, verdict = yield from _ask(ctx, state, decide.evaluation_step)
     state = replace(state.beside(verdict), rounds=state.rounds + 1)
     if state.closing and not verdict["ended"]:
         raise _End(state, _unanswered(state))
@@ -130,13 +130,14 @@ def _answered(ctx: Context, state: Loop) -> Flow:
     if decide.too_long(state, answer):
         state, summed_up = yield from _ask(ctx, state, decide.compact_step)
         return (yield from _ask(ctx, state.compacted(summed_up), decide.model_step))
-    _check(state, [step], [answer])
+    # An answer that ends the run badly was paid for, and is on record.
+    _check(state.after(answer) if "usage" in answer else state, [step], [answer])
     return state, answer
 
 
-def _ask(ctx: Context, state: Loop, make: Callable[[Loop], Step], *, fallbacks: bool = True) -> Flow:
+def _ask(ctx: Context, state: Loop, make: Callable[[Loop], Step]) -> Flow:
     """One step that asks a model, or one of its fallbacks: where the run stands then, and the answer."""
-    [answer] = yield from _carried_out(ctx, state, [make(state)], choice=_choice(state) if fallbacks else None)
+    [answer] = yield from _carried_out(ctx, state, [make(state)], choice=_choice(state))
     return state, answer
 
 
