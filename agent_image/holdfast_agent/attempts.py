@@ -131,6 +131,7 @@ class Pursuit:
         due: when the next attempt is to begin, in seconds since the epoch.
         kind: what it waits for until then.
         message: what its last attempt said.
+        undo: whether an attempt may have had its effect, so that it has to be undone even if there is never a result.
     """
 
     step: Step
@@ -139,6 +140,7 @@ class Pursuit:
     due: float = 0.0
     kind: str = "retry"
     message: str = ""
+    undo: bool = False
     failed: Counter[str] = field(default_factory=Counter)
 
     def input(self, number: int) -> dict[str, Any]:
@@ -149,6 +151,7 @@ class Pursuit:
     def take(self, answer: object, now: float) -> None:
         """Go by an answer; None if the activity broke."""
         verdict = judge(self.step, self.failed, answer)
+        self.undo = self.undo or (isinstance(answer, dict) and bool(answer.get("undo")))
         if self.choice and (another := self._another(self.choice, verdict)):
             switched = another.current != self.choice.current
             self.choice = another
@@ -167,12 +170,16 @@ class Pursuit:
     def expire(self, now: float, deadline: float) -> None:
         """It has no result in time: now, or when its next attempt were due. A wait for something else ends at the deadline itself."""
         if self.result is None and (now >= deadline or (self.kind == "retry" and self.due >= deadline)):
-            self.result = timed_out(self.step.key, self.message)
+            self.result = timed_out(self.step.key, self.message) | self._effect
 
     def drop(self) -> None:
         """It is not needed any more, because the run ends. What may be under way elsewhere is waited for all the same."""
         if self.result is None and self.kind != "unknown":
-            self.result = {"key": self.step.key, "dropped": True}
+            self.result = {"key": self.step.key, "dropped": True} | self._effect
+
+    @property
+    def _effect(self) -> Result:
+        return {"undo": True} if self.undo else {}
 
     @property
     def stops(self) -> bool:
