@@ -37,7 +37,8 @@ async def ask(steps: Steps, key: str, call: Input) -> Output:
 
     Returns:
         `{key, calls: [tool names], digests: [of their arguments], usage, model, digest}`; no calls means that the run has its answer and
-        the head says so, unless `open` is there. Or a failure; one of the cause `context` is met by compaction.
+        the head says so, unless `open` is there. Or a failure, with all of this beside it if an answer was paid for; one of the cause
+        `context` is met by compaction.
     """
     run, at = call["run"], documents.effect_document(key)
     found = await steps.store.get_many([at, documents.head_key(run)])
@@ -118,8 +119,6 @@ def _turn(key: str, answer: Answer, terms: Terms, *, model: ModelConfig, call: I
 
 async def _said(steps: Steps, document: Document, call: Input, head: Entry) -> Output:
     turn = ModelTurn.load(document)
-    if turn.failure:
-        return envelope(turn.key, Failure("fatal", turn.failure["message"], cause="output"), call["attempt"])
     result: Output = {
         "key": turn.key,
         "calls": [called.name for called in turn.calls],
@@ -128,6 +127,8 @@ async def _said(steps: Steps, document: Document, call: Input, head: Entry) -> O
         "model": call.get("model", 0),
         "digest": fingerprint(document),
     }
+    if turn.failure:
+        return result | envelope(turn.key, Failure("fatal", turn.failure["message"], cause="output"), call["attempt"])
     if turn.open:
         return result | {"open": turn.open}
     if turn.calls:
