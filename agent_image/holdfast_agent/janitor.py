@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from holdfast_agent import documents
@@ -70,9 +71,12 @@ class Janitor:
                 async with gate:
                     await self._try_to_look_after(head, now)
 
+        seen: list[Head] = []
         for group in _groups(sorted(open_runs)):
             heads = await self._store.get_many(map(documents.head_key, group))
+            seen += _bare(heads.values())
             await asyncio.gather(*(look(run, heads.get(documents.head_key(run))) for run in group))
+        self._runs.observer.open_runs(seen)
         await self._index.forget(gone)
 
     def _remember_only(self, runs: Iterable[str]) -> None:
@@ -147,6 +151,12 @@ class Janitor:
 def _outlived(head: Head, now: float) -> bool:
     """A run that is being undone takes the time it needs: what is left of it is bounded by attempts, not by the clock."""
     return head.ending is None and head.deadline + head.longest_call + _SETTLE_SECONDS < now
+
+
+def _bare(entries: Iterable[Entry]) -> Iterator[Head]:
+    """Heads of runs that have not ended, without the task: there may be many."""
+    heads = (Head.load(entry.value) for entry in entries)
+    return (replace(head, task="") for head in heads if not head.terminal)
 
 
 def _groups(runs: list[str]) -> Iterator[list[str]]:

@@ -123,7 +123,8 @@ def finish_step(loop: Loop, error: dict[str, str], status: str = "FAILED") -> St
 
 
 def _common(loop: Loop) -> dict[str, Any]:
-    return {"run": loop.run, "turn": loop.turn, "revision": loop.revision, "deadline": loop.deadline}
+    common: dict[str, Any] = {"run": loop.run, "turn": loop.turn, "revision": loop.revision, "deadline": loop.deadline}
+    return common | ({"trace": loop.trace} if loop.trace else {})
 
 
 def _asking(loop: Loop) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import grpc
 from dapr.proto import api_v1
 from google.protobuf.struct_pb2 import Struct
 
-from holdfast_agent import budgets
+from holdfast_agent import budgets, scope
 from holdfast_agent.documents import ToolCall, ToolOutcome, Usage
 from holdfast_agent.outcome import Failure
 from holdfast_agent.providers import model_failure
@@ -111,7 +111,7 @@ def size(messages: Iterable[Message], tools: Iterable[Any] = ()) -> int:
 async def converse(
     sidecar: Sidecar, config: ModelConfig, *, messages: Sequence[Message], tools: Sequence[Any] = (), turn: int = 0, choice: str = "auto"
 ) -> Answer | Failure:
-    """Ask a model once.
+    """Ask a model once, and let whoever watches the step know of it.
 
     Args:
         sidecar: the connection.
@@ -121,6 +121,22 @@ async def converse(
         turn: number of the turn, for ids of calls where the provider gives none.
         choice: `auto` or `none`: whether the tools may be called.
     """
+    with scope.operation(scope.CHAT, config.label, **{"gen_ai.request.temperature": config.temperature}) as done:
+        answer = await _converse(sidecar, config, messages=messages, tools=tools, turn=turn, choice=choice)
+        done.came_to(answer)
+        if isinstance(answer, Answer):
+            done.facts |= {
+                "gen_ai.response.finish_reasons": (answer.finish_reason,),
+                "gen_ai.usage.input_tokens": answer.usage.input_tokens,
+                "gen_ai.usage.output_tokens": answer.usage.output_tokens,
+            }
+            done.content["gen_ai.output.messages"] = lambda: answer.content
+    return answer
+
+
+async def _converse(
+    sidecar: Sidecar, config: ModelConfig, *, messages: Sequence[Message], tools: Sequence[Any], turn: int, choice: str
+) -> Answer | Failure:
     request = api_v1.ConversationRequestAlpha2(
         name=config.component, inputs=[api_v1.ConversationInputAlpha2(messages=messages)], tools=tools
     )

@@ -42,6 +42,7 @@ class Loop:
         ending: the error of a run that is being undone.
         left: keys of what could not be undone.
         model: which model is asked, by its place among the first one and its fallbacks. Begins anew with each continue-as-new.
+        trace: as in the head; None: nobody traces the run.
     """
 
     run: str
@@ -65,6 +66,7 @@ class Loop:
     ending: dict[str, str] | None = None
     left: tuple[str, ...] = ()
     model: int = 0
+    trace: str | None = None
 
     def dump(self) -> dict[str, Any]:
         """As JSON-ready data, without what is as it is at the beginning."""

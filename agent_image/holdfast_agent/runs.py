@@ -15,9 +15,11 @@ from weakref import WeakValueDictionary
 from holdfast_agent import documents
 from holdfast_agent.admission import BusyError
 from holdfast_agent.audit import Auditor
+from holdfast_agent.audit.export import recorded
 from holdfast_agent.documents import Head, ModelTurn, Plan, ToolOutcome
 from holdfast_agent.engine import Engine, EngineError
 from holdfast_agent.loop import CANCELED, Loop
+from holdfast_agent.observer import Observer
 from holdfast_agent.openruns import OpenRuns
 from holdfast_agent.revisions import Revisions
 from holdfast_agent.store import Entry, Store, StoreError
@@ -37,7 +39,16 @@ class ConflictError(Exception):
 class Runs:
     """All runs of this agent. Lives on the program's event loop."""
 
-    def __init__(self, *, store: Store, engine: Engine, revisions: Revisions, index: OpenRuns, auditor: Auditor | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        engine: Engine,
+        revisions: Revisions,
+        index: OpenRuns,
+        auditor: Auditor | None = None,
+        observer: Observer | None = None,
+    ) -> None:
         """Keep the parts.
 
         Args:
@@ -46,9 +57,10 @@ class Runs:
             revisions: what new runs begin with.
             index: of runs that may not have ended.
             auditor: begins the records of new runs; None: they are bound to nobody.
+            observer: sees what begins and ends; None: nobody looks.
         """
         self._store, self._engine, self._revisions, self._index = store, engine, revisions, index
-        self._auditor = auditor or Auditor()
+        self._auditor, self.observer = auditor or Auditor(), observer or Observer()
         self._ends: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
         self._released = False
         self.again: set[str] = set()
@@ -83,12 +95,14 @@ class Runs:
             longest_call=_longest_call(config),
             plan=Plan.of(config, session=session is not None),
             session=session,
-            trace=trace,
+            trace=self.observer.telemetry.begin(run, trace),
             rerun_of=rerun_of,
         )
         stored, created = await self._admitted(self._auditor.begun(head), config.limits.max_concurrent_runs)
         if stored.digest != head.digest:
             raise ConflictError(head.id)
+        if created:
+            self.observer.started()
         self._index.listing.add(stored.id, stored.created)
         if not stored.terminal:
             await self._ensure_scheduled(stored, known_new=created)
@@ -206,6 +220,7 @@ class Runs:
             max_iterations=head.max_iterations,
             plan=head.plan,
             audit={name: head.audit[name] for name in ("count", "hash", "tail")} if head.plan and head.audit else None,
+            trace=head.trace,
         )
         if await self._engine.schedule(head.id, state.dump()):
             _LOG.info("run scheduled", extra={"run": head.id})
@@ -221,13 +236,22 @@ class Runs:
         for turn in turns:
             usage = usage.plus(turn.usage)
 
+        chain, here = await recorded(self._store, head), False
+
         def closed(document: documents.Document | None) -> documents.Document | None:
-            return Head.load(document).failed(error, usage, now).dump() if document else None
+            nonlocal here
+            if document is None:
+                return None
+            before = Head.load(document)
+            here = not before.terminal
+            return self._auditor.sealed(before.failed(error, usage, now), chain).dump() if here else document
 
         stands = await self._store.update(documents.head_key(head.id), closed)
         _LOG.warning("run closed: %s", error["message"], extra={"run": head.id})
+        closing = Head.load(stands) if stands else head
+        self.observer.ended(closing, here=here)
         self.ended(head.id)
-        return Head.load(stands) if stands else head
+        return closing
 
     async def end_by_force(self, head: Head) -> Head:
         """End a run whose head says so (`cancel.forced`) where it stands. What is in flight is not stopped, and nothing is undone.

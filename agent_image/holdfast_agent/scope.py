@@ -7,7 +7,7 @@ runs. Nothing heavy is imported here: whether spans and metrics come out of it i
 import hashlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -70,7 +70,7 @@ class Operation:
     ended: float = 0.0
     error: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
-    content: dict[str, str] = field(default_factory=dict)
+    content: dict[str, Callable[[], str]] = field(default_factory=dict)
 
     def came_to(self, result: object) -> None:
         """Its result; a `Failure` is its error."""

@@ -14,6 +14,8 @@ from dapr.conf import settings
 from dapr.conf.helpers import GrpcEndpoint
 from dapr.proto import api_service_v1
 
+from holdfast_agent import scope
+
 _LOG = logging.getLogger(__name__)
 _TOKEN_HEADER: Final = "dapr-api-token"  # noqa: S105 - the name of a header
 _POLL_SECONDS: Final = 0.2
@@ -39,12 +41,12 @@ class Sidecar:
 
     Attributes:
         stub: Dapr's gRPC API. Pass `timeout=` and `metadata=sidecar.metadata` with every call.
-        metadata: the API token, where there is one.
+        metadata: the API token, where there is one, and the trace that the sidecar's own spans join.
     """
 
     def __init__(self) -> None:
         token = settings.DAPR_API_TOKEN
-        self.metadata: Metadata = ((_TOKEN_HEADER, token),) if token else ()
+        self._credentials: Metadata = ((_TOKEN_HEADER, token),) if token else ()
         endpoint = GrpcEndpoint(settings.DAPR_GRPC_ENDPOINT or f"{settings.DAPR_RUNTIME_HOST}:{settings.DAPR_GRPC_PORT}")
         self._channel = (
             grpc.aio.secure_channel(endpoint.endpoint, grpc.ssl_channel_credentials(), options=CHANNEL_OPTIONS)
@@ -53,7 +55,12 @@ class Sidecar:
         )
         self.stub = api_service_v1.DaprStub(self._channel)
         self._url = (settings.DAPR_HTTP_ENDPOINT or f"http://{settings.DAPR_RUNTIME_HOST}:{settings.DAPR_HTTP_PORT}").rstrip("/")
-        self._http = aiohttp.ClientSession(headers=dict(self.metadata), timeout=_HTTP_TIMEOUT)
+        self._http = aiohttp.ClientSession(headers=dict(self._credentials), timeout=_HTTP_TIMEOUT)
+
+    @property
+    def metadata(self) -> Metadata:
+        """See above; different from step to step."""
+        return (*self._credentials, *scope.headers().items())
 
     async def healthy(self) -> bool:
         """Whether the sidecar's outbound APIs serve: components are loaded, the app's port need not be open."""

@@ -6,9 +6,10 @@ transaction, and lets a first write replace a key that was written plainly), so 
 * write-once: one key, one save, first-write, never in a transaction. After *any* error the key is read back, and what is there wins;
 * mutable: every save carries the ETag that was read, and the key's first write was a first-write;
 * a lost reply is told from a lost write by reading back too;
-* deleting is idempotent: what is not there is deleted. With an ETag it is never another's newer document that goes.
+* deleting is idempotent: what is not there is deleted. With an ETag it is never another's newer document that goes;
+* an ETag means something only while its document lives: Redis counts from 1 again for what is written after a deletion.
 
-`tests/agent/test_store.py` holds these against SQLite and Redis. PostgreSQL was held against them by hand, once.
+`tests/agent/test_store.py` holds these against SQLite, Redis and PostgreSQL.
 """
 
 import asyncio
@@ -73,10 +74,15 @@ class Entry:
 
 
 class Store:
-    """One state Component, seen through the sidecar."""
+    """One state Component, seen through the sidecar.
+
+    Attributes:
+        written: bytes of documents that were written, since the start.
+    """
 
     def __init__(self, sidecar: Sidecar, component: str) -> None:
         self._sidecar, self._component = sidecar, component
+        self.written = 0
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def get(self, key: str) -> Entry | None:
@@ -233,10 +239,12 @@ class Store:
         return reply
 
     async def _save(self, key: str, value: Document, *, etag: str | None) -> None:
-        item = common_v1.StateItem(key=key, value=_ENCODER.encode(value).encode(), options=_FIRST_WRITE)
+        data = _ENCODER.encode(value).encode()
+        item = common_v1.StateItem(key=key, value=data, options=_FIRST_WRITE)
         if etag is not None:
             item.etag.CopyFrom(common_v1.Etag(value=etag))
         await self._call(self._sidecar.stub.SaveState, api_v1.SaveStateRequest(store_name=self._component, states=[item]))
+        self.written += len(data)
 
     async def _call(self, method: Any, request: Any) -> Any:  # noqa: ANN401 - generated stubs have no types
         return await method(request, timeout=_CALL_SECONDS, metadata=self._sidecar.metadata)

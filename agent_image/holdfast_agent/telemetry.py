@@ -150,7 +150,8 @@ class Telemetry:
         else:
             attributes |= {"gen_ai.tool.name": operation.name, "gen_ai.tool.call.id": operation.step}
         attributes |= {name: value for name, value in operation.facts.items() if value is not None}
-        attributes |= operation.content if self._content else {}
+        if self._content:
+            attributes |= {attribute: said() for attribute, said in operation.content.items()}
         name = f"{operation.kind} {attributes.get('gen_ai.request.model', operation.name)}"
         self._emit(
             name,

@@ -21,6 +21,6 @@ async def finish(steps: Steps, key: str, call: Input) -> Output:
         `{key}`.
     """
     now, usage = time.time(), Usage.load(call["usage"])
-    await steps.end(call["run"], lambda head: head.failed(call["error"], usage, now))
+    await steps.end(call["run"], lambda head: head.failed(call["error"], usage, now), audit=call.get("audit"))
     _LOG.warning("run failed: %s", call["error"]["type"], extra={"run": call["run"]})
     return {"key": key}

@@ -13,6 +13,7 @@ from holdfast_agent.audit import Auditor, Chain
 from holdfast_agent.documents import Document, Head, Trouble
 from holdfast_agent.failures import clipped, envelope
 from holdfast_agent.flights import Flights
+from holdfast_agent.observer import Observer
 from holdfast_agent.openruns import OpenRuns
 from holdfast_agent.outcome import Failure
 from holdfast_agent.revisions import RevisionError, Revisions
@@ -55,6 +56,7 @@ class Steps:
         index: OpenRuns,
         ended: Callable[[str], None],
         auditor: Auditor | None = None,
+        observer: Observer | None = None,
     ) -> None:
         """Keep the parts.
 
@@ -66,16 +68,24 @@ class Steps:
             index: see above.
             ended: told the id of each run that ended here.
             auditor: signs what runs did; None: nobody does.
+            observer: sees what is done; None: nobody looks.
         """
         self.sidecar, self.store, self.revisions, self.index = sidecar, store, revisions, index
         self.transcripts = Transcripts(store)
         self.rates, self.intents = Rates(), Intents(store)
         self._flights, self._ended, self._auditor = flights, ended, auditor or Auditor()
+        self._observer = observer or Observer()
 
     def once(self, activity: "Activity", call: Input) -> Awaitable[Output]:
         """The activity's answer to this input; whoever asks while it is being found gets the same one."""
         key = activity.key(call)
-        return self._flights.join(key, lambda: self._answered(key, call, activity.work))
+        return self._flights.join(key, lambda: self._watched(key, call, activity.work))
+
+    async def _watched(self, key: str, call: Input, work: "Work") -> Output:
+        with self._observer.step(key, call):
+            answer = await self._answered(key, call, work)
+        self._observer.answered(key, answer)
+        return answer
 
     async def _answered(self, key: str, call: Input, work: "Work") -> Output:
         attempt = call["attempt"]
@@ -166,9 +176,11 @@ class Steps:
             UnstoredError: the result is lost.
         """
         try:
-            stored, _ = await self.patiently(lambda: self.store.create(documents.effect_document(key), document))
+            stored, new = await self.patiently(lambda: self.store.create(documents.effect_document(key), document))
         except StoreError as error:
             raise UnstoredError(str(error), for_ever=False) from error
+        if new:
+            self._observer.stored(stored)
         self.transcripts.remember(key, stored)
         return stored
 
@@ -186,12 +198,15 @@ class Steps:
             StoreError: the store does not answer.
             UnstoredError: the store refuses it.
         """
+        here = False
 
         def ended(document: Document | None) -> Document | None:
+            nonlocal here
             if document is None:
                 raise LookupError(f"the head of run {run!r} is missing from the state store")
             before = Head.load(document)
             after = how(before)
+            here = not before.terminal
             return (after if before.terminal or not after.terminal else self._auditor.sealed(after, audit)).dump()
 
         stands = await self.patiently(lambda: self.store.update(documents.head_key(run), ended, known=known))
@@ -200,6 +215,7 @@ class Steps:
             return head
         anchor = head.audit or {}
         _LOG.info("run ended", extra={"run": run, "records": anchor.get("count"), "hash": anchor.get("hash")})
+        self._observer.ended(head, here=here)
         self.transcripts.forget(run)
         self._ended(run)
         return head

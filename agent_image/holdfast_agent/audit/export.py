@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
 from holdfast_agent import documents
+from holdfast_agent.audit.chain import Chain, fingerprint, link
 from holdfast_agent.audit.lines import Item
-from holdfast_agent.audit.sheets import document_name
+from holdfast_agent.audit.sheets import RECALL, document_name, turn_of
 from holdfast_agent.documents import Document, Head, ModelTurn
 from holdfast_agent.store import Store
 
@@ -42,6 +43,36 @@ async def documents_of(store: Store, run: str) -> AsyncIterator[Item]:
         found = await store.get(key)
         if found:
             yield key, found.value
+
+
+async def recorded(store: Store, head: Head) -> Chain | None:
+    """The chain of a run whose workflow will not end it: from what is stored, in the order in which a run makes it.
+
+    Raises:
+        StoreError: the store does not answer.
+    """
+    begun = head.audit
+    if begun is None or begun.get("count") != 0:
+        return None
+    chain: Chain = {name: begun[name] for name in ("count", "hash", "tail")}
+    undone: list[dict[str, Any]] = []
+    first = head.packed if head.packed and not head.ending else 1
+    recall = await store.get(f"{documents.head_key(head.id)}/{document_name(RECALL)}") if head.session else None
+    if recall:
+        chain = link(chain, [_result(head.id, RECALL, recall.value)]) or chain
+    async for name, document in _turns(store, head.id, range(first, head.packed + documents.TURNS_PER_GENERATION + 1)):
+        if name.endswith("/undo"):
+            undone.append(_result(head.id, name, document))
+            continue
+        # A turn holds what the chain was before it, so what is older need not be read.
+        if turn_of(name) and isinstance(document.get("audit"), dict):
+            chain = {field: document["audit"][field] for field in ("count", "hash", "tail")}
+        chain = link(chain, [_result(head.id, name, document)]) or chain
+    return link(chain, reversed(undone))
+
+
+def _result(run: str, name: str, document: Document) -> dict[str, Any]:
+    return {"key": f"{run}/{name}", "digest": fingerprint(document)}
 
 
 async def _turns(store: Store, run: str, turns: range) -> AsyncIterator[tuple[str, Document]]:

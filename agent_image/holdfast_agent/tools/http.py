@@ -14,6 +14,7 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
+from holdfast_agent import scope
 from holdfast_agent.outcome import Failure
 from holdfast_agent.tools import reply
 from holdfast_agent.tools.arguments import problem, validator
@@ -73,7 +74,7 @@ class HttpTool:
         if isinstance(url, Failure):
             return url
         body = None if self._bodyless else {name: value for name, value in arguments.items() if name not in self._template.names}
-        headers = self._headers | {IDEMPOTENCY_KEY: quote(key, safe="/-_.:~")}
+        headers = self._headers | {IDEMPOTENCY_KEY: quote(key, safe="/-_.:~")} | scope.headers()
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._follow(self._method, URL(url, encoded=True), headers, body)

@@ -7,11 +7,13 @@ from typing import Any
 
 import aiohttp
 
+from holdfast_agent import scope
 from holdfast_agent.outcome import Failure
 from holdfast_agent.tools.http import HttpTool, secret_headers
 from holdfast_agent.tools.python import open_python_tools
 from holdfast_agent.tools.spec import Tool, ToolboxError, ToolResult, ToolSpec
 from holdfast_api.config import AgentConfig
+from holdfast_api.names import canonical
 
 log = logging.getLogger(__name__)
 
@@ -76,11 +78,16 @@ class Toolbox:
         if not isinstance(arguments, Mapping):
             return Failure("permanent", "invalid arguments: they must be a JSON object", reach="unsent")
         try:
-            return await tool.call(arguments, key=key)
+            with scope.operation(scope.EXECUTE_TOOL, name) as done:
+                done.content["gen_ai.tool.call.arguments"] = lambda: canonical(dict(arguments))
+                result = await tool.call(arguments, key=key)
+                done.came_to(result)
+                done.content["gen_ai.tool.call.result"] = lambda: result.message if isinstance(result, Failure) else result.content
         except Exception:
             # A defect of ours must end as an answer too: a raised error would be retried without end.
             log.exception("tool %s failed in an unforeseen way, key %s", name, key)
             return Failure("permanent", f"the tool {name!r} failed inside the agent; its log has the details", reach="lost")
+        return result
 
     def _unknown(self, name: str) -> Failure:
         have = ", ".join(self._tools) or "none"
