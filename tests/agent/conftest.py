@@ -17,7 +17,7 @@ from holdfast_agent.scripted.server import serving
 from tests.agent.agents import stage  # noqa: F401 - a fixture
 from tests.agent.commands import command  # noqa: F401 - a fixture
 from tests.agent.desks import desk  # noqa: F401 - a fixture
-from tests.agent.servers import postgres_server, postgres_template, redis_server, state_component  # noqa: F401 - fixtures, most of them
+from tests.agent.servers import postgres_server, postgres_template, redis_folder, redis_server, state_component  # noqa: F401 - fixtures
 from tests.agent.toolboxes import open_python, open_toolbox, serve  # noqa: F401 - fixtures
 
 API_TOKEN, APP_TOKEN = "token-of-the-sidecar", "token-of-the-app"
