@@ -3,7 +3,7 @@
     checks      formatting, lint, types
     unit        pure functions and processes that need nothing else
     apiserver   a real kube-apiserver and etcd
-    dapr        real Dapr processes, Redis and SQLite
+    dapr        real Dapr processes, Redis, PostgreSQL and SQLite
     cluster     a real cluster with Dapr and Holdfast in it
     lifecycle   a cluster of its own, every part of which is killed; only when asked for
 
@@ -73,7 +73,11 @@ STAGES = {
         prepare=(_cluster("tools", "kubernetes"), _cluster("tools", "dapr"), _cluster("tools", "client")),
         select="apiserver and not cluster",
     ),
-    "dapr": Stage(prepare=(_cluster("tools", "dapr"),), select="dapr and not apiserver and not cluster", workers=3),
+    "dapr": Stage(
+        prepare=(_cluster("programs", "redis-server", "postgres"), _cluster("tools", "dapr")),
+        select="dapr and not apiserver and not cluster",
+        workers=3,
+    ),
     "cluster": Stage(prepare=(_cluster("up"),), select="cluster", paths=("e2e",)),
     "lifecycle": Stage(prepare=(_cluster("tools", "cluster"),), select="lifecycle"),
 }

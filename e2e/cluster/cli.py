@@ -6,7 +6,7 @@ import sys
 import threading
 from types import FrameType
 
-from e2e.cluster import apiserver, cluster, dockerfile, engine, kindcluster, preflight, purge, tools
+from e2e.cluster import apiserver, cluster, dockerfile, engine, kindcluster, packages, preflight, purge, tools
 from e2e.cluster.faults import Fault
 from e2e.cluster.places import Places, places
 from e2e.cluster.progress import say
@@ -25,6 +25,8 @@ def parser() -> argparse.ArgumentParser:
     verbs.add_parser("status", help="say what is there; exit code 1 unless the cluster is healthy")
     build_tools = verbs.add_parser("tools", help="build programs from pinned Go modules")
     build_tools.add_argument("sets", nargs="*", default=["cluster"], help="kubernetes, dapr, client, cluster (default)")
+    programs = verbs.add_parser("programs", help="install programs that the tests need from Debian packages")
+    programs.add_argument("names", nargs="+", choices=sorted(packages.PROGRAMS))
     load = verbs.add_parser("load", help="load images into the cluster")
     load.add_argument("images", nargs="+")
     build = verbs.add_parser("build", help="build a target of the root Dockerfile")
@@ -67,6 +69,8 @@ def act(options: argparse.Namespace, here: Places) -> int:
         case "tools":
             tools.provide(here, options.sets)
             say("built: " + ", ".join(options.sets) + f" in {here.cache / 'bin'}. Next: make cluster, or make test")
+        case "programs":
+            packages.provide(here, options.names)
         case "load":
             kindcluster.load(here, _running(here), options.images)
             say("loaded. Next: use the image with imagePullPolicy IfNotPresent")

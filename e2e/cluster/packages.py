@@ -11,13 +11,23 @@ from e2e.cluster.places import Places
 from e2e.cluster.progress import step
 
 # program to look for -> package that brings it
-PROGRAMS = {"dockerd": "docker.io", "docker": "docker.io", "iptables": "iptables", "nft": "nftables", "debootstrap": "debootstrap"}
+PROGRAMS = {
+    "dockerd": "docker.io",
+    "docker": "docker.io",
+    "iptables": "iptables",
+    "nft": "nftables",
+    "debootstrap": "debootstrap",
+    "redis-server": "redis-server",
+    "postgres": "postgresql",
+}
+POSTGRES = Path("/usr/lib/postgresql")
 POLICY = Path("/usr/sbin/policy-rc.d")
 
 
 def search_path() -> str:
-    """PATH with the places where only root looks."""
-    return os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+    """PATH with the places where only root looks, and with PostgreSQL's own, the newest version first."""
+    postgres = sorted(POSTGRES.glob("*/bin"), key=lambda folder: float(folder.parent.name), reverse=True)
+    return os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin", *map(str, postgres)])
 
 
 def program(name: str) -> Path | None:
