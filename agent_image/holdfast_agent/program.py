@@ -15,6 +15,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from holdfast_agent.activities import Steps, table
+from holdfast_agent.controls import Controls
 from holdfast_agent.engine import Engine, EngineError
 from holdfast_agent.flights import Flights
 from holdfast_agent.http.app import Server
@@ -25,6 +26,7 @@ from holdfast_agent.loop import WORKFLOW
 from holdfast_agent.openruns import OpenRuns
 from holdfast_agent.revisions import Revision, Revisions
 from holdfast_agent.runs import Runs
+from holdfast_agent.sessions import Sessions
 from holdfast_agent.settings import Settings
 from holdfast_agent.sidecar import Sidecar
 from holdfast_agent.store import Store, StoreError
@@ -119,7 +121,13 @@ class Program:
         janitor = Janitor(runs=runs, store=store, engine=engine, index=index, overdue_seconds=self._overdue_seconds)
         server.waiting_for = "the workflow worker to connect to the Dapr sidecar"
         await engine.start()
-        server.parts = Parts(runs=runs, timelines=Timelines(store))
+        server.parts = Parts(
+            runs=runs,
+            controls=Controls(runs=runs, store=store, engine=engine, index=index),
+            timelines=Timelines(store),
+            listing=listing,
+            sessions=Sessions(store),
+        )
         _LOG.info("ready", extra={"revision": current.name, "tools": len(current.toolbox.specs)})
         await _look_after(janitor, engine, every=self._tidy_seconds)
 

@@ -1,10 +1,11 @@
 """What a run did, read back from its documents: all that people are shown of it. Only so much is held of each text as is shown."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from holdfast_agent import documents
-from holdfast_agent.documents import Document, Head, ModelTurn, ToolOutcome
+from holdfast_agent.documents import Document, Head, ModelTurn, ToolOutcome, Usage
 from holdfast_agent.store import Entry, Store
 
 SHOWN_CHARACTERS: Final = 2000
@@ -20,6 +21,7 @@ class Timeline:
         outcomes: finished calls, by key.
         evaluations: what the critic said of a turn's answer, by turn.
         compactions: summaries made before a turn, by turn.
+        late: what came of calls after they had been given up as unknown, by key.
         recall: the session as the run began with it; None if it has none, or if these turns are not the first.
     """
 
@@ -27,7 +29,14 @@ class Timeline:
     outcomes: dict[str, ToolOutcome] = field(default_factory=dict)
     evaluations: dict[int, Document] = field(default_factory=dict)
     compactions: dict[int, Document] = field(default_factory=dict)
+    late: dict[str, ToolOutcome] = field(default_factory=dict)
     recall: Document | None = None
+
+    def usages(self) -> Iterator[Usage]:
+        """What each model call used."""
+        yield from (turn.usage for turn in self.turns)
+        for document in (*self.evaluations.values(), *self.compactions.values(), self.recall or {}):
+            yield Usage.load(document.get("usage"))
 
 
 class Timelines:
@@ -51,6 +60,26 @@ class Timelines:
                 break
         return timeline
 
+    async def heads(self, runs: Iterable[str]) -> list[Head]:
+        """The heads of these runs, in that order, without those that are gone.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        keys = list(map(documents.head_key, runs))
+        there = await self._store.get_many(keys)
+        return [Head.load(there[key].value) for key in keys if key in there]
+
+    async def decision(self, run: str, call: str) -> str | None:
+        """What was decided about a call (`<turn>.<call>`) that is done; None if nothing was.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        entry = await self._store.get(documents.effect_document(f"{run}/{call.replace('.', '/')}"))
+        approval = ToolOutcome.load(entry.value).approval if entry else None
+        return approval.decision if approval else None
+
     async def undone(self, head: Head, last: int) -> list[ToolOutcome]:
         """What was undone of the calls of all turns up to `last`, in the order in which it was: the newest call first.
 
@@ -71,10 +100,13 @@ class Timelines:
             return False
         timeline.turns += turns
         calls = [key for turn in turns for key in turn.call_keys()]
-        compactions = {turn.number: f"{head.id}/{turn.number}/compact" for turn in turns if turn.number > 1}
-        evaluations = {turn.number: f"{head.id}/{turn.number}/evaluation" for turn in turns if not turn.calls}
+        compactions = {turn.number: documents.compact_key(head.id, turn.number) for turn in turns if turn.number > 1}
+        evaluations = {turn.number: documents.evaluation_key(head.id, turn.number) for turn in turns if not turn.calls}
         there = await self._effects([*calls, *compactions.values(), *evaluations.values()])
         timeline.outcomes |= {key: _cut(there[key]) for key in calls if key in there}
+        given_up = {key: f"{key}/late" for key in calls if key in there and timeline.outcomes[key].outcome == "unknown"}
+        came = await self._effects(list(given_up.values()))
+        timeline.late |= {key: _cut(came[late]) for key, late in given_up.items() if late in came}
         timeline.compactions |= {number: there[key].value for number, key in compactions.items() if key in there}
         timeline.evaluations |= {number: there[key].value for number, key in evaluations.items() if key in there}
         return True

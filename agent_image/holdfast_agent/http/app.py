@@ -10,10 +10,12 @@ from typing import Any, Final
 from aiohttp import web
 
 from holdfast_agent.http import openapi, requests
+from holdfast_agent.http.controls import ControlRoutes
 from holdfast_agent.http.events import EventRoutes
 from holdfast_agent.http.operations import OPERATIONS
 from holdfast_agent.http.problems import Handler, Problem, as_problems
 from holdfast_agent.http.runs import RunRoutes
+from holdfast_agent.http.sessions import SessionRoutes
 from holdfast_agent.http.site import RETRY_AFTER, Site, answer
 from holdfast_agent.store import StoreError
 
@@ -35,7 +37,8 @@ class Server(Site):
         self._name, self._token, self._ready = name, token, ready
         self.app = web.Application(middlewares=[as_problems, self._admit], client_max_size=requests.MAX_BODY_BYTES)
         handlers: dict[str, Handler] = {"healthz": self._healthz, "readyz": self._readyz, "openapi": self._openapi}
-        handlers |= RunRoutes(self).handlers() | EventRoutes(self).handlers()
+        for routes in (RunRoutes(self), EventRoutes(self), ControlRoutes(self), SessionRoutes(self)):
+            handlers |= routes.handlers()
         for operation in OPERATIONS:
             self.app.router.add_route(operation.method, operation.path, handlers[operation.id])
 

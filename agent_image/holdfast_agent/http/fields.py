@@ -15,7 +15,9 @@ from holdfast_api.durations import seconds
 MAX_TASK_BYTES: Final = 256 * 1024
 MAX_REASON_CHARACTERS: Final = 2000
 MAX_WAIT_SECONDS: Final = 60.0
+CALL_PATTERN: Final = re.compile(r"[1-9][0-9]{0,8}\.[0-9]{1,9}")
 _MAX_DIGITS: Final = 9
+_MAX_CURSOR: Final = 200
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[\x21-\x7e]{0,64})?")
 
 Schema = dict[str, Any]
@@ -94,6 +96,29 @@ def reason(name: str, value: object) -> str:
             fix="say it in fewer words",
         )
     return found
+
+
+def call(name: str, value: str) -> str:
+    """A tool call of a run.
+
+    Raises:
+        Problem: it cannot be one.
+    """
+    if not CALL_PATTERN.fullmatch(value):
+        fix = "name the turn and the call in it, such as 3.0, as GET /runs/{id} does"
+        raise Problem(422, f"{name!r} is not the name of a call", field=name, value=value, fix=fix)
+    return value
+
+
+def cursor(name: str, value: str) -> str:
+    """Where a page begins; the list knows its own places.
+
+    Raises:
+        Problem: it is empty or too long to be one.
+    """
+    if not 0 < len(value) <= _MAX_CURSOR:
+        raise Problem(422, f"{name!r} is no place in this list", field=name, value=value, fix="follow `next` of the page before as it is")
+    return value
 
 
 def boolean(name: str, value: object) -> bool:

@@ -2,7 +2,11 @@
 
 from dataclasses import dataclass
 
+from holdfast_agent.audit.export import Audits
+from holdfast_agent.controls import Controls
+from holdfast_agent.listing import Listing
 from holdfast_agent.runs import Runs
+from holdfast_agent.sessions import Sessions
 from holdfast_agent.timelines import Timelines
 
 
@@ -11,4 +15,8 @@ class Parts:
     """The parts of a connected agent."""
 
     runs: Runs
+    controls: Controls
     timelines: Timelines
+    listing: Listing
+    sessions: Sessions
+    audits: Audits

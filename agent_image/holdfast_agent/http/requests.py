@@ -4,12 +4,13 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from aiohttp import web
 
 from holdfast_agent.documents import ID_PATTERN
 from holdfast_agent.http import fields, places
-from holdfast_agent.http.fields import Field, Schema
+from holdfast_agent.http.fields import CALL_PATTERN, Field, Schema
 from holdfast_agent.http.problems import Problem
 
 MAX_BODY_BYTES: Final = 1024 * 1024
@@ -70,6 +71,19 @@ LAST_EVENT: Final = Field(
 LAST_EVENT_HEADER: Final = Field(
     "Last-Event-ID", {"type": "string", "description": "The id of the last event that was seen; those after it are sent."}, places.read
 )
+
+CALL_PATH: Final = Field(
+    "call",
+    {"type": "string", "pattern": f"^{CALL_PATTERN.pattern}$", "description": "The call: `<turn>.<call>`, as GET /runs/{id} names it."},
+    fields.call,
+    required=True,
+)
+CURSOR: Final = Field("cursor", {"type": "string", "description": "Where the page begins: from `next` of the page before."}, fields.cursor)
+
+
+def path(base: str, **parameters: object) -> str:
+    """A path with those parameters that there are."""
+    return f"{base}?{urlencode({name: str(value) for name, value in parameters.items() if value is not None})}"
 
 
 def body_schema(known: tuple[Field, ...]) -> Schema:

@@ -1,15 +1,20 @@
 """Beginning runs and looking at them."""
 
 import contextlib
+import math
 import uuid
+from collections.abc import Awaitable
 
 from aiohttp import web
 
 from holdfast_agent import documents
+from holdfast_agent.admission import BusyError
+from holdfast_agent.cursors import CursorError
 from holdfast_agent.documents import Head
 from holdfast_agent.http import requests, views
+from holdfast_agent.http.lists import listed
 from holdfast_agent.http.problems import Handler, Problem
-from holdfast_agent.http.site import RETRY_AFTER, Site, answer, run_of
+from holdfast_agent.http.site import RETRY_AFTER, Site, answer, run_of, unknown_cursor
 from holdfast_agent.http.steps import View, compensations, steps
 from holdfast_agent.runs import ConflictError
 from holdfast_agent.store import StoreError
@@ -24,26 +29,32 @@ class RunRoutes:
 
     def handlers(self) -> dict[str, Handler]:
         """By operation."""
-        return {"begin": self._begin, "run": self._run, "steps": self._steps, "dapr": self._dapr}
+        return {"begin": self._begin, "runs": self._runs, "run": self._run, "steps": self._steps, "dapr": self._dapr}
 
     async def _begin(self, request: web.Request) -> web.Response:
         wait = requests.query(request, (requests.WAIT,))["wait"] or 0.0
         asked = await requests.body(request, (requests.TASK, requests.SESSION, requests.NEW_ID))
+        trace = requests.values(request.headers, (requests.TRACEPARENT,))["traceparent"]
         runs, run = self._site.open().runs, asked["id"] or uuid.uuid4().hex
-        try:
-            head = await runs.accept(asked["task"], run)
-        except ConflictError as error:
-            raise Problem(
-                409, "a run with this id was asked for with another body", field="id", value=run, fix="use a new id, or none"
-            ) from error
-        except StoreError as error:
-            raise unsure(run, error) from error
+        head = await begun(runs.accept(asked["task"], run, session=asked["session_id"], trace=trace), run)
         if wait:
             with contextlib.suppress(StoreError):  # the run is accepted, and that is what there is to say
                 head = await runs.wait(head, wait)
         if wait and head.terminal:
             return answer(views.accepted(head) | views.run(head))
         return answer(views.accepted(head), status=202)
+
+    async def _runs(self, request: web.Request) -> web.Response:
+        asked = requests.query(request, (requests.CURSOR, requests.LIMIT, requests.STATUS, requests.OF_SESSION))
+        limit = asked["limit"] or requests.DEFAULT_PAGE
+        try:
+            heads, cursor = await listed(
+                self._site.connected(), asked["cursor"], limit, status=asked["status"], session=asked["session_id"]
+            )
+        except CursorError as error:
+            raise unknown_cursor(asked["cursor"]) from error
+        following = requests.path("/runs", cursor=cursor, limit=limit, status=asked["status"], session_id=asked["session_id"])
+        return answer({"runs": [views.summary(head) for head in heads]} | ({"next": following} if cursor else {}))
 
     async def _dapr(self, request: web.Request) -> web.Response:
         return answer(views.dapr(await self._site.head(run_of(request))))
@@ -59,6 +70,24 @@ class RunRoutes:
         found, following = await page(self._site, head, first, size)
         view = {"id": head.id, "status": views.status(head), "steps": found}
         return answer(view if following is None else view | {"next": f"/runs/{head.id}/steps?turn={following}&limit={size}"})
+
+
+async def begun(accepting: Awaitable[Head], run: str) -> Head:
+    """The head of a run that is being begun.
+
+    Raises:
+        Problem: it is not begun, or nobody knows.
+    """
+    try:
+        return await accepting
+    except ConflictError as error:
+        fix = "use a new id, or none"
+        raise Problem(409, "a run with this id was asked for with another body", field="id", value=run, fix=fix) from error
+    except BusyError as error:
+        fix = "send it again later, run more replicas, or raise limits.maxConcurrentRuns"
+        raise Problem(429, str(error), fix=fix, headers={"Retry-After": str(math.ceil(error.retry_after))}) from error
+    except StoreError as error:
+        raise unsure(run, error) from error
 
 
 async def run_view(site: Site, run: str) -> View:

@@ -112,7 +112,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "Error": _object({"type": _text(), "message": _text()}, description="Why a run did not end well."),
     "Anchor": _object(
         {"count": _count(), "hash": _text()},
-        {"mac": _text()},
+        {"spiffe": _text("Identity of the agent."), "kid": _text("Which key."), "mac": _text()},
         "Length and end of the run's audit chain; `mac` if the agent has a key for it.",
     ),
     "Accepted": _object({"instance_id": _text(), "status_url": _text("Path of the run in Dapr's shape.")}),

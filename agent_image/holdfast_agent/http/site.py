@@ -10,6 +10,7 @@ from holdfast_agent.http import requests
 from holdfast_agent.http.parts import Parts
 from holdfast_agent.http.problems import Problem
 from holdfast_agent.http.watch import Watches
+from holdfast_agent.store import StoreError
 
 RETRY_AFTER: Final = {"Retry-After": "2"}
 
@@ -79,6 +80,17 @@ def answer(document: dict[str, Any], status: int = 200, headers: dict[str, str] 
     return web.Response(
         status=status, body=text.encode(errors="replace"), content_type="application/json", charset="utf-8", headers=headers
     )
+
+
+def uncertain(error: StoreError) -> Problem:
+    """What is said of a change that may be stored or not. Every change can be asked for twice."""
+    fix = "send it again in some seconds: asked for twice, it is done once"
+    return Problem(503, f"it is not sure that this is stored: {error}", fix=fix, headers=RETRY_AFTER)
+
+
+def unknown_cursor(cursor: str) -> Problem:
+    """What is said of a place in a list that no list has given out."""
+    return Problem(422, "'cursor' is no place in this list", field="cursor", value=cursor, fix="follow `next` of the page before as it is")
 
 
 def unknown_run(run: str) -> Problem:

@@ -66,7 +66,7 @@ def _turn(head: Head, timeline: Timeline, turn: ModelTurn) -> list[View]:
     if number in timeline.compactions:
         found.append(_compaction_step(head, number, timeline.compactions[number]))
     found.append(_model_step(turn))
-    found += [_tool_step(turn, call, timeline.outcomes.get(key), head) for call, key in enumerate(turn.call_keys())]
+    found += [_tool_step(head, timeline, turn, call) for call in range(len(turn.calls))]
     if number in timeline.evaluations:
         found.append(_evaluation_step(head, number, timeline.evaluations[number]))
     return found
@@ -79,7 +79,7 @@ def _next(head: Head, timeline: Timeline) -> list[View]:
     step = {"id": f"{number}.{_MODEL}", "turn": number, "kind": "model", "name": "model"}
     if last and not last.calls and not last.feedback and last.number not in timeline.evaluations:
         step = {"id": f"{last.number}.{_FIRST_CALL}", "turn": last.number, "kind": "evaluation", "name": "critic"}
-        return [_open_step(head, f"{head.id}/{last.number}/evaluation", step)] if _evaluated(head) else []
+        return [_open_step(head, documents.evaluation_key(head.id, last.number), step)] if _evaluated(head) else []
     return [_open_step(head, documents.model_key(head.id, number), step)]
 
 
@@ -103,8 +103,9 @@ def _model_step(turn: ModelTurn) -> View:
     return step | ({"feedback": shown(turn.feedback)} if turn.feedback else {})
 
 
-def _tool_step(turn: ModelTurn, number: int, outcome: ToolOutcome | None, head: Head) -> View:
+def _tool_step(head: Head, timeline: Timeline, turn: ModelTurn, number: int) -> View:
     call, key = turn.calls[number], turn.call_keys()[number]
+    outcome, late = timeline.outcomes.get(key), timeline.late.get(key)
     step = {
         "id": f"{turn.number}.{_FIRST_CALL + number}",
         "turn": turn.number,
@@ -115,7 +116,7 @@ def _tool_step(turn: ModelTurn, number: int, outcome: ToolOutcome | None, head: 
     if outcome is None:
         asked = approval_of(head, key)
         return _open_step(head, key, step | ({"approval": approval(asked)} if asked else {}))
-    return step | _outcome(outcome)
+    return step | _outcome(outcome) | ({"late": shown(late.content)} if late else {})
 
 
 def _outcome(outcome: ToolOutcome) -> View:
@@ -152,13 +153,19 @@ def _compensation_step(outcome: ToolOutcome, number: int) -> View:
 def _evaluation_step(head: Head, turn: int, document: Document) -> View:
     step = {"id": f"{turn}.{_FIRST_CALL}", "turn": turn, "kind": "evaluation", "name": str(document.get("model", "critic"))}
     accepted = bool(document.get("accepted"))
-    return step | _judged(f"{head.id}/{turn}/evaluation", document) | {"accepted": accepted, "output": shown(document.get("feedback", ""))}
+    return (
+        step
+        | _judged(documents.evaluation_key(head.id, turn), document)
+        | {"accepted": accepted, "output": shown(document.get("feedback", ""))}
+    )
 
 
 def _compaction_step(head: Head, turn: int, document: Document) -> View:
     step = {"id": f"{turn}.{_COMPACTION}", "turn": turn, "kind": "compaction", "name": str(document.get("model", "model"))}
     through = int(document.get("through", turn - 1))
-    return step | _judged(f"{head.id}/{turn}/compact", document) | {"through": through, "output": shown(document.get("content", ""))}
+    return (
+        step | _judged(documents.compact_key(head.id, turn), document) | {"through": through, "output": shown(document.get("content", ""))}
+    )
 
 
 def _recall_step(head: Head, document: Document) -> View:

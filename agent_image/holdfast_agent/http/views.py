@@ -3,6 +3,7 @@
 import json
 from typing import Final
 
+from holdfast_agent.audit.records import anchor
 from holdfast_agent.documents import Head, ModelTurn
 from holdfast_agent.http.steps import OPEN, View, approval, steps, time, tokens
 from holdfast_agent.loop import WORKFLOW
@@ -41,8 +42,8 @@ def run(head: Head, timeline: Timeline | None = None) -> View:
     """
     known = timeline or Timeline()
     usage = head.usage
-    for turn in [] if head.terminal else known.turns:
-        usage = usage.plus(turn.usage)
+    for used in [] if head.terminal else known.usages():
+        usage = usage.plus(used)
     open_steps = [] if head.terminal else [step for step in steps(head, known) if step["status"] in OPEN]
     view: View = {
         "id": head.id,
@@ -117,10 +118,11 @@ def _waits(head: Head, timeline: Timeline) -> View:
 
 def _end(head: Head) -> View:
     view: View = {"ended": time(head.ended)} if head.ended is not None else {}
-    for name in ("result", "error", "exceeded", "evaluation", "audit"):
+    for name in ("result", "error", "exceeded", "evaluation"):
         value = getattr(head, name)
         view |= {name: value} if value is not None else {}
-    return view
+    sealed = anchor(head.dump()) if head.terminal else None
+    return view | ({"audit": sealed} if sealed else {})
 
 
 def _settled(key: str, timeline: Timeline) -> bool:
