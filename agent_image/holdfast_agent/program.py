@@ -14,24 +14,17 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from holdfast_agent.activities import Steps, table
-from holdfast_agent.controls import Controls
+from holdfast_agent.assembly import Ground, assemble
 from holdfast_agent.engine import Engine, EngineError
 from holdfast_agent.flights import Flights
 from holdfast_agent.http.app import Server
-from holdfast_agent.http.parts import Parts
 from holdfast_agent.janitor import Janitor
-from holdfast_agent.listing import Listing
-from holdfast_agent.loop import WORKFLOW
-from holdfast_agent.openruns import OpenRuns
+from holdfast_agent.observer import Observer
 from holdfast_agent.revisions import Revision, Revisions
-from holdfast_agent.runs import Runs
-from holdfast_agent.sessions import Sessions
 from holdfast_agent.settings import Settings
 from holdfast_agent.sidecar import Sidecar
 from holdfast_agent.store import Store, StoreError
-from holdfast_agent.timelines import Timelines
-from holdfast_agent.workflow import agent
+from holdfast_agent.telemetry import Telemetry
 
 _LOG = logging.getLogger(__name__)
 _WATCH_SECONDS: Final = 0.5
@@ -102,34 +95,23 @@ class Program:
         sidecar, server = Sidecar(), self._server
         server.waiting_for = "the Dapr sidecar"
         stack.push_async_callback(sidecar.close)
+        observer = Observer(
+            telemetry=Telemetry.open(settings.config.name, pod=settings.pod, revision=settings.config.revision, environ=os.environ)
+        )
+        stack.push_async_callback(asyncio.to_thread, observer.telemetry.close)
         _, current = await asyncio.gather(sidecar.wait_healthy(), Revision.open(settings.config, os.environ))
         store = Store(sidecar, settings.config.memory_component)
         revisions = Revisions(current, store, os.environ)
         stack.push_async_callback(revisions.close)
         await self._publish(revisions)
-        listing = Listing(store)
-        stack.push_async_callback(listing.close)
-        index = OpenRuns(store, pod=settings.pod, listing=listing)
-
-        def ended(run: str) -> None:
-            runs.ended(run)
-
-        steps = Steps(sidecar=sidecar, store=store, revisions=revisions, flights=self._flights, index=index, ended=ended)
-        self._engine = engine = Engine(sidecar, name=WORKFLOW, workflow=agent, activities=table(steps))
-        stack.push_async_callback(engine.close)
-        runs = Runs(store=store, engine=engine, revisions=revisions, index=index, auditor=settings.auditor)
-        janitor = Janitor(runs=runs, store=store, engine=engine, index=index, overdue_seconds=self._overdue_seconds)
+        ground = Ground(sidecar, store, revisions, self._flights, observer)
+        made = assemble(settings, ground, stack, overdue_seconds=self._overdue_seconds)
+        self._engine = made.engine
         server.waiting_for = "the workflow worker to connect to the Dapr sidecar"
-        await engine.start()
-        server.parts = Parts(
-            runs=runs,
-            controls=Controls(runs=runs, store=store, engine=engine, index=index),
-            timelines=Timelines(store),
-            listing=listing,
-            sessions=Sessions(store),
-        )
+        await made.engine.start()
+        server.parts = made.parts
         _LOG.info("ready", extra={"revision": current.name, "tools": len(current.toolbox.specs)})
-        await _look_after(janitor, engine, every=self._tidy_seconds)
+        await asyncio.gather(_look_after(made.janitor, made.engine, every=self._tidy_seconds), made.sweeper.run(every=self._tidy_seconds))
 
     def _landed(self, key: str) -> None:
         self._server.watches.notice(key.partition("/")[0])

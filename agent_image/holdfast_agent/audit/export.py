@@ -6,11 +6,43 @@ from typing import Any, Final
 from holdfast_agent import documents
 from holdfast_agent.audit.chain import Chain, fingerprint, link
 from holdfast_agent.audit.lines import Item
+from holdfast_agent.audit.records import anchor, end, records
 from holdfast_agent.audit.sheets import RECALL, document_name, turn_of
 from holdfast_agent.documents import Document, Head, ModelTurn
 from holdfast_agent.store import Store
 
 _TURNS_AT_ONCE: Final = 4
+
+
+class Audits:
+    """What runs left behind, for whoever asks."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def documents(self, run: str) -> AsyncIterator[Item]:
+        """Everything that is stored of a run; see `documents_of`.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        return documents_of(self._store, run)
+
+    async def view(self, run: str) -> dict[str, Any]:
+        """The records of a run and its anchor, without a word of what was said: `{id, status, revision, records, anchor}`.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        head: Document = {}
+        found: list[dict[str, Any]] = []
+        async for key, document in self.documents(run):
+            if key == documents.head_key(run):
+                head = document
+            elif not key.startswith(documents.segment_key(run, 0)[:-1]):
+                found += records(key.removeprefix(f"{documents.head_key(run)}/"), document)
+        found += end(head)
+        return {"id": run, "status": head.get("status"), "revision": head.get("revision"), "records": found, "anchor": anchor(head)}
 
 
 async def documents_of(store: Store, run: str) -> AsyncIterator[Item]:
