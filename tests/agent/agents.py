@@ -37,13 +37,15 @@ def http_tool(url: str, name: str, *, timeout: float = 60.0) -> ToolConfig:
     return ToolConfig(name=name, description="A tool.", timeout_seconds=timeout, http=tool)
 
 
-def agent_config(url: str, *tools: str, limits: LimitsConfig | None = None, **more: Any) -> AgentConfig:
-    """An agent whose model and tools are the scripted server at `url`."""
+def agent_config(
+    url: str, *tools: str, limits: LimitsConfig | None = None, changed: dict[str, dict[str, Any]] | None = None, **more: Any
+) -> AgentConfig:
+    """An agent whose model and tools are the scripted server at `url`; `changed`: fields of tools by name."""
     fields: dict[str, Any] = {
         "name": "agent",
         "system_prompt": "You are the prompt that must not leak.",
         "model": ModelConfig(component="llm", label="openai/scripted", timeout_seconds=30),
-        "tools": tuple(http_tool(url, name) for name in tools),
+        "tools": tuple(http_tool(url, name).model_copy(update=(changed or {}).get(name)) for name in tools),
         "state_component": "state",
         "memory_component": "state",
         "limits": limits or LimitsConfig(),
@@ -189,6 +191,20 @@ def second_sidecar(dapr: DaprProcesses, folder: Path, *, app_port: int) -> tuple
         argv[argv.index(flag) + 1] = str(port)
     process = Process("daprd-2", argv, env=first._env, log=folder / "daprd-2.log", cwd=first._cwd)
     return process, dapr.app_environ | {"DAPR_HTTP_PORT": str(http), "DAPR_GRPC_PORT": str(grpc)}
+
+
+@contextlib.asynccontextmanager
+async def second_replica(here: Stage, folder: Path) -> AsyncIterator[tuple[AgentProcess, Process]]:
+    """Another agent of the same app beside a sidecar of its own, and that sidecar. Both must work on a store that is shared."""
+    (port,) = free_ports(1)
+    daprd, environ = second_sidecar(here.dapr, folder, app_port=port)
+    other = agent_process(environ, here.config, folder / "agent-2", here.agent.session, port=port)
+    daprd.start()
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(daprd.kill)
+        stack.push_async_callback(other.process.stop, grace=10.0)
+        await other.start()
+        yield other, daprd
 
 
 @pytest.fixture

@@ -1,12 +1,10 @@
 """Two replicas share the runs: whoever is there carries on, and nothing is done twice."""
 
 import asyncio
-import contextlib
 
 import pytest
 
-from holdfast_agent.local.ports import free_ports
-from tests.agent.agents import agent_process, second_sidecar
+from tests.agent.agents import second_replica
 
 pytestmark = pytest.mark.dapr
 
@@ -21,14 +19,7 @@ SCRIPT = {
 async def pair(stage, redis_server, tmp_path):
     """Two agents, each beside a sidecar of its own, on one Redis."""
     here = await stage(SCRIPT, "search", store=redis_server.component)
-    (port,) = free_ports(1)
-    daprd, environ = second_sidecar(here.dapr, tmp_path, app_port=port)
-    other = agent_process(environ, here.config, tmp_path / "agent-2", here.agent.session, port=port)
-    daprd.start()
-    async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(daprd.kill)
-        stack.push_async_callback(other.process.stop, grace=10.0)
-        await other.start()
+    async with second_replica(here, tmp_path) as (other, daprd):
         yield here, other, daprd
 
 
