@@ -211,7 +211,8 @@ async def second_replica(here: Stage, folder: Path) -> AsyncIterator[tuple[Agent
 async def stage(tmp_path, start_dapr, sqlite_component, serve_script) -> AsyncIterator[Callable[..., Any]]:
     """`await stage(script, "tool", ..., store=COMPONENT)` -> a `Stage` with a ready agent.
 
-    `models`: more models of the scripted server, each behind a Component of its name.
+    `models`: more models of the scripted server, each behind a Component of its name; `environ`: more variables of the agent;
+    `configuration`: more of the sidecar's.
 
     The sidecar allows what it allows in a cluster, and bounds the model as there.
     """
@@ -224,6 +225,8 @@ async def stage(tmp_path, start_dapr, sqlite_component, serve_script) -> AsyncIt
             store: dict[str, Any] | None = None,
             program: str | None = None,
             models: Sequence[str] = (),
+            environ: dict[str, str] | None = None,
+            configuration: dict[str, Any] | None = None,
             **more: Any,
         ) -> Stage:
             url = await serve_script(script, ledger=tmp_path / "ledger.jsonl")
@@ -232,8 +235,8 @@ async def stage(tmp_path, start_dapr, sqlite_component, serve_script) -> AsyncIt
             policy = {"apiVersion": "dapr.io/v1alpha1", "kind": "Resiliency", "metadata": {"name": "agent"}}
             resources = [store or sqlite_component, model_component(url), policy | {"spec": resiliency_spec(config)}]
             resources += [model_component(url, name=name, model=name) for name in models]
-            dapr = await start_dapr(resources, app_port=port, configuration={"api": api_spec()})
-            agent = agent_process(dapr.app_environ, config, tmp_path / "agent", session, port=port, program=program)
+            dapr = await start_dapr(resources, app_port=port, configuration={"api": api_spec()} | (configuration or {}))
+            agent = agent_process(dapr.app_environ | (environ or {}), config, tmp_path / "agent", session, port=port, program=program)
             stack.push_async_callback(agent.process.stop, grace=10.0)
             await agent.start()
             return Stage(dapr, agent, url, config)
