@@ -131,12 +131,11 @@ def query(request: web.Request, known: tuple[Field, ...]) -> dict[str, Any]:
         Problem: one is wrong, unknown or there twice.
     """
     names = [field.name for field in known]
-    sent = list(request.query.keys())
-    unknown = next((name for name in sent if name not in names), None)
+    unknown = next((name for name in request.query if name not in names), None)
     if unknown is not None:
         fix = f"known parameters: {', '.join(names)}" if names else "leave it out: this path takes no parameters"
         raise Problem(422, f"there is no parameter {unknown!r}"[:200], field=unknown[:100], value=request.query[unknown], fix=fix)
-    twice = next((name for name in names if sent.count(name) > 1), None)
+    twice = next((name for name in names if len(request.query.getall(name, ())) > 1), None)
     if twice is not None:
         raise Problem(422, f"{twice!r} is there more than once", field=twice, value=request.query.getall(twice), fix="send it once")
     return values(request.query, known)
