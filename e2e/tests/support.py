@@ -15,7 +15,7 @@ from e2e.holdfast import kubectl
 Manifest = dict[str, Any]
 T = TypeVar("T")
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
-TERMINAL = ("COMPLETED", "FAILED")
+TERMINAL = ("COMPLETED", "FAILED", "CANCELED")
 
 
 def eventually(probe: Callable[[], T | None], *, within: float, what: str, every: float = 0.3) -> T:
@@ -117,12 +117,25 @@ def new_namespace(prefix: str, *labels: str) -> Iterator[Namespace]:
 class Caller(caller.Caller):
     """Begins runs and waits for their end."""
 
-    def start(self, task: str) -> str:
+    def start(self, task: str, **more: str) -> str:
         """Begin a run; sent again until it is taken, which is safe because the id is ours. Returns the id."""
         run = f"e2e-{secrets.token_hex(4)}"
-        answer = eventually(lambda: self.attempt("/run", {"task": task, "id": run}), within=60, what="the agent takes a run")
+        answer = eventually(lambda: self.attempt("/run", {"task": task, "id": run} | more), within=60, what="the agent takes a run")
         assert answer["instance_id"] == run
         return run
+
+    def asked(self, run: str) -> Manifest:
+        """Wait until a run asks for an approval; returns the question."""
+
+        def probe() -> Manifest | None:
+            found = self.attempt(f"/runs/{run}") or {}
+            return next(iter(found.get("approvals", [])), None)
+
+        return eventually(probe, within=60, what=f"run {run} asks for an approval")
+
+    def tell(self, path: str, **body: object) -> Manifest:
+        """POST something until it is taken: what changes a run may be sent again."""
+        return eventually(lambda: self.attempt(path, body), within=60, what=f"the agent takes POST {path}")
 
     def ended(self, run: str, *, within: float = 120) -> Manifest:
         """Wait until a run has ended; returns its view."""

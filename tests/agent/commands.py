@@ -1,4 +1,4 @@
-"""The command `holdfast_agent run`, as a test types it."""
+"""The commands `holdfast_agent run` and `serve`, as a test types them."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ import yaml
 
 
 class Command:
-    """`holdfast_agent run` on `agent.yaml` in a folder of the test's own."""
+    """`holdfast_agent run`, or another verb, on `agent.yaml` in a folder of the test's own."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -21,15 +21,16 @@ class Command:
     def write(self, *documents):
         (self.folder / "agent.yaml").write_text(yaml.safe_dump_all(documents))
 
-    async def start(self, *arguments, text=None):
+    async def start(self, *arguments, text=None, verb="run", stdin=asyncio.subprocess.PIPE):
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "holdfast_agent", "run", "agent.yaml", *arguments, cwd=self.folder, env=self.environ,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            sys.executable, "-m", "holdfast_agent", verb, "agent.yaml", *arguments, cwd=self.folder, env=self.environ,
+            stdin=stdin, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         self.processes.append(process)
         if text is not None:
             process.stdin.write(text.encode())
-        process.stdin.close()
+        if process.stdin:
+            process.stdin.close()
         return process
 
     async def __call__(self, *arguments, text=None):
@@ -37,6 +38,16 @@ class Command:
         async with asyncio.timeout(90):
             out, err = await process.communicate()
         return process.returncode, out.decode(), err.decode()
+
+    async def line(self, process, words):
+        """Read stderr up to a line with these words; gives all that was read."""
+        seen = ""
+        async with asyncio.timeout(60):
+            while words not in seen:
+                line = await process.stderr.readline()
+                assert line, f"ended without {words!r}: {seen}"
+                seen += line.decode()
+        return seen
 
     @property
     def left(self):

@@ -1,5 +1,6 @@
 """Every example is what it says: valid, and an agent that runs."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,11 @@ from holdfast_agent.local.documents import read
 from holdfast_agent.scripted.script import parse
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-AGENTS = {"assistant.yaml": "Write a haiku", "trip-planner.yaml": "Plan a weekend in Zagreb"}
+AGENTS = {
+    "assistant.yaml": "Write a haiku",
+    "trip-planner.yaml": "Plan a weekend in Zagreb",
+    "travel-desk.yaml": "Book two seats to Split",
+}
 
 
 def _kinds(path):
@@ -67,3 +72,23 @@ async def test_the_trip_planner_finds_a_flight_and_holds_a_seat(serve_script, co
     assert (code, out) == (0, "Two seats to Zagreb with Croatia Airlines are held for an hour, 129.00 each.\n"), err
     assert '[{"airline":"Ryanair","price":87.9},{"airline":"Croatia Airlines","price":129.0}' in err
     assert '"reference": "HF-2906"' in err
+
+
+@pytest.mark.dapr
+async def test_the_travel_desk_books_once_a_person_has_approved_and_remembers_it(serve_script, command):
+    script = parse(_script()).model_dump(by_alias=True)
+    script["tools"]["send_invoice"]["latency"] = "100ms"
+    url = await serve_script(script)
+    command.write(*yaml.safe_load_all((EXAMPLES / "travel-desk.yaml").read_text()))
+    where = ("--map", f"http://scripted-model:8080={url}")
+
+    code, out, err = await command("--task", AGENTS["travel-desk.yaml"], "--session", "ana", *where)
+    assert (code, out) == (3, ""), err
+    assert 'call 2.0, book_seats({"train": "IC 520", "passengers": 2}) needs approval' in err
+    code, out, err = await command("--resume", "--approve", "2.0", *where)
+    assert (code, json.loads(out)) == (0, {"booked": True, "reference": "TD-4411", "total": 58.4}), err
+
+    code, out, err = await command("--task", "The same seats again", "--session", "ana", *where)
+    assert (code, json.loads(out)["reference"]) == (0, "TD-4411"), err
+    code, out, err = await command("--task", "The same seats again", "--session", "ivo", *where)
+    assert (code, json.loads(out)["reference"]) == (0, None), err
