@@ -1,0 +1,65 @@
+"""How many runs a process takes at once."""
+
+import asyncio
+
+import pytest
+
+from holdfast_agent import admission
+from holdfast_agent.admission import Admission, BusyError
+
+
+async def _nobody(runs):
+    return []
+
+
+async def test_a_run_more_than_there_may_be_is_refused_and_told_when_to_come_back():
+    door = Admission()
+    await door.admit("a", 2, _nobody)
+    await door.admit("b", 2, _nobody)
+    with pytest.raises(BusyError, match="maxConcurrentRuns is 2") as refused:
+        await door.admit("c", 2, _nobody)
+    assert refused.value.retry_after > 0
+    assert door.working == 2
+
+
+async def test_a_run_that_ends_or_waits_makes_room():
+    door = Admission()
+    await door.admit("a", 1, _nobody)
+    door.drop("a")
+    await door.admit("b", 1, _nobody)
+
+
+async def test_runs_that_were_taken_are_not_refused_and_without_a_limit_none_is():
+    door = Admission()
+    for run in ("a", "a"):
+        await door.admit(run, 1, _nobody)
+    for number in range(100):
+        await door.admit(f"{number}", None, _nobody)
+
+
+async def test_of_many_at_once_no_more_are_taken_than_there_may_be():
+    door = Admission()
+
+    async def slow(runs):
+        await asyncio.sleep(0)
+        return []
+
+    answers = await asyncio.gather(*(door.admit(f"{number}", 3, slow) for number in range(20)), return_exceptions=True)
+    assert sum(answer is None for answer in answers) == door.working == 3
+
+
+async def test_a_run_that_ended_elsewhere_is_found_out_before_anybody_is_refused(monkeypatch):
+    monkeypatch.setattr(admission, "_SETTLED_SECONDS", 0.0)
+    door, asked = Admission(), []
+
+    async def at_rest(runs):
+        asked.append(sorted(runs))
+        return ["a"]
+
+    for run in ("a", "b"):
+        await door.admit(run, 2, at_rest)
+    await door.admit("c", 2, at_rest)
+    assert asked == [["a", "b"]]
+    with pytest.raises(BusyError):
+        await door.admit("d", 2, at_rest)
+    assert len(asked) == 1
