@@ -7,6 +7,7 @@ import pty
 import pytest
 
 from holdfast_agent.local.decisions import Answers, Desk, Terminal, Undecided
+from holdfast_agent.local.display import line
 from holdfast_agent.local.trace import tree
 
 QUESTION = {"call": "2.1", "tool": "book", "arguments": '{"seat": "2A"}', "until": "2026-11-21T12:00:00.000Z"}
@@ -90,6 +91,19 @@ async def test_the_end_of_the_input_is_no_answer():
     room.types("\x04")
     with pytest.raises(Undecided):
         await room.until(lambda: False, [QUESTION])
+
+
+def test_an_answer_that_was_not_accepted_says_why():
+    step = {
+        "turn": 1,
+        "kind": "model",
+        "name": "m",
+        "key": "r/1/model",
+        "status": "completed",
+        "output": "five",
+        "feedback": "It is no JSON.",
+    }
+    assert line(step) == "  1  ✓  model  m  → five  ↺ It is no JSON."
 
 
 def test_a_run_is_shown_as_a_tree_with_times_tokens_and_what_went_wrong():

@@ -70,7 +70,8 @@ def _outcome(step: View) -> str:
         return str(step["status"]).replace("_", " ")
     asked = ", ".join(step.get("calls") or [])
     given = f"→ {asked}" if asked else f"→ {excerpt(step.get('output') or '')}"
-    return given.rstrip("→ ")
+    told = f"  ↺ {excerpt(step['feedback'])}" if step.get("feedback") else ""
+    return given.rstrip("→ ") + told
 
 
 def excerpt(text: str, limit: int = _MAX_TEXT) -> str:

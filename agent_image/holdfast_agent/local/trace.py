@@ -50,6 +50,8 @@ def _words(step: View) -> str:
         words.append(f"attempt {step['attempt']}")
     if decision := (step.get("approval") or {}).get("decision"):
         words.append(decision)
+    if step.get("feedback"):
+        words.append("not accepted")
     if "accepted" in step:
         words.append("accepted" if step["accepted"] else "sent back")
     if calls := step.get("calls"):
