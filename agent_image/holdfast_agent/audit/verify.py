@@ -84,7 +84,7 @@ def verify(papers: Papers, keys: Sequence[str]) -> Report:
     findings = tuple(_signature(papers.run, anchor, keys))
     if not _comes_out(papers, head, anchor, claimed):
         findings += tuple(_search(papers, head, anchor, trail))
-    findings += tuple(_added(papers, claimed)) + tuple(_segments(papers, head))
+    findings += tuple(_added(papers, claimed, {finding.where for finding in findings})) + tuple(_segments(papers, head))
     return Report(findings, records=len(claimed), segments=len(papers.segments), anchor=anchor)
 
 
@@ -146,9 +146,20 @@ def _records(papers: Papers, head: Mapping[str, Any], claimed: list[tuple[str, s
                 yield Finding("edited", where, "it is not what was written")
 
 
-def _added(papers: Papers, claimed: list[tuple[str, str]]) -> Iterator[Finding]:
+def _added(papers: Papers, claimed: list[tuple[str, str]], wrong: set[str]) -> Iterator[Finding]:
+    """Documents that the chain does not have; `wrong`: where something was found already.
+
+    The turn after a record names it. Where that turn is not as it was written, nothing can be said of the records before it but whether
+    they are what they say they are.
+    """
     for name in sorted(papers.sheets.keys() - {name for name, _ in claimed}):
-        yield Finding("added", name, "it is there, and the chain does not have it: put in, or written after the run was ended by force")
+        turn, _, kind = name.partition("/")
+        names_it = f"{turn}/model" if kind == "compact" or not turn.isdigit() else f"{int(turn) + 1}/model"
+        says = papers.sheets[name].says
+        if names_it not in wrong:
+            yield Finding("added", name, "it is there, and the chain does not have it: put in, or written after the run was ended by force")
+        elif says not in (None, name):
+            yield Finding("moved", name, f"here is what was written as {says}")
 
 
 def _segments(papers: Papers, head: Mapping[str, Any]) -> Iterator[Finding]:
