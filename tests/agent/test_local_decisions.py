@@ -8,6 +8,7 @@ import pytest
 
 from holdfast_agent.local.decisions import Answers, Desk, Terminal, Undecided
 from holdfast_agent.local.display import line
+from holdfast_agent.local.faults import LocalError
 from holdfast_agent.local.trace import tree
 
 QUESTION = {"call": "2.1", "tool": "book", "arguments": '{"seat": "2A"}', "until": "2026-11-21T12:00:00.000Z"}
@@ -69,6 +70,17 @@ async def test_a_question_that_is_decided_elsewhere_is_taken_back():
     await room.desk.look([QUESTION], idle=True)
     await room.desk.look([], idle=False)
     assert (room.desk.busy, room.decided, room.said[-1].strip()) == (False, [], "it is decided already")
+
+
+async def test_an_answer_that_comes_too_late_is_told_and_the_run_goes_on():
+    room = Room(approve=["all"])
+
+    async def refuse(*_):
+        raise LocalError("the agent refuses: it is decided: timedOut")
+
+    room.desk.decide = refuse
+    await room.desk.look([QUESTION], idle=True)
+    assert (room.said[-1].strip(), room.desk.busy) == ("the agent refuses: it is decided: timedOut", False)
 
 
 async def test_answers_given_beforehand_are_used_and_a_no_wins():

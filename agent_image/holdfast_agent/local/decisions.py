@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 from holdfast_agent.local.display import excerpt
+from holdfast_agent.local.faults import LocalError
 
 ALL: Final = "all"
 _YES, _NO = frozenset({"y", "yes"}), frozenset({"n", "no"})
@@ -151,9 +152,13 @@ class Desk:
             self.say("        it is decided already")
 
     async def _tell(self, call: str, approved: bool, reason: str) -> None:  # noqa: FBT001 - as it is sent
-        await self.decide(call, approved, reason)
+        try:
+            await self.decide(call, approved, reason)
+        except LocalError as error:  # its time ran out, or somebody else was faster
+            self.say(f"        {error}")
+        else:
+            self.say(f"     {'✓' if approved else '✗'}  call {call} is {'approved' if approved else 'rejected'}")
         self._done.add(call)
-        self.say(f"     {'✓' if approved else '✗'}  call {call} is {'approved' if approved else 'rejected'}")
 
     async def _ask(self) -> tuple[bool, str] | None:
         """An answer; None when the input has ended."""
