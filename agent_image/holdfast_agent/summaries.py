@@ -28,12 +28,13 @@ def through(sizes: Sequence[int], room: int) -> int:
         sizes: bytes of each turn with the results of its calls.
         room: bytes that the turns which stay may take.
     """
-    kept, left = 1, room - (sizes[-1] if sizes else 0)
+    if len(sizes) <= 1:
+        return 0
+    kept, left = 1, room - sizes[-1]
     while kept < len(sizes) and sizes[-1 - kept] <= left:
         left -= sizes[-1 - kept]
         kept += 1
-    folded = len(sizes) - kept
-    return folded or (1 if len(sizes) > 1 else 0)
+    return max(len(sizes) - kept, 1)
 
 
 def of_run(task: str, before: str, lines: Sequence[Line], context: int) -> tuple[str, str]:

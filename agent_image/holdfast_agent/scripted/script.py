@@ -62,6 +62,7 @@ class Fault(ScriptModel):
     """How the next attempts of a request fail; exactly one of status, hang, garbage, size and endless.
 
     Attributes:
+        message: what the error of `status` says, if not the usual.
         size: bytes of an answer that is otherwise in order, status 200.
         endless: an answer that goes on for as long as somebody reads it.
         binary: `size` and `endless` are of bytes that are no text.
@@ -70,6 +71,7 @@ class Fault(ScriptModel):
     times: Annotated[int, Field(ge=1)] = 1
     status: Annotated[int, Field(ge=400, le=599)] | None = None
     retry_after: str | int | None = None
+    message: str | None = None
     hang: Duration | None = None
     garbage: bool = False
     size: Annotated[int, Field(ge=0, le=1 << 30)] | None = None
@@ -81,8 +83,8 @@ class Fault(ScriptModel):
         kinds = (self.status is not None, self.hang is not None, self.garbage, self.size is not None, self.endless)
         if sum(kinds) != 1:
             raise ValueError("give exactly one of status, hang, garbage, size and endless")
-        if self.retry_after is not None and self.status is None:
-            raise ValueError("retryAfter belongs to status")
+        if self.status is None and (self.retry_after is not None or self.message is not None):
+            raise ValueError("retryAfter and message belong to status")
         if self.binary and self.size is None and not self.endless:
             raise ValueError("binary belongs to size and endless")
         return self

@@ -114,7 +114,7 @@ class ScriptedServer:
             return web.Response(text=GARBAGE, content_type="application/json")
         assert fault.status is not None
         headers = {"Retry-After": str(fault.retry_after)} if fault.retry_after is not None else {}
-        return _model_error(fault.status, f"the script answers attempt {call.attempt} with {fault.status}", headers)
+        return _model_error(fault.status, fault.message or f"the script answers attempt {call.attempt} with {fault.status}", headers)
 
     async def _models(self, _: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": [{"id": "scripted", "object": "model", "owned_by": "holdfast"}]})
