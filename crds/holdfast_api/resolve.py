@@ -87,6 +87,14 @@ def config_maps_of(agent: Agent) -> set[str]:
     return found
 
 
+def components_of(agent: Agent, defaults: AgentDefaults) -> set[str]:
+    """Names of the Components that the Agent, or a default, says are there."""
+    spec, model = agent.spec, agent.spec.model or defaults.model
+    critic = spec.evaluation.model if spec.evaluation else None
+    parts = (model, *(model.fallbacks if model else ()), critic, spec.state or defaults.state, _memory(agent, defaults))
+    return {part.component for part in parts if part and part.component}
+
+
 def resolve(agent: Agent, defaults: AgentDefaults, config_maps: ConfigMaps) -> Resolved:
     """Everything that follows from an Agent.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from holdfast_api import conditions, names
 from holdfast_api.manifest import parse_agent
-from holdfast_api.resolve import Refused, Resolved, config_maps_of, resolve
+from holdfast_api.resolve import Refused, Resolved, components_of, config_maps_of, resolve
 from holdfast_api.v1alpha1 import Agent
 from holdfast_operator.advice import missing_token_secret, waits_for
 from holdfast_operator.children import Blocked, Children, gather, scale_only
@@ -163,7 +163,8 @@ class Reconciler:
         agent = parse_agent(visit.manifest)
         wanted = sorted(config_maps_of(agent))
         outside: frozenset[ChildId] = frozenset((CONFIG_MAP, name) for name in wanted)
-        self._memory.need(key, outside | self._components_of(agent))
+        components = frozenset((COMPONENT, name) for name in components_of(agent, self._settings.defaults))
+        self._memory.need(key, outside | components)
         found = await gather((CONFIG_MAP, name, self._cluster.get(CONFIG_MAP, key[0], name)) for name in wanted)
         texts = {name: None if live is None else live.get("data", {}) for name, live in zip(wanted, found, strict=True)}
         visit.resolved = resolve(agent, self._settings.defaults, texts)
@@ -171,11 +172,6 @@ class Reconciler:
         past = _past(record)
         check_store(pins_of(visit.resolved), past.pins)
         return desired(agent, visit.resolved, self._settings.defaults, past)
-
-    def _components_of(self, agent: Agent) -> frozenset[ChildId]:
-        spec, defaults = agent.spec, self._settings.defaults
-        parts = (spec.model or defaults.model, spec.state or defaults.state, spec.memory or defaults.memory)
-        return frozenset((COMPONENT, part.component) for part in parts if part and part.component)
 
     async def _check_outside(self, key: Key, visit: Visit) -> None:
         """Dapr has to be installed, and Components that the Agent names have to exist.

@@ -6,7 +6,7 @@ from holdfast_api.config import AgentConfig, LimitsConfig
 from holdfast_api.dapr import model_limits, resiliency_spec
 from holdfast_api.defaults import AgentDefaults
 from holdfast_api.manifest import parse_agent
-from holdfast_api.resolve import Refused, config_maps_of, resolve
+from holdfast_api.resolve import Refused, components_of, config_maps_of, resolve
 from holdfast_api.v1alpha1 import Memory
 
 DEFAULTS = AgentDefaults.model_validate(
@@ -188,6 +188,16 @@ def test_the_config_maps_that_are_read_are_known_beforehand():
     found = config_maps_of(agent(tools=[PYTHON_TOOL], systemPromptFrom={"configMapKeyRef": {"name": "p", "key": "k"}}))
 
     assert found == {"code", "p"}
+
+
+def test_the_components_that_must_be_there_are_known_beforehand():
+    model = {"provider": "echo", "fallbacks": [{"component": "spare"}, {"provider": "echo"}]}
+    spec = {"model": model, "evaluation": {"criteria": "x", "model": {"component": "critic"}}, "memory": {"maxMessages": 2}}
+    defaults = DEFAULTS.model_copy(update={"memory": Memory(component="documents")})
+
+    found = components_of(agent(**spec), defaults)
+
+    assert found == {"spare", "critic", "documents"} == set(resolve(agent(**spec), defaults, {}).existing_components)
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,27 @@ async def test_a_model_stays_as_long_as_any_revision_that_names_it(world: World,
     assert api.get(kinds.COMPONENT, namespace, model) is None
 
 
+@pytest.mark.apiserver
+async def test_a_model_in_place_of_another_stays_for_the_runs_that_may_still_need_it(world: World, namespace: str, api: Api) -> None:
+    spare = openai("spare") | {"name": "spare", "timeout": "7m"}
+    await made(world, namespace, {"model": openai("k") | {"fallbacks": [spare]}})
+    await rolled_out(world, namespace)
+    made_for_spare = next(
+        live["metadata"]["name"]
+        for live in api.list(kinds.COMPONENT, namespace)
+        if {"name": "model", "value": "spare"} in live["spec"]["metadata"]
+    )
+
+    await change(world, namespace, {"model": {"fallbacks": []}})
+    await rolled_out(world, namespace)
+
+    assert api.get(kinds.COMPONENT, namespace, made_for_spare) is not None
+    bounds = api.get(kinds.RESILIENCY, namespace, "a")["spec"]
+    assert bounds["policies"]["timeouts"][bounds["targets"]["components"][made_for_spare]["outbound"]["timeout"]] == "420000ms"
+    annotations = api.get(kinds.DEPLOYMENT, namespace, "a")["spec"]["template"]["metadata"]["annotations"]
+    assert "=spare:key" in annotations["dapr.io/env-from-secret"]
+
+
 OTHER_STORE = {"type": "state.redis", "metadata": [{"name": "redisHost", "value": "elsewhere:6379"}]}
 
 
