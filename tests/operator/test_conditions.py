@@ -98,8 +98,17 @@ async def test_a_missing_config_map_is_waited_for_and_its_change_makes_a_new_rev
     assert revisions[0] != revisions[1]
 
 
-async def test_a_missing_component_is_waited_for(world: World, namespace: str, api: Api) -> None:
-    await made(world, namespace, {"state": {"component": "shared"}})
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"state": {"component": "shared"}},
+        {"model": {"provider": "echo", "fallbacks": [{"component": "shared"}]}},
+        {"evaluation": {"criteria": "x", "model": {"component": "shared"}}},
+    ],
+    ids=["store", "fallback", "critic"],
+)
+async def test_a_missing_component_is_waited_for(world: World, namespace: str, api: Api, spec: dict) -> None:
+    await made(world, namespace, spec)
     references = api.condition(namespace, "a", conditions.REFERENCES_RESOLVED)
     assert (references["status"], references["reason"]) == ("False", conditions.COMPONENT_NOT_FOUND)
     assert "'shared'" in references["message"]
