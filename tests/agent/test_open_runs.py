@@ -160,3 +160,21 @@ async def test_a_run_that_nobody_scheduled_or_indexed_is_mended_when_it_is_looke
     head = _head("zombie", "go", revision=revision, at=time.time() - 6)
     await store_of(here.dapr).create(head_key("zombie"), head.dump())
     assert (await here.agent.ended("zombie"))["result"] == "hello"
+
+
+async def test_a_cancel_whose_event_was_never_raised_is_heeded_all_the_same(stage, store_of):
+    script = {"rules": [{"turns": [{"answer": "done"}]}]}
+    script["rules"][0]["turns"][0]["faults"] = [{"status": 503, "times": 99}]
+    here = await stage(script, program=EAGER)
+    run = await here.agent.begin("go")
+    store = store_of(here.dapr)
+
+    async def waits_for_long():
+        """No attempt comes before the janitor does."""
+        head = Head.load((await store.get(head_key(run))).value)
+        return head.trouble and head.trouble.until - time.time() > 3
+
+    await here.agent.until(waits_for_long, within=30)
+    await store.update(head_key(run), lambda document: Head.load(document).canceled(time.time(), "by hand").dump())
+    assert (await here.agent.ended(run, within=10))["status"] == "CANCELED"
+    assert "has not seen its head" in here.agent.log.read_text()
