@@ -3,6 +3,9 @@
     run/<id>                  head: what was asked, when, by which revision, and how it ended. Mutable, by ETag
     run/<id>/<turn>/model     what the model said in that turn. Write-once
     run/<id>/<turn>/<call>    what the call number <call> of that turn came to, as the model reads it. Write-once
+    run/<id>/<turn>/<call>/intent  that a call was begun which must not be made twice or may have to be undone. Mutable, by ETag
+    run/<id>/<turn>/<call>/late  the answer of a call that was given up as unknown before. Write-once
+    run/<id>/<turn>/<call>/undo  what undoing the call came to; an effect like a call. Write-once
     run/<id>/<turn>/evaluation  what the critic said of the answer of that turn. Write-once
     run/<id>/<turn>/compact     the summary of the turns before that one. Write-once
     run/<id>/context          the session as it was when the run began. Write-once

@@ -7,6 +7,7 @@ import pytest
 from aiohttp import web
 
 from holdfast_agent.documents import model_key
+from holdfast_agent.outcome import Failure
 
 ROME = ("book", {"city": "Rome"})
 
@@ -132,6 +133,20 @@ async def test_the_same_arguments_in_another_order_are_the_same(desk, booking):
     await _decide(here, "approved")
     here.store.documents[f"run/{model_key('r', 1)}"]["calls"][0]["arguments"] = '{ "nights":2,"city":"Rome"}'
     assert not (await here.another().tool(attempt=2))["isError"]
+
+
+async def test_while_it_cannot_be_checked_nobody_is_asked_and_nothing_is_called(desk, booking, monkeypatch):
+    here = await desk(booking, ROME, tools=_approving())
+
+    async def busy(name, arguments):
+        return Failure("transient", "all processes are busy", reach="unsent")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(here.steps.revisions.current.toolbox, "check", busy)
+        assert (await here.tool())["error"]["class"] == "transient"
+    assert here.head.approvals == {}
+    assert "waiting" in await here.tool(attempt=2, failed=1)
+    assert booking.asked == []
 
 
 async def test_a_call_beside_it_is_not_held_up(desk, booking):

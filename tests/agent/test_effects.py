@@ -6,6 +6,8 @@ import time
 import pytest
 from aiohttp import web
 
+from holdfast_agent.store import StoreError
+
 ONCE = {"pay": {"delivery": "atMostOnce", "timeoutSeconds": 0.2}}
 PAY = ("pay", {"city": "Rome"})
 
@@ -166,6 +168,17 @@ async def test_a_call_that_may_have_had_its_effect_before_its_run_was_canceled_i
     await here.change(lambda head: head.canceled(1.0, ""))
     assert (await here.tool(attempt=2, failed=1))["undo"]
     till.go.set()
+
+
+async def test_a_call_whose_outcome_cannot_be_stored_is_undone_all_the_same(desk, till, monkeypatch):
+    here = await desk(till, PAY, tools={"pay": {"compensate": "refund"}, "refund": {}})
+
+    async def refused(key, value):
+        raise StoreError("too large", hopeless=True)
+
+    monkeypatch.setattr(here.store, "create", refused)
+    answer = await here.tool()
+    assert (answer["error"]["class"], answer["error"]["cause"], answer["undo"]) == ("fatal", "unstored", True)
 
 
 @pytest.mark.parametrize(("status", "undo"), [(200, True), (400, False)])

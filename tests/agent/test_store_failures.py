@@ -2,7 +2,7 @@
 
 import pytest
 
-from holdfast_agent import loop
+from holdfast_agent import attempts, loop
 from holdfast_agent.activities import Activity, Steps, steps
 from holdfast_agent.flights import Flights
 from holdfast_agent.loop import Loop
@@ -45,25 +45,25 @@ def answer(monkeypatch):
 
 async def test_a_result_that_the_store_refuses_ends_the_run_at_once(answer):
     refused = await answer("persist", MODEL.key, {}, hopeless=True)
-    assert loop.judge(MODEL, {}, refused).result == refused
+    assert attempts.judge(MODEL, {}, refused).result == refused
     assert loop.failed([MODEL], [refused]) == {"type": "StoreFailed", "message": "away"}
 
 
 async def test_a_result_that_could_not_be_stored_for_long_is_asked_for_twice_more(answer):
     lost = await answer("persist", MODEL.key, {})
-    assert loop.judge(MODEL, {"unstored": 1}, lost).cause == "unstored"
-    assert loop.judge(MODEL, {"unstored": 2}, lost).result == lost
+    assert attempts.judge(MODEL, {"unstored": 1}, lost).cause == "unstored"
+    assert attempts.judge(MODEL, {"unstored": 2}, lost).result == lost
     assert loop.failed([MODEL], [lost])["type"] == "StoreFailed"
 
 
 async def test_what_costs_nothing_to_do_again_is_tried_for_as_long_as_the_run_has(answer):
     waiting = await answer("end", "r", lambda head: head)
-    assert loop.judge(MODEL, {"store": 500}, waiting).cause == "store"
+    assert attempts.judge(MODEL, {"store": 500}, waiting).cause == "store"
 
 
 async def test_an_end_that_the_store_refuses_fails_the_run(answer):
     refused = await answer("end", "r", lambda head: head, hopeless=True)
-    assert loop.judge(MODEL, {}, refused).result == refused
+    assert attempts.judge(MODEL, {}, refused).result == refused
 
 
 async def test_a_further_attempt_begins_when_the_head_can_be_written(answer):

@@ -64,6 +64,13 @@ async def test_what_comes_above_the_limit_waits_as_the_run_and_costs_no_attempt(
     assert here.outcome("r/1/2") is None
 
 
+async def test_a_place_that_comes_after_the_runs_time_is_told_to_the_model(desk):
+    here = await desk(_fine, ("search", {}), ("search", {}), tools={"search": {"rateLimitPerMinute": 1}})
+    await here.tool(0)
+    assert (await here.tool(1, left=30))["isError"]
+    assert "the run has no time left to wait for 60 s" in here.outcome("r/1/1").content
+
+
 async def test_a_place_that_is_near_is_waited_for_inside_the_call(desk):
     here = await desk(_fine, ("search", {}), ("search", {}), tools={"search": {"rateLimitPerMinute": 1}})
     clock = Clock()

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from holdfast_agent.activities.intents import Intent
 from holdfast_agent.activities.steps import Input, Output, Steps
 from holdfast_agent.documents import Trouble
 from holdfast_agent.failures import stands
@@ -64,31 +65,21 @@ async def deliver(steps: Steps, toolbox: Toolbox, order: Order) -> Delivery | Ou
     Raises:
         StoreError: nothing was sent.
     """
-    wait = _place(steps, order)
-    if wait > _PATIENCE:
-        message = f"rateLimit.perMinute of the tool {order.tool.name!r} is {order.tool.rate_limit_per_minute}, and as many calls were made"
-        trouble = Trouble(order.key, order.call["attempt"], message, until=time.time() + wait)
-        return (await steps.wait(order.key, order.call, trouble))[1]
-    while wait > 0:
-        await asyncio.sleep(wait)
-        wait = _place(steps, order)
-    if not guarded(order.tool):
-        result = await toolbox.call(order.tool.name, order.arguments, key=order.key)
-        return await _weighed(steps, order, result) if isinstance(result, Failure) else Delivery(result.content, "completed")
-    intent, ours = await steps.intents.claim(order.key, toolbox.longest(order.tool.name))
-    if not ours and order.tool.delivery == "atMostOnce":
-        if steps.intents.here(intent) or time.time() >= intent.over:
-            return lost(order.tool)
-        message = f"another process began the call of {order.tool.name!r}, which must not be made twice"
-        trouble = Trouble(order.key, order.call["attempt"], message, until=intent.over, kind="unknown")
-        return (await steps.wait(order.key, order.call, trouble))[1]
+    held = await _held_back(steps, order)
+    if held is not None:
+        return held
+    ours = False
+    if guarded(order.tool):
+        intent, ours = await steps.intents.claim(order.key, toolbox.longest(order.tool.name))
+        if not ours and order.tool.delivery == "atMostOnce":
+            return await _begun_before(steps, order, intent)
     result = await toolbox.call(order.tool.name, order.arguments, key=order.key)
     if not isinstance(result, Failure):
         return Delivery(result.content, "completed")
     unsent = result.reach == "unsent" and ours
     if unsent:
         await steps.intents.release(order.key)
-    return await _weighed(steps, order, result, may_have_happened=not unsent)
+    return await weighed(steps, order, result, may_have_happened=guarded(order.tool) and not unsent)
 
 
 def guarded(tool: ToolConfig) -> bool:
@@ -105,12 +96,36 @@ def lost(tool: ToolConfig) -> Delivery:
     )
 
 
+async def _held_back(steps: Steps, order: Order) -> Delivery | Output | None:
+    """Wait for a place in the tool's rate: here if it is near, as the run if it is not. None: it may be called now."""
+    wait = _place(steps, order)
+    if wait > _PATIENCE:
+        message = f"rateLimit.perMinute of the tool {order.tool.name!r} is {order.tool.rate_limit_per_minute}, and as many calls were made"
+        if wait >= order.left:
+            return Delivery.error(f"not called: {message}; the run has no time left to wait for {wait:.0f} s")
+        trouble = Trouble(order.key, order.call["attempt"], message, until=time.time() + wait)
+        return (await steps.wait(order.key, order.call, trouble))[1]
+    while wait > 0:
+        await asyncio.sleep(wait)
+        wait = _place(steps, order)
+    return None
+
+
+async def _begun_before(steps: Steps, order: Order, intent: Intent) -> Delivery | Output:
+    """A call that must not be made twice was begun before: its outcome is unknown once nobody can be at it any more."""
+    if steps.intents.here(intent) or time.time() >= intent.over:
+        return lost(order.tool)
+    message = f"another process began the call of {order.tool.name!r}, which must not be made twice"
+    trouble = Trouble(order.key, order.call["attempt"], message, until=intent.over, kind="unknown")
+    return (await steps.wait(order.key, order.call, trouble))[1]
+
+
 def _place(steps: Steps, order: Order) -> float:
     limit = order.tool.rate_limit_per_minute
     return steps.rates.wait(order.tool.name, order.key, limit) if limit else 0.0
 
 
-async def _weighed(steps: Steps, order: Order, failure: Failure, *, may_have_happened: bool = False) -> Delivery | Output:
+async def weighed(steps: Steps, order: Order, failure: Failure, *, may_have_happened: bool = False) -> Delivery | Output:
     """A failure is the outcome, or there is another attempt."""
     failed = order.call["failed"]
     once = order.tool.delivery == "atMostOnce" and failure.kind == "transient" and failure.reach != "unsent"

@@ -97,7 +97,7 @@ class Steps:
         except StoreError as error:
             failure = Failure("transient", str(error), cause="store")
         except UnstoredError as error:
-            failure = Failure("fatal" if error.for_ever else "transient", str(error), cause="unstored")
+            failure = error.failure
         except RevisionError as error:
             return await self.failed(key, call, Failure("transient", str(error)))
         except LookupError as error:
@@ -269,6 +269,11 @@ class UnstoredError(Exception):
     def __init__(self, message: str, *, for_ever: bool) -> None:
         super().__init__(message)
         self.for_ever = for_ever
+
+    @property
+    def failure(self) -> Failure:
+        """The same, as activities tell of it."""
+        return Failure("fatal" if self.for_ever else "transient", str(self), cause="unstored")
 
 
 def change(how: Callable[[Head], Head]) -> Callable[[Document | None], Document | None]:

@@ -8,9 +8,9 @@ from typing import Any
 from holdfast_agent import documents, loop
 from holdfast_agent.activities import approval
 from holdfast_agent.activities.arguments import read
-from holdfast_agent.activities.delivery import Delivery, Order, deliver, guarded, lost
+from holdfast_agent.activities.delivery import Delivery, Order, deliver, guarded, lost, weighed
 from holdfast_agent.activities.outcomes import came_to, keep
-from holdfast_agent.activities.steps import Input, Output, Steps, change
+from holdfast_agent.activities.steps import Input, Output, Steps, UnstoredError, change
 from holdfast_agent.documents import Approval, Document, Head, ToolCall, ToolOutcome
 from holdfast_agent.failures import envelope
 from holdfast_agent.outcome import Failure
@@ -70,15 +70,15 @@ class _Job:
             return Delivery.error(arguments.message)
         toolbox = self.revision.toolbox
         wrong = None if self.tool and not (self.tool.approval or guarded(self.tool)) else await toolbox.check(self.asked.name, arguments)
-        if wrong and (wrong.kind == "permanent" or self.tool is None):
-            return Delivery.error(wrong.message)
-        assert self.tool
-        if self.tool.approval and not wrong:
+        if self.tool is None:
+            return Delivery.error(wrong.message if wrong else f"the tool {self.asked.name!r} is not in this revision")
+        order = Order(self.key, self.call, self.tool, arguments, self.tool.retries, self.call["deadline"] - time.time())
+        if wrong:
+            return await weighed(self.steps, order, wrong)
+        if self.tool.approval:
             held = await self._approved(head, self.tool, arguments)
             if held is not None:
                 return held
-        left = self.call["deadline"] - time.time()
-        order = Order(self.key, self.call, self.tool, arguments, self.tool.retries, left)
         return await deliver(self.steps, toolbox, order)
 
     async def _approved(self, head: Head, tool: ToolConfig, arguments: dict[str, Any]) -> Delivery | Output | None:
@@ -113,7 +113,11 @@ class _Job:
             outcome=delivery.outcome,
             approval=self.decision,
         )
-        document = await keep(self.steps, outcome, late=self.tool is not None and guarded(self.tool))
+        try:
+            document = await keep(self.steps, outcome, late=self.tool is not None and guarded(self.tool))
+        except UnstoredError as error:
+            # Nobody will know of it but the workflow, which undoes it.
+            return envelope(self.key, error.failure, self.call["attempt"]) | self._undo(outcome)
         return await self.settled(head, document)
 
     async def settled(self, head: Head, document: Document) -> Output:
@@ -122,5 +126,8 @@ class _Job:
         if self.decision or name in head.approvals:
             await self.steps.store.update(documents.head_key(self.call["run"]), change(lambda head: head.settles(name)))
         outcome = ToolOutcome.load(document)
-        undo = self.tool is not None and self.tool.compensate is not None and outcome.outcome in ("completed", "unknown")
-        return came_to(outcome, document) | ({"undo": True} if undo else {})
+        return came_to(outcome, document) | self._undo(outcome)
+
+    def _undo(self, outcome: ToolOutcome) -> Output:
+        happened = outcome.outcome in ("completed", "unknown")
+        return {"undo": True} if happened and self.tool is not None and self.tool.compensate is not None else {}
