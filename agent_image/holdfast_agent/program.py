@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from holdfast_agent import starved
 from holdfast_agent.assembly import Ground, assemble
 from holdfast_agent.engine import Engine, EngineError
 from holdfast_agent.flights import Flights
@@ -111,7 +112,11 @@ class Program:
         await made.engine.start()
         server.parts = made.parts
         _LOG.info("ready", extra={"revision": current.name, "tools": len(current.toolbox.specs)})
-        await asyncio.gather(_look_after(made.janitor, made.engine, every=self._tidy_seconds), made.sweeper.run(every=self._tidy_seconds))
+        await asyncio.gather(
+            _look_after(made.janitor, made.engine, every=self._tidy_seconds),
+            made.sweeper.run(every=self._tidy_seconds),
+            starved.guard(made.engine, sidecar),
+        )
 
     def _landed(self, key: str) -> None:
         self._server.watches.notice(key.partition("/")[0])

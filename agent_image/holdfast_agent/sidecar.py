@@ -5,6 +5,7 @@ daprd must see too (gRPC passes it on), and because a transcript's messages are 
 """
 
 import asyncio
+import contextlib
 import logging
 from typing import Any, Final
 
@@ -87,6 +88,13 @@ class Sidecar:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
             return 0
         return int((document.get("workflows") or {}).get("connectedWorkers") or 0)
+
+    async def end(self) -> None:
+        """Ask the sidecar to end, so that whoever keeps it running starts it again. It may not have heard."""
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
+            async with self._http.post(f"{self._url}/v1.0/shutdown") as response:
+                if response.status >= 300:  # noqa: PLR2004 - no success
+                    _LOG.error("the sidecar does not end: it answers %d", response.status)
 
     async def close(self) -> None:
         """Close both connections."""

@@ -34,6 +34,7 @@ _API_ALLOWED = (
     ("metadata", "v1", "grpc"),
     ("metadata", "v1", "http"),
     ("healthz", "v1", "http"),
+    ("shutdown", "v1", "http"),
 )
 _TRIP_AFTER = 5
 _OPEN_FOR = "30s"

@@ -25,6 +25,8 @@ from tests.agent.faults.world import TOOLS, World, task
 
 Part = Literal["agent", "daprd", "redis", "scheduler"]
 PARTS: tuple[Part, ...] = ("agent", "daprd", "redis", "scheduler")
+REVIVE_SECONDS = 3.0
+"""Longer than a part that was killed on purpose is left down."""
 FAULTS = (aiohttp.ClientError, TimeoutError, AssertionError, ValueError)
 
 
@@ -56,6 +58,16 @@ class House:
     def dead(self) -> list[Part]:
         """Parts that do not run."""
         return [part for part in PARTS if not self.process(part).running]
+
+    async def keep_running(self) -> None:
+        """As a cluster does: what ended by itself is started again. A sidecar does that when the agent finds it locked up."""
+        since: dict[Part, float] = {}
+        while True:
+            await asyncio.sleep(0.5)
+            since = {part: since.get(part, time.monotonic()) for part in self.dead()}
+            for part in [part for part, at in since.items() if time.monotonic() - at > REVIVE_SECONDS]:
+                self.process(part).start()
+                self.kills.append(Kill(part, since.pop(part), time.monotonic()))
 
     async def begin(self, run: str, turns: Turns, *, within: float = 120.0) -> None:
         """Ask for a run until it is accepted. Asking again is safe, because the id is the same."""
@@ -125,7 +137,10 @@ async def house(folder: Path, world: World, *, tools: Iterable[str] = TOOLS, **c
         agent = agent_process(dapr.app_environ, settings, folder / "agent", session, port=agent_port)
         stack.push_async_callback(agent.process.stop, grace=10.0)
         await agent.start()
-        yield House(world, dapr, redis, redis_port, agent)
+        made = House(world, dapr, redis, redis_port, agent)
+        keeping = asyncio.create_task(made.keep_running())
+        stack.callback(keeping.cancel)
+        yield made
 
 
 def _redis(folder: Path, port: int) -> Process:

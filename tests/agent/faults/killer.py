@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.agent.faults.house import PARTS, House, Part
-from tests.agent.faults.oracles import Kill, Turns, Verdict, judge
+from tests.agent.faults.oracles import Turns, Verdict, judge
 from tests.agent.faults.world import TOOLS
 
 END_SECONDS = 300.0
@@ -69,7 +69,6 @@ class Soak:
         """Until enough turns were had; then everything is left alone until all runs have ended, and judged."""
         wanted, asked = plans(self.seed, longest=self.longest), 0
         killing = asyncio.create_task(self._kill())
-        watching = asyncio.create_task(self._revive())
 
         async def worker() -> None:
             nonlocal asked
@@ -86,10 +85,9 @@ class Soak:
                     group.create_task(worker())
                 group.create_task(self._calm(killing))
         finally:
-            for task in (killing, watching):
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+            killing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await killing
         return self.verdict()
 
     def verdict(self) -> Verdict:
@@ -111,15 +109,3 @@ class Soak:
             await killing
         for part in self.house.dead():
             self.house.process(part).start()
-
-    async def _revive(self) -> None:
-        """As a cluster does: what ended by itself, because something that it needs was gone, is started again."""
-        missing: dict[Part, float] = {}
-        while True:
-            await asyncio.sleep(0.5)
-            dead = set(self.house.dead())
-            missing = {part: missing.get(part, time.monotonic()) for part in dead}
-            for part, since in missing.items():
-                if time.monotonic() - since > 3.0:
-                    self.house.process(part).start()
-                    self.house.kills.append(Kill(part, since, time.monotonic()))
