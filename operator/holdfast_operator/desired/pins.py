@@ -42,7 +42,9 @@ class Pins:
 
     def text(self) -> str:
         """As it stands in the annotation."""
-        parts = {"models": sorted(self.models), "sidecar": sorted(self.sidecar), "container": sorted(self.container)}
+        models = sorted(self.models)
+        # An operator that one goes back to may read only the first shape.
+        parts = {"model": models[0], "models": models, "sidecar": sorted(self.sidecar), "container": sorted(self.container)}
         return names.canonical({"store": self.store} | parts)
 
     @classmethod
