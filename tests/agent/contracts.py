@@ -9,6 +9,8 @@ import jsonschema
 
 from tests.agent.agents import TOKEN, AgentProcess
 
+JSON, PROBLEM = "application/json", "application/problem+json"
+
 
 @dataclass
 class Contract:
@@ -58,7 +60,7 @@ class Contract:
         async with self.agent.session.request(method, self.agent.url + path, headers=headers, **options) as response:
             text = await response.text()
             self.check(method, path, response.status, response.content_type, text)
-            return response.status, json.loads(text) if text and "json" in response.content_type else text
+            return response.status, json.loads(text) if response.content_type in (JSON, PROBLEM) and text else text
 
     async def get(self, path: str, status: int = 200) -> Any:
         found, answer = await self.call("GET", path)

@@ -1,13 +1,13 @@
 """What callers hear when the store fails in the middle of their request."""
 
 import time
+from types import SimpleNamespace
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from holdfast_agent.documents import Head
 from holdfast_agent.http.app import Server
-from holdfast_agent.http.parts import Parts
 from holdfast_agent.store import StoreError
 
 
@@ -17,7 +17,7 @@ class Runs:
     def __init__(self, *, stored):
         self.stored, self.asked = stored, []
 
-    async def accept(self, task, run):
+    async def accept(self, task, run, *, session, trace):
         self.asked.append(run)
         if not self.stored:
             raise StoreError("the store is away")
@@ -34,7 +34,7 @@ async def call():
 
     async def call_(runs, body):
         server = Server("agent", token=None, ready=None)
-        server.parts = Parts(runs=runs, timelines=None)
+        server.parts = SimpleNamespace(runs=runs)
         clients.append(TestClient(TestServer(server.app)))
         await clients[-1].start_server()
         response = await clients[-1].post("/run?wait=1s", json=body)

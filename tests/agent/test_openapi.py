@@ -1,5 +1,6 @@
 """The OpenAPI document is well formed, and tells of everything that there is."""
 
+import json
 import re
 
 import jsonschema
@@ -91,6 +92,11 @@ async def test_what_an_agent_answers_is_what_its_document_says(stage):
     assert await api.call("GET", f"/runs/{run}/events?last_event_id=end") == (204, "")
     status, stream = await api.call("GET", f"/runs/{run}/events")
     assert (status, stream.count("event: step"), stream.count("event: end")) == (200, 4, 1)
+    audit = await api.get(f"/runs/{run}/audit")
+    assert sorted(record["kind"] for record in audit["records"]) == ["compaction", "decision", "decision", "end", "tool"]
+    status, lines = await api.call("GET", f"/runs/{run}/audit?documents=true")
+    assert json.loads(lines.splitlines()[0])["key"] == f"run/{run}"
+    assert "holdfast_runs_total" in (await api.call("GET", "/metrics"))[1]
     for path in ("/healthz", "/readyz", "/openapi.json"):
         await api.get(path)
     assert (await api.call("POST", "/run", data=b"<task/>", headers={"Content-Type": "text/xml"}))[0] == 415

@@ -10,6 +10,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from holdfast_agent.http import openapi, requests
+from holdfast_agent.http.audits import AuditRoutes
 from holdfast_agent.http.controls import ControlRoutes
 from holdfast_agent.http.events import EventRoutes
 from holdfast_agent.http.operations import OPERATIONS
@@ -37,7 +38,7 @@ class Server(Site):
         self._name, self._token, self._ready = name, token, ready
         self.app = web.Application(middlewares=[as_problems, self._admit], client_max_size=requests.MAX_BODY_BYTES)
         handlers: dict[str, Handler] = {"healthz": self._healthz, "readyz": self._readyz, "openapi": self._openapi}
-        for routes in (RunRoutes(self), EventRoutes(self), ControlRoutes(self), SessionRoutes(self)):
+        for routes in (RunRoutes(self), EventRoutes(self), ControlRoutes(self), SessionRoutes(self), AuditRoutes(self)):
             handlers |= routes.handlers()
         for operation in OPERATIONS:
             self.app.router.add_route(operation.method, operation.path, handlers[operation.id])

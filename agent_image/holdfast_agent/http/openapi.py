@@ -66,7 +66,10 @@ def _parameter(field: Field, where: str) -> Document:
 
 def _answer(answer: Answer) -> Document:
     found: Document = {"description": answer.description}
-    return found | ({"content": {answer.media: {"schema": answer.schema}}} if answer.schema is not None else {})
+    if answer.schema is None:
+        return found
+    content = {answer.media: {"schema": answer.schema}} | ({answer.also: {"schema": {"type": "string"}}} if answer.also else {})
+    return found | {"content": content}
 
 
 def _problem(status: int) -> Document:

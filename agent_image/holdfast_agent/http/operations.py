@@ -6,6 +6,7 @@ A route that is not here cannot be called, and an operation that no code carries
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from holdfast_agent.audit.lines import MEDIA_TYPE
 from holdfast_agent.http import requests
 from holdfast_agent.http.fields import Field
 from holdfast_agent.http.shapes import Schema, ref
@@ -13,16 +14,18 @@ from holdfast_agent.http.shapes import Schema, ref
 _ERRORS: Final = (401, 503)
 JSON: Final = "application/json"
 EVENTS: Final = "text/event-stream"
+LINES: Final = MEDIA_TYPE
 TEXT: Final = "text/plain"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one status means; `schema` None: there is no body."""
+    """What one status means; `schema` None: there is no body; `also`: another media type, of text."""
 
     description: str
     schema: Schema | None = None
     media: str = JSON
+    also: str | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,16 @@ OPERATIONS: Final = (
         errors=(404, 429),
     ),
     Operation(
+        "audit",
+        "GET",
+        "/runs/{id}/audit",
+        "What a run did, as a chain of records that shows any change",
+        {200: Answer("The records and the anchor; or the documents themselves, one a line.", ref("Audit"), also=LINES)},
+        place=_RUN,
+        query=(requests.DOCUMENTS,),
+        errors=(404,),
+    ),
+    Operation(
         "cancel",
         "POST",
         "/runs/{id}/cancel",
@@ -182,6 +195,14 @@ OPERATIONS: Final = (
         errors=(404,),
     ),
     Operation("openapi", "GET", "/openapi.json", "This document", {200: Answer("OpenAPI 3.1.", {"type": "object"})}, tag="agent"),
+    Operation(
+        "metrics",
+        "GET",
+        "/metrics",
+        "What Prometheus reads",
+        {200: Answer("Metrics of this process.", {"type": "string"}, TEXT)},
+        tag="agent",
+    ),
     Operation("healthz", "GET", "/healthz", "The process lives", {200: _json("It does.", "Health")}, tag="agent", open=True),
     Operation(
         "readyz", "GET", "/readyz", "The agent works", {200: _json("A workflow worker is connected.", "Health")}, tag="agent", open=True

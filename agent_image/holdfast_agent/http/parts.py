@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from holdfast_agent.audit.export import Audits
 from holdfast_agent.controls import Controls
 from holdfast_agent.listing import Listing
+from holdfast_agent.metrics import Metrics
 from holdfast_agent.runs import Runs
 from holdfast_agent.sessions import Sessions
 from holdfast_agent.timelines import Timelines
@@ -20,3 +21,4 @@ class Parts:
     listing: Listing
     sessions: Sessions
     audits: Audits
+    metrics: Metrics

@@ -65,6 +65,11 @@ FORCE: Final = Field(
 
 TRACEPARENT: Final = Field("traceparent", {"type": "string", "description": "The trace that the caller is in (W3C)."}, fields.traceparent)
 
+DOCUMENTS: Final = Field(
+    "documents",
+    {"type": "boolean", "default": False, "description": "Everything that is stored of the run, a line each: what `verify` reads."},
+    fields.flag,
+)
 LAST_EVENT: Final = Field(
     "last_event_id", {"type": "string", "description": "As the header Last-Event-ID, for clients that cannot set one."}, places.read
 )

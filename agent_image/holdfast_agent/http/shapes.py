@@ -115,6 +115,45 @@ SCHEMAS: Final[dict[str, Schema]] = {
         {"spiffe": _text("Identity of the agent."), "kid": _text("Which key."), "mac": _text()},
         "Length and end of the run's audit chain; `mac` if the agent has a key for it.",
     ),
+    "Audit": _object(
+        {
+            "id": _text(),
+            "status": _text("As it is stored: a run that is held is RUNNING."),
+            "revision": _text(),
+            "records": _list(ref("Record")),
+            "anchor": {"anyOf": [ref("Anchor"), {"type": "null"}]},
+        }
+    ),
+    "Record": _object(
+        {
+            "kind": {
+                "type": "string",
+                "enum": ["decision", "tool", "approval", "evaluation", "compaction", "compensation", "cancel", "limit", "end"],
+            }
+        },
+        {
+            "record": _text("Its name in the chain."),
+            "digest": _text(),
+            "began": _TIME,
+            "at": _TIME,
+            "model": _text(),
+            "calls": _list(_object({"tool": _text(), "arguments": _text("Their digest.")})),
+            "tokens": ref("Tokens"),
+            "tool": _text(),
+            "outcome": _text(),
+            "arguments": _text("Their digest."),
+            "accepted": _BOOLEAN,
+            "decision": _text(),
+            "reason": _text(),
+            "asked": _TIME,
+            "decided": _TIME,
+            "forced": _BOOLEAN,
+            "limit": _text(),
+            "status": _text(),
+            "error": _text("Its type."),
+        },
+        "One thing that happened, without a word of what was said.",
+    ),
     "Accepted": _object({"instance_id": _text(), "status_url": _text("Path of the run in Dapr's shape.")}),
     "Run": _object(_RUN, _RUN_MORE),
     "Finished": _object({"instance_id": _text(), "status_url": _text()} | _RUN, _RUN_MORE, "A run that ended while it was waited for."),
