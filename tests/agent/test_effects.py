@@ -6,6 +6,8 @@ import time
 import pytest
 from aiohttp import web
 
+from holdfast_agent.attempts import Pursuit
+from holdfast_agent.loop import Step
 from holdfast_agent.store import StoreError
 
 ONCE = {"pay": {"delivery": "atMostOnce", "timeoutSeconds": 0.2}}
@@ -168,6 +170,19 @@ async def test_a_call_that_may_have_had_its_effect_before_its_run_was_canceled_i
     await here.change(lambda head: head.canceled(1.0, ""))
     assert (await here.tool(attempt=2, failed=1))["undo"]
     till.go.set()
+
+
+@pytest.mark.parametrize("end", ["drop", "expire"])
+def test_a_call_that_waits_for_its_next_attempt_when_the_run_ends_is_undone_if_it_may_have_happened(end):
+    for undo in (True, False):
+        pursuit = Pursuit(Step("tool", "r/1/0", 5, {}))
+        pursuit.take(
+            {"key": "r/1/0", "error": {"class": "transient", "message": "gone", "retryAfter": 1.0}} | ({"undo": True} if undo else {}),
+            100.0,
+        )
+        pursuit.take({"key": "r/1/0", "error": {"class": "transient", "message": "away", "retryAfter": 1.0, "cause": "store"}}, 101.0)
+        pursuit.drop() if end == "drop" else pursuit.expire(200.0, 200.0)
+        assert pursuit.result.get("undo", False) == undo
 
 
 async def test_a_call_whose_outcome_cannot_be_stored_is_undone_all_the_same(desk, till, monkeypatch):

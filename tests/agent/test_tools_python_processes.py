@@ -43,6 +43,26 @@ def _lives(pid):
         return False
 
 
+async def test_a_function_that_prints_without_end_is_ended_and_fills_no_log(open_python, caplog):
+    source = """
+        def shout() -> str:
+            while True:
+                print("x" * 1000)
+        def quick() -> str:
+            print("quiet")
+            return "done"
+    """
+    caplog.set_level("INFO")
+    box = await open_python(python_tool(source, "shout", timeoutSeconds=1.0), python_tool(source, "quick"))
+    shouting = asyncio.create_task(box.call("shout", {}, key="k1"))
+    assert await box.call("quick", {}, key="k2") == ToolResult("done")
+    assert (await shouting).reach == "lost"
+    printed = [record.getMessage() for record in caplog.records if "[shout k1]" in record.getMessage()]
+    assert printed[-1].endswith("prints more than 256 KiB; the rest is left out")
+    assert sum(map(len, printed)) < 300 * 1024
+    assert await box.call("quick", {}, key="k3") == ToolResult("done")
+
+
 async def test_calls_run_beside_each_other_and_the_processes_are_used_again(open_python):
     source = """
         import os, time

@@ -89,7 +89,7 @@ class WorkerPool:
 
     async def _run(self, call: Frame, within: float) -> ToolResult | Failure:
         async with self._worker() as worker:
-            worker.doing = f"{call['tool']} {call.get('key', 'check')}"
+            worker.begin(f"{call['tool']} {call.get('key', 'check')}")
             try:
                 async with asyncio.timeout(within):
                     answer = await worker.ask(call)

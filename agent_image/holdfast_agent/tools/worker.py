@@ -14,6 +14,8 @@ from holdfast_agent.functions.frames import HEADER, MAX_FRAME_BYTES, Frame, enco
 
 log = logging.getLogger(__name__)
 MAX_LOG_LINE = 4096
+MAX_LOG_BYTES = 256 * 1024
+"""What one call may print into the agent's log. A function that prints without end must not fill the node's disk."""
 _BUFFER = 64 * 1024
 
 
@@ -25,13 +27,13 @@ class Worker:
     """A started process. `ask` it one thing at a time; `kill` it at any moment.
 
     Attributes:
-        doing: tool and key of the call that runs, or of the last one; what the process prints is logged under it.
+        doing: tool and key of the call that runs, or of the last one; what the process prints is logged under it. See `begin`.
     """
 
     def __init__(self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Keep what `start` made."""
         self._process, self._reader, self._writer = process, reader, writer
-        self.doing = "importing"
+        self.begin("importing")
         self._logger = asyncio.create_task(self._log_output())
 
     @classmethod
@@ -62,6 +64,10 @@ class Worker:
             reader, writer = await asyncio.open_connection(sock=ours)
             on_error.pop_all()
         return cls(process, reader, writer)
+
+    def begin(self, doing: str) -> None:
+        """What it prints from now on is of that call, and bounded anew."""
+        self.doing, self._room = doing, MAX_LOG_BYTES
 
     @property
     def pid(self) -> int:
@@ -119,6 +125,9 @@ class Worker:
         assert output
         rest = b""
         while chunk := await output.read(_BUFFER):
+            if self._room <= 0:
+                rest = b""
+                continue
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 self._log_line(line)
@@ -130,5 +139,9 @@ class Worker:
 
     def _log_line(self, line: bytes) -> None:
         text = line[:MAX_LOG_LINE].decode(errors="replace").rstrip()
-        if text:
-            log.info("[%s] %s", self.doing, text)
+        if not text or self._room <= 0:
+            return
+        log.info("[%s] %s", self.doing, text)
+        self._room -= len(text)
+        if self._room <= 0:
+            log.warning("[%s] prints more than %d KiB; the rest is left out", self.doing, MAX_LOG_BYTES // 1024)
