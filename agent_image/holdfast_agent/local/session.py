@@ -5,6 +5,7 @@ import json
 import os
 import secrets
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from holdfast_api import names
 _READY_SECONDS = 90.0
 _SPARE_SECONDS = 5.0
 _MAX_RESTARTS = 5
+_RESTARTS_WITHIN = 600.0
 
 
 class Session:
@@ -37,7 +39,7 @@ class Session:
         self.client = client
         self._processes = (agent, *dapr.processes.values())
         self._say = say
-        self._restarts = 0
+        self._restarts: list[float] = []
 
     def mend(self) -> None:
         """Start again what has died, as the kubelet would; the run goes on by itself then.
@@ -48,9 +50,11 @@ class Session:
         for process in self._processes:
             if process.running:
                 continue
-            if self._restarts == _MAX_RESTARTS:
+            now = time.monotonic()
+            self._restarts = [at for at in self._restarts if at > now - _RESTARTS_WITHIN]
+            if len(self._restarts) == _MAX_RESTARTS:
                 raise LocalError(f"{process.name} ended with code {process.exit_code}, and that was no single case:\n{process.tail()}")
-            self._restarts += 1
+            self._restarts.append(now)
             self._say(f"{process.name} ended with code {process.exit_code}; starting it again")
             process.start()
 

@@ -7,7 +7,7 @@ from typing import Any
 from holdfast_agent.local.display import excerpt
 
 View = dict[str, Any]
-_WIDTH = 34
+_WIDTH = 44
 
 
 def tree(run: View, steps: list[View]) -> list[str]:
