@@ -5,7 +5,7 @@ of a run without a plan (`Loop.plan`) are as the first version asked for them, t
 
 | activity | key | its answer, beside `key` |
 |---|---|---|
-| model | `<run>/<turn>/model` | `calls` (names), `usage`, `digests` (of the arguments of each call), `model` (which one answered), `open` |
+| model | `<run>/<turn>/model` | `calls` (names), `usage`, `digests` (of the arguments), `model` (which answered), `open`, `skipped` |
 | tool | `<run>/<turn>/<call>` | `tool`, `isError`, `result` (digest of what the model reads), `undo` |
 | compensate | `<run>/<turn>/<call>/undo` | `tool`, `isError` |
 | recall | `<run>/recall` | `usage` |
@@ -19,7 +19,8 @@ of a run without a plan (`Loop.plan`) are as the first version asked for them, t
 (the head says so, and nothing was done).
 
 No calls of the model mean that the run has ended well and its head says so, unless `open` is there: `invalid` (the answer does not fit
-the schema; the next turn is asked for it again) or `candidate` (to be evaluated).
+the schema; the next turn is asked for it again) or `candidate` (to be evaluated). `skipped` are key and digest of calls of the turn before
+that were not carried out.
 """
 
 from dataclasses import dataclass, replace

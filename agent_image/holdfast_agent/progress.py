@@ -96,13 +96,17 @@ class Loop:
             model=min(int(answer.get("model", self.model)), state.plan.models - 1),
             undo=(*self.undo, *(result["key"] for result in results if result.get("undo"))),
             repeats=repeated(self.repeats, fingerprints(answer, results)),
-            audit=link(self.audit, [answer, *results]),
+            audit=link(self.audit, [*answer.get("skipped", ()), answer, *results]),
         )
 
     def skipping(self, answer: Result) -> Self:
         """The same run with one more turn, none of whose calls was carried out."""
         state = self.after(answer)
         return replace(state, usage=replace(state.usage, tool_calls=self.usage.tool_calls))
+
+    def noting(self, answer: Result) -> Self:
+        """The same run with the calls on record that a step found not to be carried out before it failed."""
+        return replace(self, audit=link(self.audit, answer.get("skipped", ())))
 
     def beside(self, answer: Result) -> Self:
         """The same run after a step that is no turn: its tokens count, and it is on record."""

@@ -131,7 +131,7 @@ def _answered(ctx: Context, state: Loop) -> Flow:
         state, summed_up = yield from _ask(ctx, state, decide.compact_step)
         return (yield from _ask(ctx, state.compacted(summed_up), decide.model_step))
     # An answer that ends the run badly was paid for, and is on record.
-    _check(state.after(answer) if "usage" in answer else state, [step], [answer])
+    _check(state.after(answer) if "usage" in answer else state.noting(answer), [step], [answer])
     return state, answer
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from holdfast_agent.activities.steps import Input, Output, Steps
 from holdfast_agent.audit import chain
-from holdfast_agent.documents import CANCEL, Head, Usage
+from holdfast_agent.documents import CANCEL, Head, Usage, head_key
 from holdfast_agent.sessions import Exchange, Sessions
 from holdfast_agent.store import Entry
 
@@ -31,15 +31,18 @@ async def complete(
         `result`; or `{key, control: "cancel"}` if somebody canceled the run first, as the same update of the head found.
     """
     run = Head.load(head.value)
+    if run.session is not None and not run.terminal:
+        head = await steps.store.get(head_key(run.id)) or head
+        run = Head.load(head.value)
     if run.session is not None and not run.terminal and not run.cancel:
-        # The session first: the end that the head tells of is whole. Whoever cancels in between undoes it below.
+        # The session first: the end that the head tells of is whole. If somebody cancels between the two, it is taken out again below.
         exchange = Exchange(run.id, run.task, answer, at)
         await steps.patiently(lambda: Sessions(steps.store).append(run.session or "", exchange, accepted=run.created))
     stands = await steps.end(
         run.id,
         lambda now: now.completed(answer, usage, at, **(more or {})),
         known=head,
-        audit=chain.link(call.get("audit"), [result]),
+        audit=chain.link(call.get("audit"), [*result.get("skipped", ()), result]),
     )
     if stands.status != "COMPLETED" and run.session is not None:
         await steps.patiently(lambda: Sessions(steps.store).withdraw(run.session or "", run.id))

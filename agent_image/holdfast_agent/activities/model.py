@@ -8,7 +8,7 @@ from typing import Any
 from holdfast_agent import budgets, documents, loop
 from holdfast_agent.activities.completion import complete
 from holdfast_agent.activities.steps import Input, Output, Steps
-from holdfast_agent.audit.chain import fingerprint
+from holdfast_agent.audit.chain import fingerprint, link
 from holdfast_agent.audit.records import arguments_digest
 from holdfast_agent.conversations import Conversation
 from holdfast_agent.documents import Document, Head, ModelTurn, ToolOutcome, Usage
@@ -36,9 +36,9 @@ async def ask(steps: Steps, key: str, call: Input) -> Output:
     the last turn) and `audit` (the chain so far).
 
     Returns:
-        `{key, calls: [tool names], digests: [of their arguments], usage, model, digest}`; no calls means that the run has its answer and
-        the head says so, unless `open` is there. Or a failure, with all of this beside it if an answer was paid for; one of the cause
-        `context` is met by compaction.
+        `{key, calls: [tool names], digests: [of their arguments], usage, model, digest, skipped}`; no calls means that the run has its
+        answer and the head says so, unless `open` is there. Or a failure, with all of this beside it if an answer was paid for; one of the
+        cause `context` is met by compaction.
     """
     run, at = call["run"], documents.effect_document(key)
     found = await steps.store.get_many([at, documents.head_key(run)])
@@ -47,20 +47,19 @@ async def ask(steps: Steps, key: str, call: Input) -> Output:
         raise LookupError(f"the head of run {run!r} is missing from the state store")
     head = Head.load(entry.value)
     if at in found:
-        return await _said(steps, found[at].value, call, entry)
+        return await _said(steps, found[at].value, call, entry, await _skipped(steps, call))
     if head.terminal:
         return envelope(key, Failure("fatal", f"the run has ended already, {head.status}"), call["attempt"])
     if head.control and (held := await steps.held(key, call)):
         return held
     if time.time() >= call["deadline"]:
         return loop.timed_out(key)
-    if call.get("closing") and call["turn"] > 1:
-        await _skip(steps, run, call["turn"] - 1, call["closing"])
+    skipped = await _skipped(steps, call)
     async with steps.revisions.use(call["revision"]) as revision:
-        made = await _asked(steps, key, call, head, revision)
+        made = await _asked(steps, key, call | {"audit": link(call.get("audit"), skipped)}, head, revision)
     if isinstance(made, Failure):
-        return await steps.failed(key, call, made)
-    return await _said(steps, await steps.persist(key, made.dump()), call, entry)
+        return await steps.failed(key, call, made) | ({"skipped": skipped} if skipped else {})
+    return await _said(steps, await steps.persist(key, made.dump()), call, entry, skipped)
 
 
 async def _asked(steps: Steps, key: str, call: Input, head: Head, revision: Revision) -> ModelTurn | Failure:
@@ -117,7 +116,7 @@ def _turn(key: str, answer: Answer, terms: Terms, *, model: ModelConfig, call: I
     )
 
 
-async def _said(steps: Steps, document: Document, call: Input, head: Entry) -> Output:
+async def _said(steps: Steps, document: Document, call: Input, head: Entry, skipped: list[Output]) -> Output:
     turn = ModelTurn.load(document)
     result: Output = {
         "key": turn.key,
@@ -127,6 +126,7 @@ async def _said(steps: Steps, document: Document, call: Input, head: Entry) -> O
         "model": call.get("model", 0),
         "digest": fingerprint(document),
     }
+    result |= {"skipped": skipped} if skipped else {}
     if turn.failure:
         return result | envelope(turn.key, Failure("fatal", turn.failure["message"], cause="output"), call["attempt"])
     if turn.open:
@@ -138,12 +138,17 @@ async def _said(steps: Steps, document: Document, call: Input, head: Entry) -> O
     return await complete(steps, result, call, head, answer=answer, usage=usage, at=turn.ended, more=more)
 
 
-async def _skip(steps: Steps, run: str, turn: int, limit: str) -> None:
-    """Write down of the calls that the limit came before that they were not carried out."""
-    said = await steps.transcripts.turn(run, turn)
+async def _skipped(steps: Steps, call: Input) -> list[Output]:
+    """Of the calls that the limit came before it is on record that they were not carried out: `[{key, digest}]`."""
+    if not call.get("closing") or call["turn"] == 1:
+        return []
+    said = await steps.transcripts.turn(call["run"], call["turn"] - 1)
     there = await steps.store.get_many(map(documents.effect_document, said.call_keys()))
+    found = [entry.value for entry in there.values()]
     for name, asked in zip(said.call_keys(), said.calls, strict=True):
         if documents.effect_document(name) not in there:
-            now = time.time()
-            outcome = ToolOutcome(name, asked.name, asked.id, skipped_message(limit), True, now, now, outcome="skipped")  # noqa: FBT003
-            await steps.persist(name, outcome.dump())
+            now, told = time.time(), skipped_message(call["closing"])
+            outcome = ToolOutcome(name, asked.name, asked.id, told, is_error=True, started=now, ended=now, outcome="skipped")
+            found.append(await steps.persist(name, outcome.dump()))
+    skipped = {document["key"]: fingerprint(document) for document in found if document.get("outcome") == "skipped"}
+    return [{"key": name, "digest": skipped[name]} for name in said.call_keys() if name in skipped]
