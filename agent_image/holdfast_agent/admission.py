@@ -38,6 +38,10 @@ class Admission:
         """How many there are."""
         return len(self._working)
 
+    def __contains__(self, run: str) -> bool:
+        """Whether that run is at work here."""
+        return run in self._working
+
     def add(self, run: str) -> None:
         """A step of the run begins here, or it was just accepted."""
         self._working[run] = time.monotonic()

@@ -16,6 +16,8 @@ from holdfast_agent.loop import COMPENSATE, FINISH, TOOL, Step, timed_out
 from holdfast_agent.progress import Result
 
 _BROKEN: Final = "broken"
+_LEAST_WAIT: Final = 1.0
+"""A step that waits is not asked again sooner: the clock by which it waits may be behind Dapr's."""
 _OURS: Final = ("store", "unstored", _BROKEN)
 
 
@@ -162,7 +164,7 @@ class Pursuit:
                 verdict = replace(verdict, result=None, delay=1.0)
         self.result, self.kind, self.message = verdict.result, verdict.kind, verdict.message
         if verdict.until is not None:
-            self.due = verdict.until
+            self.due = max(verdict.until, now + _LEAST_WAIT)
         elif verdict.result is None:
             self.failed[verdict.cause] += 1
             self.due = now + verdict.delay

@@ -160,7 +160,8 @@ class Head:
             return False
         decided = {f"{self.id}/{call}" for call, asked in self.approvals.items() if asked.decision}
         resumed = self.suspended is None and any(wait.kind == SUSPEND for wait in self.waits)
-        return self.cancel is not None or resumed or any(wait.key in decided for wait in self.waits)
+        canceled = self.cancel is not None and self.ending is None
+        return canceled or resumed or any(wait.key in decided for wait in self.waits)
 
     def dump(self) -> Document:
         """As JSON-ready data, without what is not there."""

@@ -111,6 +111,7 @@ class Runs:
     async def _admitted(self, head: Head, most: int | None) -> tuple[Head, bool]:
         """The head that stands, and whether it is this one."""
         admission = self._index.admission
+        ours = head.id in admission
         try:
             await admission.admit(head.id, most, self._at_rest)
         except BusyError:
@@ -124,7 +125,7 @@ class Runs:
             admission.drop(head.id)
             raise
         stored = Head.load(document)
-        if _at_rest(stored):
+        if _at_rest(stored) or not (created or ours):
             admission.drop(head.id)
         return stored, created
 

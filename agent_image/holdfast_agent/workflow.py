@@ -181,7 +181,8 @@ def _settle(ctx: Context, steps: list[Step], *, deadline: float, together: bool 
         if not pending:
             break
         until = min(deadline, *(pursuit.due for pursuit in pending))
-        woken = yield from _pause(ctx, until, decide.poke_event(steps[0].key, number), heed=not together)
+        heed = not together or any(pursuit.kind != "retry" for pursuit in pending)
+        woken = yield from _pause(ctx, until, decide.poke_event(steps[0].key, number), heed=heed)
         due = [pursuit for pursuit in pending if woken or pursuit.due <= until]
         if until == deadline and not woken:
             _pending(pursuits, until, deadline, together=together)

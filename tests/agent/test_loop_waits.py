@@ -122,3 +122,15 @@ def test_a_retry_that_would_come_too_late_is_not_waited_for():
     driver = drive(new()).answer(said(1, "a", "b")).answer(error("r/1/0", after=1000.0), {"key": "r/1/1"})
     assert driver.ctx.timers == []
     assert "busy" in driver.called("finish")[0]["error"]["message"]
+
+
+def test_a_suspended_run_of_the_first_shape_is_woken_as_any():
+    driver = drive(old()).answer({"key": "r/1/model", "control": "suspend"})
+    driver.wake()
+    assert driver.answer(said(1)).output
+
+
+def test_a_step_whose_clock_is_behind_is_not_asked_again_and_again():
+    driver = drive(new()).answer(said(1, "pay")).answer(waiting("r/1/0", 10)).fire()
+    driver.answer(waiting("r/1/0", 10))
+    assert driver.ctx.timers[-1][0] == timedelta(seconds=1)

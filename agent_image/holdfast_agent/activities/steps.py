@@ -227,6 +227,8 @@ class Steps:
             documents.head_key(call["run"]), change(lambda head: head.troubled(wait) if head.control == documents.SUSPEND else head)
         )
         control = Head.load(stands).control if stands else None
+        if control == documents.SUSPEND:
+            await self.index.waits(call["run"])
         return {"key": key, "control": control} if control else None
 
     async def _resumed(self, key: str, call: Input) -> None:
