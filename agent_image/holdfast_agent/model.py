@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -103,9 +103,9 @@ def tool_declarations(specs: Iterable[ToolSpec]) -> list[Any]:
     ]
 
 
-def size(messages: Iterable[Message], tools: Iterable[Any] = ()) -> int:
-    """Bytes of a request, nearly."""
-    return sum(int(part.ByteSize()) for part in (*messages, *tools))
+def size(parts: Iterable[Any]) -> int:
+    """Bytes of messages or declarations of tools."""
+    return sum(int(part.ByteSize()) for part in parts)
 
 
 async def converse(
@@ -149,17 +149,17 @@ async def _converse(
     except grpc.RpcError as error:
         return model_failure(error.code(), error.details() or "", config)
     taken = {call.id for message in messages for call in message.of_assistant.tool_calls}
-    return read_answer(reply, turn, taken, asked=size(messages, tools))
+    return read_answer(reply, turn, taken, asked=request.ByteSize)
 
 
-def read_answer(reply: Any, turn: int, taken: Iterable[str] = (), *, asked: int = 0) -> Answer | Failure:  # noqa: ANN401 - generated code has no types
+def read_answer(reply: Any, turn: int, taken: Iterable[str] = (), *, asked: Callable[[], int] = int) -> Answer | Failure:  # noqa: ANN401 - generated code has no types
     """The first choice of a reply.
 
     Args:
         reply: of the Conversation API.
         turn: number of the turn.
         taken: ids of calls of earlier turns. Ids are made unique in the run, because answers of tools are matched by them.
-        asked: bytes of the request, for an estimate if the provider does not count tokens.
+        asked: gives the bytes of the request, for an estimate if the provider does not count tokens.
     """
     choices = [choice for output in reply.outputs for choice in output.choices]
     if not choices:
@@ -178,7 +178,7 @@ def read_answer(reply: Any, turn: int, taken: Iterable[str] = (), *, asked: int 
     counted = reply.outputs[0].usage
     usage = Usage(turns=1, tool_calls=len(calls), input_tokens=counted.prompt_tokens, output_tokens=counted.completion_tokens)
     if estimated := not usage.tokens:
-        usage = replace(usage, input_tokens=budgets.tokens(asked), output_tokens=budgets.tokens(message.ByteSize()))
+        usage = replace(usage, input_tokens=budgets.tokens(asked()), output_tokens=budgets.tokens(message.ByteSize()))
     return Answer(message.content, tuple(calls), reason, usage, max(0, len(message.tool_calls) - MAX_CALLS), estimated)
 
 

@@ -112,12 +112,12 @@ def test_an_answer_that_ended_too_early_is_known_as_such(reason):
 
 
 def test_tokens_are_estimated_where_the_provider_does_not_count_them():
-    answer = read_answer(_reply(content="x" * 400), turn=1, asked=4000)
+    answer = read_answer(_reply(content="x" * 400), turn=1, asked=lambda: 4000)
     assert answer.estimated
     assert (answer.usage.input_tokens, answer.usage.output_tokens // 10) == (1000, 10)
     counted = _reply(content="x" * 400)
     counted.outputs[0].usage.CopyFrom(api_v1.ConversationResultAlpha2CompletionUsage(prompt_tokens=7, completion_tokens=5))
-    answer = read_answer(counted, turn=1, asked=4000)
+    answer = read_answer(counted, turn=1, asked=lambda: 4000)
     assert (answer.estimated, answer.usage.input_tokens, answer.usage.output_tokens) == (False, 7, 5)
 
 

@@ -3,7 +3,6 @@
 import logging
 import time
 from dataclasses import replace
-from typing import Any
 
 from holdfast_agent import budgets, documents, loop
 from holdfast_agent.activities.completion import complete
@@ -13,7 +12,7 @@ from holdfast_agent.audit.records import arguments_digest
 from holdfast_agent.conversations import Conversation
 from holdfast_agent.documents import Document, Head, ModelTurn, ToolOutcome, Usage
 from holdfast_agent.failures import envelope
-from holdfast_agent.model import Answer, Message, converse, size, user_message
+from holdfast_agent.model import Answer, converse, size, user_message
 from holdfast_agent.outcome import Failure
 from holdfast_agent.revisions import Revision
 from holdfast_agent.store import Entry
@@ -76,7 +75,7 @@ async def _asked(steps: Steps, key: str, call: Input, head: Head, revision: Revi
     messages = [*revision.preamble, *conversation.messages(head.task), *([user_message(closing_message(closing))] if closing else [])]
     # Some providers refuse a conversation with calls in it when no tools are declared, so for the last turn they are, and cannot be called.
     tools = revision.declarations if not closing or conversation.turns else ()
-    if too_long := _too_long(conversation, messages, tools, model):
+    if too_long := _too_long(conversation, size([*revision.preamble, *tools]) + len(head.task), model):
         return too_long
     answer = await converse(steps.sidecar, model, messages=messages, tools=tools, turn=call["turn"], choice="none" if closing else "auto")
     if isinstance(answer, Failure):
@@ -87,9 +86,9 @@ async def _asked(steps: Steps, key: str, call: Input, head: Head, revision: Revi
     return _turn(key, answer, Terms.of(revision.config, revision.contract, call), model=model, call=call, began=began)
 
 
-def _too_long(conversation: Conversation, messages: list[Message], tools: tuple[Any, ...], model: ModelConfig) -> Failure | None:
+def _too_long(conversation: Conversation, beside: int, model: ModelConfig) -> Failure | None:
     """Some models (Ollama's) silently forget the beginning of what is too long, so it is not sent to them where it can be summed up."""
-    asked = budgets.tokens(size(messages, tools))
+    asked = budgets.tokens(conversation.size + beside)
     if not conversation.foldable or asked <= model.context_tokens:
         return None
     message = f"the conversation has about {asked} tokens; spec.model.contextTokens is {model.context_tokens}"
