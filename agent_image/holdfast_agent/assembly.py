@@ -90,5 +90,7 @@ def assemble(settings: Settings, ground: Ground, stack: AsyncExitStack, *, overd
             metrics=observer.metrics,
         ),
         janitor=Janitor(runs=runs, store=store, engine=engine, index=index, overdue_seconds=overdue_seconds),
-        sweeper=Sweeper(store=store, engine=engine, retention=config.retention, longest_run=config.limits.run_timeout_seconds),
+        sweeper=Sweeper(
+            store=store, engine=engine, listing=listing, retention=config.retention, longest_run=config.limits.run_timeout_seconds
+        ),
     )

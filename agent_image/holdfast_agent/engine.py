@@ -37,6 +37,8 @@ _TORN_READS: Final = 8
 _TORN_PAUSE: Final = 0.25
 _PROBE_SECONDS: Final = 0.25
 _CALM_SECONDS: Final = 30.0
+_LIST_SECONDS: Final = 30.0
+_LIST_IDS: Final = 1000
 _THREADS: Final = 4
 _ACTIVITIES: Final = 2000
 _DIRECT: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -206,6 +208,25 @@ class Engine:
             told = error.details() if isinstance(error, grpc.RpcError) else "no answer in time"
             raise EngineError(f"Dapr did not purge {instance!r}: {told}") from error
         return True
+
+    async def instances(self, after: str | None) -> tuple[list[str], str | None]:
+        """Ids of some of this app's instances. Each page is a scan of the whole store.
+
+        Args:
+            after: what the page before gave; None begins.
+
+        Returns:
+            Ids, and where to go on (None: that was all).
+
+        Raises:
+            EngineError: Dapr does not tell, or its store cannot.
+        """
+        try:
+            async with asyncio.timeout(_LIST_SECONDS):
+                page = await self._client.list_workflow_instance_ids(page_size=_LIST_IDS, continuation_token=after)
+        except (grpc.RpcError, TimeoutError, NotImplementedError) as error:
+            raise EngineError(f"Dapr does not list its workflows: {error or 'no answer in time'}") from error
+        return list(page.instance_ids), page.continuation_token or None
 
     async def close(self) -> None:
         """Close the client's connection."""

@@ -6,7 +6,7 @@
 
 Entries are written behind, once a second for all runs together, so a run costs a small part of a write under load, and never a wait. Every
 process adds the runs that it works on: a run that lasts longer than a second is listed whatever dies. What is shorter is listed unless its
-process is killed within that second; `strays` of the sweeper finds it again. A page is entered in its directory, and a day in `listing`,
+process is killed within that second; `strays` finds it again. A page is entered in its directory, and a day in `listing`,
 before there is anything in it, so nothing is ever stored where nobody looks. A run may be listed twice, and is shown once.
 
 `low` and `high` are the span of a full page (seconds since the epoch). Pages without a span are still written to, or were when their
@@ -18,7 +18,7 @@ import logging
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
@@ -156,6 +156,22 @@ class Listing:
                 break
         page = found[:limit]
         return page, f"{page[-1][0]!r}{_MARK}{page[-1][1]}" if len(found) > limit else None
+
+    async def ids(self, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> set[str]:
+        """All runs in the list, read a day at a time with as long a pause after each as it took.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        await self.flush()
+        root, found = await self._store.get(ROOT), set[str]()
+        for day in days_of(root.value if root else None):
+            began = time.monotonic()
+            directory = await self._store.get(day_key(day))
+            pages = await self._store.get_many(page_key(day, name) for name in pages_of(directory.value if directory else None))
+            found.update(run for page in pages.values() for run in runs_of(page.value))
+            await pause(time.monotonic() - began)
+        return found
 
     async def _newest(self, day: str, before: Listed | None, count: int) -> list[Listed]:
         """The newest runs of a day that come after `before` in the list."""

@@ -18,9 +18,10 @@ from holdfast_agent import documents
 from holdfast_agent.documents import Head
 from holdfast_agent.engine import EngineError
 from holdfast_agent.erasure import erase
-from holdfast_agent.listing import ROOT, day_key, day_of, days_of, page_key, pages_of, runs_of
+from holdfast_agent.listing import ROOT, Listing, day_key, day_of, days_of, page_key, pages_of, runs_of
 from holdfast_agent.sessionsweep import SessionSweep
 from holdfast_agent.store import Store, StoreError
+from holdfast_agent.strays import Lister, list_strays
 from holdfast_api.config import RetentionConfig
 
 _LOG = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ _CLAIM: Final = "erasing"
 Document = dict[str, Any]
 
 
-class Purger(Protocol):
+class Purger(Lister, Protocol):
     """What is needed of the engine."""
 
     async def purge(self, instance: str) -> bool:
@@ -57,16 +58,17 @@ def expiry(head: Head, retention: RetentionConfig) -> float | None:
 class Sweeper:
     """Erases what nobody keeps any more. Several may do so at once."""
 
-    def __init__(self, *, store: Store, engine: Purger, retention: RetentionConfig, longest_run: float) -> None:
+    def __init__(self, *, store: Store, engine: Purger, listing: Listing, retention: RetentionConfig, longest_run: float) -> None:
         """Keep the parts.
 
         Args:
             store: where documents are.
             engine: where workflows are.
+            listing: which runs there are.
             retention: how long what is kept.
             longest_run: seconds that a run may take, so that deleted sessions are known as such for so long.
         """
-        self._store, self._engine, self._retention = store, engine, retention
+        self._store, self._engine, self._listing, self._retention = store, engine, listing, retention
         self._sessions = SessionSweep(store, unused_seconds=retention.sessions_seconds, tombstone_seconds=longest_run + _SETTLE_SECONDS)
         self._least = min(retention.completed_seconds, retention.failed_seconds)
         self._name = uuid.uuid4().hex[:8]
@@ -74,6 +76,8 @@ class Sweeper:
 
     async def run(self, *, every: float) -> None:
         """Sweep every so many seconds, until cancelled. Errors are logged; what is left is for the next time."""
+        await asyncio.sleep(every)
+        await list_strays(self._engine, self._listing)
         while True:
             await asyncio.sleep(every)
             try:

@@ -11,6 +11,7 @@ from holdfast_agent.listing import ROOT, Listing
 from holdfast_agent.sessions import Exchange, Sessions, session_key
 from holdfast_agent.sessionsweep import SessionSweep
 from holdfast_agent.store import StoreError
+from holdfast_agent.strays import list_strays
 from holdfast_agent.sweeper import Sweeper, expiry
 from holdfast_agent.usage import Usage
 from holdfast_api.config import RetentionConfig
@@ -37,6 +38,14 @@ class Dapr:
 
     async def terminate(self, run):
         self.terminated.append(run)
+
+    async def instances(self, after):
+        """Three a page, as if each run that has a head had a workflow."""
+        if "everything" in self.broken:
+            raise EngineError("away")
+        runs = sorted(key.removeprefix("run/") for key in self.store.documents if key.count("/") == 1 and key.startswith("run/"))
+        start = int(after or 0)
+        return ["not a run", *runs[start : start + 3]], str(start + 3) if start + 3 < len(runs) else None
 
 
 def head(run, *, ended, status="COMPLETED"):
@@ -83,7 +92,7 @@ def listing(store):
 
 
 def sweeping(store, dapr, retention=KEPT):
-    return Sweeper(store=store, engine=dapr, retention=retention, longest_run=3600.0)
+    return Sweeper(store=store, engine=dapr, listing=Listing(store), retention=retention, longest_run=3600.0)
 
 
 async def listed(store):
@@ -202,6 +211,25 @@ async def test_an_id_that_is_used_again_is_listed_again(store, dapr, listing):
     await sweeping(store, dapr).sweep()
     await store_run(store, listing, "id", ended=time.time() - DAY)
     assert await listed(store) == {"id"}
+
+
+async def pause(_):
+    """None."""
+
+
+async def test_runs_that_their_process_could_not_enter_any_more_are_found_in_dapr(store, dapr):
+    for number in range(8):
+        await store.create(head_key(f"run-{number}"), head(f"run-{number}", ended=time.time()).dump())
+    entered = Listing(store)
+    entered.add("run-3")
+    await entered.flush()
+    assert await list_strays(dapr, Listing(store), pause=pause) == 8  # seven runs, and what is none
+    assert await listed(store) == {f"run-{number}" for number in range(8)}
+
+
+async def test_a_dapr_that_does_not_list_is_no_error(store, dapr):
+    dapr.broken.add("everything")
+    assert await list_strays(dapr, Listing(store), pause=pause) == 0
 
 
 async def test_pages_with_nothing_due_are_not_read_again_and_again(store, dapr, listing):

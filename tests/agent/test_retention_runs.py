@@ -90,3 +90,15 @@ async def test_runs_of_a_process_that_was_killed_are_listed_by_the_next_one(stag
     await here.agent.start()
     await here.agent.ended(run)
     assert await listed(here.agent) == [run]
+
+
+async def test_a_run_that_ended_just_before_its_process_was_killed_is_listed_by_the_next_one(stage):
+    here = await stage({"rules": [{"turns": [{"answer": "hello"}]}]}, program=EAGER)
+    run = (await here.agent.ask("go"))["id"]
+    await here.agent.kill()
+    await here.agent.start()
+
+    async def is_listed():
+        return run in await listed(here.agent)
+
+    await here.agent.until(is_listed)

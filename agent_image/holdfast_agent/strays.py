@@ -1,0 +1,52 @@
+"""Runs that are in Dapr and not in the list of runs: shorter than a second, and their process was killed before it wrote the entry.
+
+They are looked for once in the life of a process, some time after its start, because whoever was killed has a successor. Dapr's list is a
+scan of its whole store, so it is read in large pages, with as long a pause after each as it took.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from holdfast_agent.engine import EngineError
+from holdfast_agent.listing import Listing
+from holdfast_agent.store import StoreError
+
+_LOG = logging.getLogger(__name__)
+
+
+class Lister(Protocol):
+    """What is needed of the engine."""
+
+    async def instances(self, after: str | None) -> tuple[list[str], str | None]:
+        """Ids of some instances, and where to go on; None: that was all. Raises EngineError."""
+
+
+async def list_strays(engine: Lister, listing: Listing, *, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> int:
+    """Enter what is missing in the list. Returns how many entries were made.
+
+    Args:
+        engine: knows all workflows.
+        listing: of this process.
+        pause: waits for so many seconds.
+    """
+    try:
+        listed, found, after = await listing.ids(pause), set[str](), None
+        while True:
+            began = time.monotonic()
+            runs, after = await engine.instances(after)
+            found.update(set(runs) - listed)
+            if after is None:
+                break
+            await pause(time.monotonic() - began)
+        for run in found:
+            listing.add(run)
+        await listing.flush()
+    except (EngineError, StoreError) as error:
+        _LOG.warning("runs of a process that was killed may be missing in the list: %s", error)
+        return 0
+    if found:
+        _LOG.info("%d runs were not in the list", len(found))
+    return len(found)
