@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
 from holdfast_agent import documents
-from holdfast_agent.failures import CHARGED_ATTEMPTS, FALLBACK_AFTER, MODEL_ATTEMPTS, STORE_ATTEMPTS, TOOL_BOUND
+from holdfast_agent.failures import CHARGED_ATTEMPTS, FALLBACK_AFTER, MODEL_ATTEMPTS, SILENT_ATTEMPTS, STORE_ATTEMPTS, TOOL_BOUND
 from holdfast_agent.loop import COMPENSATE, FINISH, TOOL, Step, timed_out
 from holdfast_agent.progress import Result
 
@@ -19,6 +19,7 @@ _BROKEN: Final = "broken"
 _LEAST_WAIT: Final = 1.0
 """A step that waits is not asked again sooner: the clock by which it waits may be behind Dapr's."""
 _OURS: Final = ("store", "unstored", _BROKEN)
+_BOUNDS: Final = {"charged": CHARGED_ATTEMPTS, "unstored": CHARGED_ATTEMPTS, "silent": SILENT_ATTEMPTS}
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def _bound(step: Step, cause: str) -> int:
         return STORE_ATTEMPTS
     # How often a tool is tried is its own setting, which its activity knows; this is what the setting can be at most.
     most = TOOL_BOUND if step.activity in (TOOL, COMPENSATE) else step.attempts
-    return min(most, CHARGED_ATTEMPTS) if cause in ("charged", "unstored") else most
+    return min(most, _BOUNDS.get(cause, most))
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ class Pursuit:
             switched = another.current != self.choice.current
             self.choice = another
             if switched and another.fresh:
-                self.failed["charged"] = 0
+                self.failed["charged"] = self.failed["silent"] = 0
                 verdict = replace(verdict, result=None, delay=0.0)
             elif verdict.result is not None:
                 verdict = replace(verdict, result=None, delay=1.0)

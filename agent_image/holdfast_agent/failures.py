@@ -17,6 +17,10 @@ TOOL_BOUND: Final = 100
 CALL_BREAKS: Final = 5
 """How often an activity may break, which is a defect of ours, before the run ends."""
 CHARGED_ATTEMPTS: Final = 3
+SILENT_ATTEMPTS: Final = 5
+_SILENT_TRIES: Final = 3
+_SILENT_SECONDS: Final = 300.0
+"""A model that does not answer is tried three times in a row, then twice more, so far apart that an outage of ten minutes is outlasted."""
 FALLBACK_AFTER: Final = 3
 """Failures of one model after which the next one is asked."""
 STORE_ATTEMPTS: Final = 1000
@@ -53,7 +57,8 @@ def envelope(key: str, failure: Failure, attempt: int, retries: RetriesConfig = 
     """
     error: dict[str, Any] = {"class": failure.kind, "message": clipped(failure.message)}
     if failure.kind == "transient":
-        error["retryAfter"] = round(backoff(key, attempt, failure.retry_after, retries), 3)
+        rare = failure.cause == "silent" and attempt >= _SILENT_TRIES
+        error["retryAfter"] = round(backoff(key, attempt, _SILENT_SECONDS if rare else failure.retry_after, retries), 3)
     if failure.cause != "call":
         error["cause"] = failure.cause
     return {"key": key, "error": error}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 FailureKind = Literal["transient", "permanent", "fatal"]
-Cause = Literal["call", "charged", "store", "unstored", "auth", "context", "output", "limit"]
+Cause = Literal["call", "charged", "silent", "store", "unstored", "auth", "context", "output", "limit"]
 
 Reach = Literal["unsent", "answered", "lost"]
 
@@ -23,6 +23,7 @@ class Failure:
         message: one sentence for the model or a person. Never a secret, never a traceback.
         retry_after: seconds that the other side asked to wait before the next attempt.
         cause: what may be bounded in its own way: `call`, the call failed; `charged`, it did too, and is probably paid for all the same;
+            `silent`, a model did not answer in time, which is likely paid for too, but may also be an outage;
             `store`, our own state store failed and the other side is not to blame; `unstored`, it did after the call was paid for;
             `auth`, the key is not accepted; `context`, the conversation is longer than the model takes; `output`, the answer did not fit
             `output.schema` to the end; `limit`, the model gave no answer when it had to.

@@ -73,7 +73,7 @@ def model_failure(code: grpc.StatusCode, details: str, model: ModelConfig) -> Fa
         message = (
             f"the model {model.label} did not answer within spec.model.timeout ({model.timeout_seconds:g} s); raise it if it needs longer"
         )
-        return Failure("transient", message, cause="charged")
+        return Failure("transient", message, cause="silent")
     if code == grpc.StatusCode.UNIMPLEMENTED:
         return Failure("permanent", f"the sidecar refuses the conversation API: {said}; allow conversation/v1alpha2 in its Configuration")
     if code == grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:

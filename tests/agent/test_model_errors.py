@@ -50,10 +50,10 @@ def test_what_the_sidecar_itself_says_is_told_apart():
     assert too_large.kind == "permanent"
 
 
-def test_a_model_that_answers_too_late_is_taken_to_have_charged_for_it():
+def test_a_model_that_answers_too_late_is_known_as_silent():
     for code, text in ((grpc.StatusCode.DEADLINE_EXCEEDED, ""), (grpc.StatusCode.INTERNAL, "Post https://x: context deadline exceeded")):
         failure = model_failure(code, text, MODEL)
-        assert (failure.kind, failure.cause) == ("transient", "charged")
+        assert (failure.kind, failure.cause) == ("transient", "silent")
         assert "spec.model.timeout" in failure.message
 
 

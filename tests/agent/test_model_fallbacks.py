@@ -4,7 +4,10 @@ import time
 
 import pytest
 
-from holdfast_agent.failures import MODEL_ATTEMPTS, backoff
+from holdfast_agent.attempts import judge
+from holdfast_agent.failures import MODEL_ATTEMPTS, SILENT_ATTEMPTS, backoff, envelope
+from holdfast_agent.loop import MODEL, Step
+from holdfast_agent.outcome import Failure
 from holdfast_api.config import ModelConfig
 
 FOR_EVER = 99
@@ -83,3 +86,14 @@ async def test_a_model_that_is_away_for_a_while_costs_a_wait_that_people_see_and
 
 def test_the_attempts_at_a_model_span_more_than_ten_minutes():
     assert sum(backoff("run/1/model", attempt) for attempt in range(1, MODEL_ATTEMPTS)) > 600
+    silent = Failure("transient", "no answer", cause="silent")
+    waits = [envelope("run/1/model", silent, attempt)["error"]["retryAfter"] for attempt in range(1, SILENT_ATTEMPTS)]
+    assert sum(waits) > 600
+    assert sum(waits[:2]) < 5
+
+
+def test_a_model_that_does_not_answer_is_asked_five_times_at_most():
+    step = Step(MODEL, "r/1/model", MODEL_ATTEMPTS, {})
+    answer = envelope(step.key, Failure("transient", "no answer", cause="silent"), 1)
+    assert judge(step, {"silent": SILENT_ATTEMPTS - 2}, answer).result is None
+    assert judge(step, {"silent": SILENT_ATTEMPTS - 1}, answer).result == answer
