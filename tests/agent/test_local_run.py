@@ -254,6 +254,9 @@ async def test_without_dapr_the_command_says_how_to_get_it(command):
     [
         ([], "give exactly one of --task TEXT and --resume [ID]"),
         (["--task", "x", "--resume"], "give exactly one of --task TEXT and --resume [ID]"),
+        (["--resume", "--session", "one"], "--session belongs to --task"),
+        (["--task", "x", "--session", "two words"], "'two words' is no session's id: use 1 to 64 letters"),
+        (["--task", "x", "--approve", "book"], "'book' is no call: use TURN.CALL"),
         (["--task", " "], "the task is empty"),
         (["--resume"], "there is no unfinished run in "),
         (["--task", "x", "--agent", "other"], "there is no Agent 'other'; there are: trips"),

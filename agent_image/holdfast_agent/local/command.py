@@ -9,14 +9,16 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from holdfast_agent.documents import ID_PATTERN
 from holdfast_agent.local import options as common
 from holdfast_agent.local import trace
 from holdfast_agent.local.client import TERMINAL, NoAnswer, View
-from holdfast_agent.local.decisions import Answers, Desk, Undecided, terminal
+from holdfast_agent.local.decisions import ALL, Answers, Desk, Undecided, terminal
 from holdfast_agent.local.display import OPEN, Timeline
 from holdfast_agent.local.documents import Documents
 from holdfast_agent.local.faults import LocalError
@@ -64,15 +66,34 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--resume", nargs="?", const="", metavar="ID", help="go on with a run: the last unfinished one, or the one of that id"
     )
-    parser.add_argument("--session", metavar="ID", help="the conversation that the task belongs to; it begins with its first task")
+    parser.add_argument(
+        "--session", type=_session, metavar="ID", help="the conversation that the task belongs to; it begins with its first task"
+    )
     parser.add_argument("--new", action="store_true", help="start another run even when one of the same task has not ended")
     for verb in ("approve", "reject"):
         parser.add_argument(
-            f"--{verb}", action="append", default=[], metavar="CALL", help=f"{verb} this call, TURN.CALL, when it is asked; or all"
+            f"--{verb}",
+            action="append",
+            default=[],
+            type=_call,
+            metavar="CALL",
+            help=f"{verb} this call, TURN.CALL, when it is asked; or all",
         )
     parser.add_argument("--trace", action="store_true", help="print at the end what took how long and how many tokens, as a tree")
     parser.add_argument("--json", action="store_true", help="print the whole run as JSON instead of its answer")
     return parser
+
+
+def _session(text: str) -> str:
+    if not ID_PATTERN.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no session's id: use 1 to 64 letters, digits, - and _, a letter or digit first")
+    return text
+
+
+def _call(text: str) -> str:
+    if text != ALL and not re.fullmatch(r"[0-9]+\.[0-9]+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no call: use TURN.CALL as the command shows it, for example 2.0, or {ALL}")
+    return text
 
 
 async def _main(options: argparse.Namespace) -> int:
