@@ -6,7 +6,7 @@ CLUSTER ?= kind
 export CLUSTER
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-apiserver test-dapr test-cluster test-lifecycle cluster holdfast cluster-down format lint types generate lock histories soak bench clean
+.PHONY: help setup demo test test-unit test-apiserver test-dapr test-cluster test-lifecycle cluster holdfast cluster-down format lint types generate lock histories soak bench bench-agent clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / {split($$1, name, " "); printf "  make %-15s %s\n", name[1], $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,10 @@ soak: setup ## the agent under random kills, for long: make soak TURNS=5000 MINU
 bench: setup ## how fast, cheap and quiet the operator is, on an API server of its own (docs/benchmarks.md)
 	@$(PYTHON) -m e2e.cluster tools kubernetes
 	@$(BIN)/python -m bench.operator_rate
+
+bench-agent: setup ## the agent beside dapr-agents and the smallest possible worker: make bench-agent PROFILE=quick (minutes) or full
+	@$(PYTHON) -m e2e.cluster tools dapr
+	@$(BIN)/python -m bench.agent --profile $(or $(PROFILE),quick)
 
 clean: ## remove .venv and what tools left behind (not the cluster, not the cache)
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
