@@ -40,6 +40,21 @@ async def test_a_long_run_sums_itself_up_and_still_knows_what_it_learned_in_its_
 
 
 @pytest.mark.dapr
+async def test_a_run_whose_provider_counts_no_tokens_sums_itself_up_by_an_estimate(stage):
+    uncounted = {"usage": {"input": 0, "output": 0}}
+    rules = [
+        {"system": SUMMING, "messages": "4711", "turns": [{"answer": "The code is 4711.", **uncounted}]},
+        {"task": "The code is 4711", "turns": [{"answer": "It is 4711.", "repeat": 9, **uncounted}]},
+        {"turns": [read("Rome", repeat=6, **uncounted), {"answer": "I forgot.", **uncounted}]},
+    ]
+    stage = await stage({"rules": rules, "tools": {"read": {"result": "the code is 4711, and " + "x" * 300}}}, "read", model=small())
+    run = await stage.agent.ask("Find the code.")
+    assert (run["status"], run["result"]) == ("COMPLETED", "It is 4711.")
+    assert run["tokens"]["input"] > 400
+    assert all(step["estimated"] for step in await stage.agent.steps(run["id"]) if step["kind"] == "model")
+
+
+@pytest.mark.dapr
 async def test_a_model_that_says_that_it_is_too_much_is_asked_again_after_summing_up(stage):
     too_long = {"faults": [{"times": 99, "status": 400, "message": "This model's maximum context length is 300 tokens"}]}
     rules = [

@@ -27,6 +27,21 @@ async def test_a_model_that_never_fits_fails_the_run_with_what_is_wrong(stage):
     assert (await stage.ledger("model"))["summary"]["model"]["requests"] == 3
 
 
+async def test_a_run_is_held_to_the_schema_that_it_began_with(stage):
+    rules = [
+        {"task": "cannot be taken", "turns": [{"answer": '{"total": 3}'}]},
+        {"turns": [{"answer": "three", "latency": "1s"}]},
+    ]
+    stage = await stage({"rules": rules}, output=OUTPUT)
+    run = await stage.agent.begin("Add it up.")
+    await stage.agent.until(lambda: stage.underway("model"))
+    await stage.agent.kill()
+    stage.agent.configure(stage.config.model_copy(update={"output": None}))
+    await stage.agent.start()
+    assert (await stage.agent.ended(run))["result"] == '{"total": 3}'
+    assert (await stage.agent.ask("Add it up."))["result"] == "three"
+
+
 async def test_an_answer_that_was_cut_off_is_asked_for_again_and_only_so_often(stage):
     rules = [
         {"messages": "for ever", "turns": [{"answer": "It is the 3rd of", "finishReason": "length"}]},

@@ -193,6 +193,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "seconds": _NUMBER,
             "attempt": _count(),
             "tokens": ref("Tokens"),
+            "estimated": {**_BOOLEAN, "description": "The provider did not count the tokens."},
             "calls": _list(_text(), "Tools that the model called."),
             "arguments": _text("Their beginning, as the model wrote them."),
             "output": _text("Its beginning."),

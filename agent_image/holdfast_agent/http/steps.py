@@ -100,6 +100,7 @@ def _model_step(turn: ModelTurn) -> View:
         "calls": [call.name for call in turn.calls],
         "output": shown(turn.content),
     }
+    step |= {"estimated": True} if turn.estimated else {}
     return step | ({"feedback": shown(turn.feedback)} if turn.feedback else {})
 
 
