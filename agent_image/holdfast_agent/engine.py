@@ -198,13 +198,13 @@ class Engine:
         Raises:
             EngineError: Dapr did not do it.
         """
-        known = await self.instance(instance)
-        if known is None or not known.terminal:
-            return known is None
         try:
             async with asyncio.timeout(_CALL_SECONDS):
                 await self._client.purge_workflow(instance, recursive=True)
         except (grpc.RpcError, TimeoutError) as error:
+            known = await self.instance(instance)
+            if known is None or not known.terminal:
+                return known is None
             told = error.details() if isinstance(error, grpc.RpcError) else "no answer in time"
             raise EngineError(f"Dapr did not purge {instance!r}: {told}") from error
         return True
