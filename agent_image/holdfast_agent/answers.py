@@ -1,9 +1,9 @@
 """The final answer against `output.schema`: what the model is told beforehand, what it is told when its answer does not fit. Pure."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, NoReturn
 
 from jsonschema import Draft202012Validator
@@ -16,7 +16,9 @@ from holdfast_api.names import canonical
 MAX_BYTES: Final = 256 * 1024
 _MAX_PROBLEMS: Final = 5
 _MAX_SHOWN: Final = 160
-_FENCE: Final = re.compile(r"^[ \t]*```[^\n`]*\n(.*?)\n?[ \t]*```[ \t]*$", re.DOTALL | re.MULTILINE)
+_FENCE: Final = "```"
+_FENCES: Final = 2
+_MAX_LOOKED_AT: Final = 100
 _NAMED: Final = frozenset({"required", "additionalProperties", "unevaluatedProperties", "dependentRequired", "propertyNames"})
 """Keywords whose own message names the property; the value would be the whole object."""
 
@@ -62,37 +64,49 @@ class Contract:
         """The JSON text in what the model said, or why it does not fit."""
         size = len(content.encode(errors="replace"))
         if size > MAX_BYTES:
-            return Unfit(f"It has {size} bytes, and at most {MAX_BYTES} are taken")
+            return _unfit(f"It has {size} bytes, and at most {MAX_BYTES} are taken")
         text = unfenced(content)
         try:
             value = json.loads(text, parse_constant=_refused)
         except (ValueError, RecursionError) as error:
-            return Unfit(f"It is no JSON ({error}); it begins with {_short(json.dumps(text, ensure_ascii=False))}")
+            return _unfit(f"It is no JSON ({error}); it begins with {_short(json.dumps(text, ensure_ascii=False))}")
         problem = self._problem(value)
-        return Unfit(problem) if problem else text
+        return _unfit(problem) if problem else text
 
     def _problem(self, value: object) -> str | None:
         try:
-            found = sorted(self._validator.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path])
+            found = list(islice(self._validator.iter_errors(value), _MAX_LOOKED_AT))
         except Unresolvable as error:
             return f"output.schema refers to {error.ref}, which is not in it"
         except RecursionError:
             return "It is nested too deeply"
+        found.sort(key=lambda error: [str(part) for part in error.absolute_path])
         lines = [_line(best_match([error]) or error) for error in found[:_MAX_PROBLEMS]]
         if len(found) > _MAX_PROBLEMS:
-            lines.append(f"and {len(found) - _MAX_PROBLEMS} more")
+            more = "at least " if len(found) == _MAX_LOOKED_AT else ""
+            lines.append(f"and {more}{len(found) - _MAX_PROBLEMS} more")
         return "; ".join(lines) or None
 
 
 def unfenced(content: str) -> str:
     """What is in the one code fence of an answer; the whole answer if it has none or several."""
     text = content.strip()
-    fenced = _FENCE.findall(text)
-    return fenced[0].strip() if len(fenced) == 1 and not text.startswith(("{", "[")) else text
+    if text.startswith(("{", "[")):
+        return text
+    lines = text.split("\n")
+    fences = [number for number, line in enumerate(lines) if line.strip().startswith(_FENCE)]
+    if len(fences) != _FENCES or lines[fences[1]].strip() != _FENCE:
+        return text
+    return "\n".join(lines[fences[0] + 1 : fences[1]]).strip()
+
+
+def _unfit(problem: str) -> Unfit:
+    # A model can write half a surrogate pair into JSON, which is no text that could be stored or sent.
+    return Unfit(problem.encode(errors="replace").decode())
 
 
 def _line(error: ValidationError) -> str:
-    where = "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
+    where = _short("$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path))
     if error.validator in _NAMED:
         return f"{where}: {_short(error.message)}"
     return f"{where} is {_shown(error.instance)}, and the schema wants {error.validator}: {_shown(error.validator_value)}"

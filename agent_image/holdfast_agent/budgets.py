@@ -65,6 +65,6 @@ def cut(text: str, size: int) -> str:
     """The text, or so many bytes of its beginning and a note that says how much is missing."""
     data = text.encode(errors="replace")
     if len(data) <= size:
-        return text
+        return data.decode()
     kept = data[: max(0, size)].decode(errors="ignore")
     return f"{kept}\n[cut off here: this text has {len(data)} bytes, and {len(kept.encode())} of them fit into the conversation]"

@@ -197,6 +197,8 @@ def _object(arguments: str) -> str:
 
 
 def _text(text: str) -> list[Any]:
+    # Half a surrogate pair, which JSON can hold, is no text that could be sent.
+    text = text if text.isascii() else text.encode(errors="replace").decode()
     return [api_v1.ConversationMessageContent(text=text)]
 
 

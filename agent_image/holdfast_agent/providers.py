@@ -17,7 +17,7 @@ _STATUS: Final = re.compile(
 )
 _TRANSIENT_STATUSES: Final = frozenset({408, 409, 425, 429})
 _AUTH_STATUSES: Final = frozenset({401, 403})
-_KEYS: Final = re.compile(r"(?i:(api key provided:?|api[_ -]key:?|bearer)\s+)\S+|\b(?:sk|pk|rk|gsk|xai|hf|AIza)[-_]?[\w*-]{12,}")
+_KEYS: Final = re.compile(r"(?i:(api key provided:?|api[_ -]key:?|bearer)\s+)\S+|\b(?:(?:sk|pk|rk|gsk|xai|hf)[-_]|AIza)[\w*-]{8,}")
 
 _WORDS: Final[tuple[tuple[FailureKind, Cause, str], ...]] = (
     # Too long, in the words of OpenAI and who speaks its protocol, Anthropic, Google, Bedrock, Hugging Face.

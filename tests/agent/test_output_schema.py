@@ -1,10 +1,13 @@
 """An answer against `output.schema`: what is taken, and what the model is told about the rest."""
 
 import json
+import time
 
 import pytest
 
+from holdfast_agent import verdicts
 from holdfast_agent.answers import MAX_BYTES, Contract, Unfit, unfenced
+from holdfast_agent.model import user_message
 
 SCHEMA = {
     "type": "object",
@@ -73,9 +76,26 @@ def test_the_branch_that_nearly_fits_is_the_one_that_is_explained():
 
 def test_many_problems_are_told_in_part():
     contract = Contract({"type": "array", "items": {"type": "integer"}})
-    problem = contract.read(json.dumps(["x"] * 100)).problem
+    problem = contract.read(json.dumps(["x"] * 50)).problem
     assert problem.count("$[") == 5
-    assert problem.endswith("and 95 more")
+    assert problem.endswith("and 45 more")
+    assert contract.read(json.dumps(["x"] * 50_000)).problem.endswith("and at least 95 more")
+
+
+@pytest.mark.parametrize("said", ["```x\n" * 40_000, "[" + '"x",' * 40_000 + "1]", '{"' + "k" * 200_000 + '": 1, "total": "x"}'])
+def test_a_monstrous_answer_takes_no_time_and_its_problem_stays_short(contract, said):
+    began = time.monotonic()
+    unfit = contract.read(said)
+    assert time.monotonic() - began < 1
+    assert len(unfit.problem) < 1500
+
+
+def test_what_is_told_can_be_stored_and_sent_whatever_the_answer_holds(contract):
+    said = r'{"\ud800": 1, "total": "\ud800"}'
+    contract.read(said).feedback.encode()
+    judgement = verdicts.read(r'{"accepted": false, "feedback": "\ud800 is missing"}')
+    judgement.feedback.encode()
+    assert user_message("\ud800 and more").of_user.content[0].text == "? and more"
 
 
 def test_a_schema_that_is_none_is_refused_with_its_place():
