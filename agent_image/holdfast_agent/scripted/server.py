@@ -75,6 +75,8 @@ class ScriptedServer:
             return web.json_response({"error": str(error)}, status=400)
         key = request.headers.get("Idempotency-Key", "")
         detail = {"method": request.method, "arguments": arguments}
+        if trace := request.headers.get("traceparent"):
+            detail["traceparent"] = trace
         call = self._ledger.start("tool", name, key, detail)
         if fault := tool.fault(call.attempt):
             return await self._fail(request, call, tool, fault)
