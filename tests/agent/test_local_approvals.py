@@ -75,6 +75,7 @@ async def test_what_is_approved_beforehand_is_not_asked(desk, command):
     code, out, err = await command("--task", TASK, "--approve", "all")
     assert (code, out) == (0, "Over.\n"), err
     assert "call 1.0 is approved" in err
+    assert "attempt" not in err  # to wait for a person is no attempt
     assert len(await _booked(desk)) == 1
 
 

@@ -109,7 +109,7 @@ class _Job:
             is_error=delivery.outcome != "completed",
             started=began,
             ended=time.time(),
-            attempt=self.call["attempt"],
+            attempt=self.call["failed"] + 1,  # a round that only waited is no attempt
             outcome=delivery.outcome,
             approval=self.decision,
         )
