@@ -17,11 +17,11 @@ from holdfast_agent.local.binaries import find
 from holdfast_agent.local.ports import free_ports
 from holdfast_agent.local.process import Process
 from holdfast_agent.local.processes import DaprOptions, DaprProcesses
-from holdfast_api.config import LimitsConfig
+from holdfast_api.config import ApprovalConfig, LimitsConfig
 from holdfast_api.dapr import api_spec, resiliency_spec
 from tests.agent.agents import AgentProcess, agent_config, agent_process, model_component
-from tests.agent.faults.oracles import Kill, Turns
-from tests.agent.faults.world import TOOLS, World, task
+from tests.agent.faults.oracles import Kill
+from tests.agent.faults.world import ONCE, SIGNED, TOOLS, UNDONE, Plan, World, task
 
 Part = Literal["agent", "daprd", "redis", "scheduler"]
 PARTS: tuple[Part, ...] = ("agent", "daprd", "redis", "scheduler")
@@ -40,7 +40,7 @@ class House:
     redis_port: int
     agent: AgentProcess
     kills: list[Kill] = field(default_factory=list)
-    plans: dict[str, Turns] = field(default_factory=dict)
+    plans: dict[str, Plan] = field(default_factory=dict)
 
     def process(self, part: Part) -> Process:
         """The process of a part."""
@@ -69,18 +69,40 @@ class House:
                 self.process(part).start()
                 self.kills.append(Kill(part, since.pop(part), time.monotonic()))
 
-    async def begin(self, run: str, turns: Turns, *, within: float = 120.0) -> None:
+    async def begin(self, run: str, plan: Plan) -> None:
         """Ask for a run until it is accepted. Asking again is safe, because the id is the same."""
-        self.plans[run] = turns
+        self.plans[run] = plan
+        await self.insist(lambda: self.agent.begin(task(run, plan), id=run))
+
+    async def insist(self, ask: Callable[[], Awaitable[Any]], *, within: float = 120.0) -> Any:
+        """Ask until there is an answer."""
         async with asyncio.timeout(within):
             while True:
                 with contextlib.suppress(*FAULTS):
-                    await self.agent.begin(task(run, turns), id=run)
-                    return
+                    return await ask()
                 await asyncio.sleep(0.1)
 
+    async def cancel(self, run: str) -> None:
+        """Cancel a run. Once that is acknowledged it must end as canceled."""
+
+        async def ask() -> None:
+            status, answer = await self.agent.call("POST", f"/runs/{run}/cancel", json={"reason": "plans changed"})
+            assert status in {200, 202}, answer
+
+        await self.insist(ask)
+
+    async def asked(self, run: str) -> list[str]:
+        """Where to decide what the run waits for; none if nobody is asked."""
+        return [question["decide"] for question in (await self.agent.run(run)).get("approvals", ())]
+
+    async def approve(self, run: str) -> None:
+        """Approve whatever the run waits for. A decision that was stored and not acknowledged is made again, which changes nothing."""
+        for path in await self.asked(run):
+            status, answer = await self.agent.call("POST", path, json={"approved": True})
+            assert status == 200, answer
+
     async def ended(self, run: str, *, within: float) -> dict[str, Any]:
-        """How the agent shows a run that has ended.
+        """How the agent shows a run that has ended. Until then, what it asks for is approved.
 
         Raises:
             AssertionError: it has not ended in time.
@@ -91,6 +113,8 @@ class House:
                 seen = await self.agent.run(run)
                 if seen["status"] not in ("RUNNING", "SUSPENDED"):
                     return seen
+                if seen.get("approvals"):
+                    await self.approve(run)
             await asyncio.sleep(0.1)
         raise AssertionError(f"{run} has not ended within {within:.0f} s: {seen}\n{self.agent.log.read_text()[-3000:]}")
 
@@ -122,7 +146,7 @@ async def house(folder: Path, world: World, *, tools: Iterable[str] = TOOLS, **c
         redis = _redis(folder / "redis", redis_port)
         stack.push_async_callback(redis.kill)
         redis.start()
-        settings = agent_config(url, *tools, **{"limits": LimitsConfig(max_iterations=500)} | config)
+        settings = agent_config(url, *tools, **{"limits": LimitsConfig(max_iterations=500), "changed": _traits()} | config)
         resources = [
             _state(redis_port),
             model_component(url),
@@ -141,6 +165,13 @@ async def house(folder: Path, world: World, *, tools: Iterable[str] = TOOLS, **c
         keeping = asyncio.create_task(made.keep_running())
         stack.callback(keeping.cancel)
         yield made
+
+
+def _traits() -> dict[str, dict[str, Any]]:
+    """What is special about the world's tools."""
+    traits: dict[str, dict[str, Any]] = {name: {"compensate": undoes} for name, undoes in UNDONE.items()}
+    traits |= {name: {"approval": ApprovalConfig()} for name in SIGNED}
+    return traits | {name: {"delivery": "atMostOnce", "timeout_seconds": 5.0} for name in ONCE}
 
 
 def _redis(folder: Path, port: int) -> Process:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.agent.faults.house import PARTS, House, Part
-from tests.agent.faults.oracles import Turns, Verdict, judge
-from tests.agent.faults.world import TOOLS
+from tests.agent.faults.oracles import Verdict, judge
+from tests.agent.faults.world import ASKED, Plan
 
 END_SECONDS = 300.0
 """How long a run may take to its end once nothing is killed any more. Standing still is found by the oracle, which is stricter."""
@@ -32,12 +32,13 @@ def strokes(seed: int, *, least: float, most: float, parts: Sequence[Part] = PAR
         yield Stroke(round(dice.uniform(least, most), 3), dice.choice(parts), round(dice.uniform(0, 2), 3))
 
 
-def plans(seed: int, *, longest: int) -> Iterator[tuple[str, Turns]]:
-    """Runs without end: 2 to `longest` turns with one to three calls each."""
+def plans(seed: int, *, longest: int) -> Iterator[tuple[str, Plan]]:
+    """Runs without end: 2 to `longest` turns with one to three calls each. One in four fails or is canceled, so that it is undone."""
     dice, number = random.Random(seed), 0
     while True:
         number += 1
-        yield f"run-{number}", [[dice.choice(TOOLS) for _ in range(dice.randint(1, 3))] for _ in range(dice.randint(1, longest - 1))]
+        turns = tuple(tuple(dice.choices(ASKED, k=dice.randint(1, 3))) for _ in range(dice.randint(1, longest - 1)))
+        yield f"run-{number}", Plan(turns, dice.choices(("answer", "failure", "cancel"), weights=(6, 1, 1))[0])
 
 
 @dataclass
@@ -73,10 +74,12 @@ class Soak:
         async def worker() -> None:
             nonlocal asked
             while asked < self.turns and time.monotonic() < self.began + self.seconds:
-                run, turns = next(wanted)
-                asked += len(turns) + 1
-                await self.house.begin(run, turns)
+                run, plan = next(wanted)
+                asked += len(plan.turns) + 1
+                await self.house.begin(run, plan)
+                canceling = asyncio.create_task(self._cancel(run, plan))
                 self.views[run] = await self.house.ended(run, within=self.seconds + END_SECONDS)
+                await canceling
             self._all_asked.set()
 
         try:
@@ -93,6 +96,15 @@ class Soak:
     def verdict(self) -> Verdict:
         """Of what has been so far."""
         return judge(self.house.world.calls, self.house.kills, self.house.plans, self.views)
+
+    async def _cancel(self, run: str, plan: Plan) -> None:
+        """Cancel a run that is to be, once its last turn is asked for."""
+        if plan.ends != "cancel":
+            return
+        calls = self.house.world.calls
+        while not any(call.run == run and call.turn == len(plan.turns) for call in calls):  # noqa: ASYNC110 - a growing list has no event
+            await asyncio.sleep(0.05)
+        await self.house.cancel(run)
 
     async def _kill(self) -> None:
         for stroke in strokes(self.seed, least=self.least, most=self.most, parts=self.parts):

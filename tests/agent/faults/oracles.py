@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.agent.faults import world
-from tests.agent.faults.world import CARELESS, Call
+from tests.agent.faults.world import CARELESS, ONCE, UNDONE, Call, Plan
 
 STUCK_SECONDS = 60.0
 SETTLE_SECONDS = 30.0
@@ -16,7 +16,7 @@ SETTLE_SECONDS = 30.0
 TRAVEL_SECONDS = 1.0
 """How long a request or its answer may be on its way between the world and the store, on a busy machine."""
 
-Turns = list[list[str]]
+_STATUS = {"answer": ("COMPLETED",), "failure": ("FAILED",), "cancel": ("CANCELED",)}
 
 
 @dataclass(frozen=True)
@@ -51,44 +51,63 @@ class Verdict:
         )
 
 
-def judge(calls: Sequence[Call], kills: Sequence[Kill], plans: Mapping[str, Turns], views: Mapping[str, dict[str, Any]]) -> Verdict:
+def judge(calls: Sequence[Call], kills: Sequence[Kill], plans: Mapping[str, Plan], views: Mapping[str, dict[str, Any]]) -> Verdict:
     """The verdict over all runs.
 
     Args:
         calls: the world's ledger.
         kills: in order.
-        plans: run -> the tools of each of its turns.
+        plans: run -> what it was to do.
         views: run -> how the agent shows it in the end.
     """
-    verdict = Verdict(runs=len(plans), turns=sum(len(turns) + 1 for turns in plans.values()))
+    verdict = Verdict(runs=len(plans), turns=sum(len(plan.turns) + 1 for plan in plans.values()))
     verdict.kills.update(kill.part for kill in kills)
     by_run: dict[str, list[Call]] = defaultdict(list)
     for call in calls:
         by_run[call.run].append(call)
-    for run, turns in plans.items():
-        verdict.problems += _end(run, views.get(run))
-        verdict.problems += _effects(run, turns, by_run[run])
+    for run, plan in plans.items():
+        verdict.problems += _end(run, plan, views.get(run))
+        verdict.problems += _effects(run, plan, by_run[run], killed=bool(kills))
+        verdict.problems += _undone(run, plan, by_run[run])
         _repeats(run, by_run[run], kills, verdict)
         _silence(by_run[run], kills, verdict)
     verdict.problems += [f"a call of an unknown run: {call}" for run in by_run.keys() - plans.keys() for call in by_run[run]]
     return verdict
 
 
-def _end(run: str, view: dict[str, Any] | None) -> list[str]:
+def _end(run: str, plan: Plan, view: dict[str, Any] | None) -> list[str]:
     if view is None:
         return [f"{run} was lost"]
-    if (view["status"], view.get("result")) == ("COMPLETED", world.answer(run)):
+    if view["status"] in _STATUS[plan.ends] and (plan.ends != "answer" or view.get("result") == world.answer(run)):
         return []
-    return [f"{run} ended as {view['status']}: {view.get('error') or view.get('result')}"]
+    return [f"{run} was to end with {plan.ends} and ended as {view['status']}: {view.get('error') or view.get('result')}"]
 
 
-def _effects(run: str, turns: Turns, calls: Iterable[Call]) -> list[str]:
-    """Each effect that the model asked for happened under its own key; a careful tool's just once, because the key was the same."""
+def _effects(run: str, plan: Plan, calls: Iterable[Call], *, killed: bool) -> list[str]:
+    """Each effect that the model asked for happened under its own key; a careful tool's just once, because the key was the same.
+
+    What may be asked for once only may be missing after a kill: then nobody knows whether it happened, and the model is told so.
+    """
     effects = Counter((call.name, call.key) for call in calls if call.kind == "tool" and call.effect)
-    wanted = {(name, f"{run}/{turn}/{number}") for turn, names in enumerate(turns, 1) for number, name in enumerate(names)}
-    found = [f"{name} of {key} never happened" for name, key in wanted - effects.keys()]
+    wanted = {(name, f"{run}/{turn}/{number}") for turn, names in enumerate(plan.turns, 1) for number, name in enumerate(names)}
+    missing = [] if plan.ends == "cancel" else [pair for pair in wanted - effects.keys() if not (killed and pair[0] in ONCE)]
+    found = [f"{name} of {key} never happened" for name, key in missing]
     found += [f"{name} happened as {key}, which nobody asked for" for name, key in effects.keys() - wanted]
-    return found + [f"{name} of {key} happened {n} times" for (name, key), n in effects.items() if n > 1 and name not in CARELESS]
+    patient = [name for name in CARELESS if name not in ONCE]
+    return found + [f"{name} of {key} happened {n} times" for (name, key), n in effects.items() if n > 1 and name not in patient]
+
+
+def _undone(run: str, plan: Plan, calls: Sequence[Call]) -> list[str]:
+    """What a run did that did not end well is undone: each once, newest first. A run that ended well undoes nothing."""
+    done = {call.key: UNDONE[call.name] for call in calls if call.kind == "tool" and call.effect and call.name in UNDONE}
+    undone = [(call.key.removesuffix("/undo"), call.name) for call in calls if call.kind == "undo" and call.effect]
+    wanted = [] if plan.ends == "answer" else sorted(done.items(), key=lambda item: _place(item[0]), reverse=True)
+    return [] if undone == wanted else [f"{run} was to undo {wanted} and undid {undone}"]
+
+
+def _place(key: str) -> tuple[int, int]:
+    _, turn, call = key.split("/")
+    return int(turn), int(call)
 
 
 def _repeats(run: str, calls: Iterable[Call], kills: Sequence[Kill], verdict: Verdict) -> None:

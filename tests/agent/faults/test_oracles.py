@@ -1,9 +1,9 @@
 """The judge finds what it is there to find."""
 
 from tests.agent.faults.oracles import Kill, judge
-from tests.agent.faults.world import Call, answer
+from tests.agent.faults.world import Call, Plan, answer
 
-TURNS = [["pay", "mail"]]
+WELL, BADLY = Plan((("pay", "mail"),)), Plan((("pay", "mail"),), ends="failure")
 VIEW = {"status": "COMPLETED", "result": answer("r")}
 
 
@@ -22,8 +22,8 @@ def _again(kind, name, key, turn, *, at, effect):
     return Call(kind, name, key, "r", turn, at, at + 0.5, effect=effect)
 
 
-def _found(calls, kills=(), view=VIEW):
-    return judge(calls, kills, {"r": TURNS}, {"r": view} if view else {}).problems
+def _found(calls, kills=(), view=VIEW, plan=WELL):
+    return judge(calls, kills, {"r": plan}, {"r": view} if view else {}).problems
 
 
 def test_a_run_without_trouble_is_no_problem():
@@ -32,8 +32,8 @@ def test_a_run_without_trouble_is_no_problem():
 
 def test_a_lost_run_a_failed_one_and_a_wrong_answer_are_found():
     assert _found(_ledger(), view=None) == ["r was lost"]
-    assert _found(_ledger(), view={"status": "FAILED", "error": "x"}) == ["r ended as FAILED: x"]
-    assert _found(_ledger(), view={"status": "COMPLETED", "result": "y"}) == ["r ended as COMPLETED: y"]
+    assert _found(_ledger(), view={"status": "FAILED", "error": "x"}) == ["r was to end with answer and ended as FAILED: x"]
+    assert _found(_ledger(), view={"status": "COMPLETED", "result": "y"}) == ["r was to end with answer and ended as COMPLETED: y"]
 
 
 def test_an_effect_that_is_missing_doubled_or_under_another_key_is_found():
@@ -63,3 +63,20 @@ def test_a_run_that_stands_still_for_more_than_a_minute_after_the_part_is_back_i
     last = Call("model", "model", "b", "r", 2, 80.0, 80.5, effect=True)
     assert any("stood still for 78 s" in problem for problem in _found(_ledger(last=last)))
     assert _found(_ledger(last=last), [Kill("scheduler", 2.6, 25.0)]) == []
+
+
+def test_what_a_failed_run_did_must_be_undone_once_and_what_a_good_one_did_not_at_all():
+    failed = {"status": "FAILED", "error": "x"}
+    undo = Call("undo", "refund", "r/1/0/undo", "r", 1, 4.0, 4.5, effect=True)
+    assert _found(_ledger(undo=undo), view=failed, plan=BADLY) == []
+    assert any("was to undo" in problem for problem in _found(_ledger(), view=failed, plan=BADLY))
+    assert any("was to undo []" in problem for problem in _found(_ledger(undo=undo)))
+
+
+def test_undoing_in_the_order_of_doing_is_found():
+    plan = Plan((("pay", "pay"),), ends="failure")
+    calls = [Call("tool", "pay", f"r/1/{number}", "r", 1, 1.0, 1.5, effect=True) for number in (0, 1)]
+    undos = [Call("undo", "refund", f"r/1/{number}/undo", "r", 1, 2.0 + number, 2.5 + number, effect=True) for number in (1, 0)]
+    view = {"status": "FAILED"}
+    assert _found(calls + undos, view=view, plan=plan) == []
+    assert any("was to undo" in problem for problem in _found(calls + undos[::-1], view=view, plan=plan))

@@ -1,8 +1,10 @@
 """The world outside, which is never killed: a model, tools, and the ledger of everything that was asked of them.
 
-The model follows the plan that the task holds, so it needs no state: `{"run": id, "turns": [["pay", "note"], …]}` asks for those tools in
-that turn, and answers after the last one. `CAREFUL` tools honour the idempotency key: their effect happens once for a key. `CARELESS` ones
-do it again each time that they are asked.
+The model follows the plan that the task holds, so it needs no state: `{"run": id, "turns": [["pay", "note"], …], "ends": …}` asks for those
+tools in that turn. After the last one it answers, or refuses the key if the run is to fail.
+
+`CAREFUL` tools honour the idempotency key: their effect happens once for a key. `CARELESS` ones do it again each time that they are asked;
+of these, those of `ONCE` are only ever asked once. `UNDONE` names what undoes what; `SIGNED` waits for a person.
 """
 
 import asyncio
@@ -17,14 +19,27 @@ from aiohttp import web
 
 from holdfast_api.names import digest
 
-CAREFUL = ("pay", "note")
-CARELESS = ("mail",)
-TOOLS = CAREFUL + CARELESS
+UNDONE = {"pay": "refund"}
+SIGNED = ("sign",)
+ONCE = ("wire",)
+CARELESS = ("mail", *ONCE)
+ASKED = ("pay", "note", *SIGNED, *CARELESS)
+TOOLS = (*ASKED, *UNDONE.values())
 
-Kind = Literal["model", "tool"]
+Kind = Literal["model", "tool", "undo"]
+Ends = Literal["answer", "failure", "cancel"]
 Stage = Literal["arrived", "leaving"]
 Moment = tuple[Kind, str, int, Stage]
-"""Kind of call, run, turn (from 1), and whether it has just come or its effect is done and the answer about to leave."""
+"""Kind of call, run, turn (from 1; an undoing tool has that of the call), and whether it has just come or its effect is done and the
+answer about to leave."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is to do: the tools of each turn, and how it then ends. One that is canceled is so in or after its last turn."""
+
+    turns: tuple[tuple[str, ...], ...]
+    ends: Ends = "answer"
 
 
 @dataclass
@@ -83,6 +98,9 @@ class World:
         await self._at(call, "arrived")
         await asyncio.sleep(self.model_latency)
         wanted = plan["turns"][said] if said < len(plan["turns"]) else []
+        if not wanted and plan["ends"] == "failure":
+            await self._leave(call)
+            return web.json_response({"error": {"message": "this key is refused", "code": 401}}, status=401)
         message: dict[str, Any] = {"role": "assistant", "content": None if wanted else answer(plan["run"])}
         if wanted:
             message["tool_calls"] = [
@@ -105,7 +123,7 @@ class World:
     async def _tool(self, request: web.Request) -> web.Response:
         name, key = request.match_info["name"], request.headers.get("Idempotency-Key", "")
         run, turn = key.split("/")[:2]
-        call = Call("tool", name, key, run, int(turn), time.monotonic())
+        call = Call("undo" if key.endswith("/undo") else "tool", name, key, run, int(turn), time.monotonic())
         self.calls.append(call)
         await self._at(call, "arrived")
         await asyncio.sleep(self.tool_latency)
@@ -134,9 +152,9 @@ class World:
             await runner.cleanup()
 
 
-def task(run: str, turns: list[list[str]]) -> str:
-    """What to ask an agent for, so that its run makes these calls."""
-    return json.dumps({"run": run, "turns": turns})
+def task(run: str, plan: Plan) -> str:
+    """What to ask an agent for, so that its run does that."""
+    return json.dumps({"run": run, "turns": plan.turns, "ends": plan.ends})
 
 
 def answer(run: str) -> str:
