@@ -4,6 +4,7 @@ import asyncio
 import re
 import signal
 import socket
+import sys
 
 import aiohttp
 import pytest
@@ -66,7 +67,10 @@ async def test_an_agent_is_served_until_ctrl_c_and_goes_on_with_its_runs_and_its
 
     run = await eventually(ended, within=60)
     assert (run["status"], run["result"]) == ("COMPLETED", "Done.")
-    assert run["audit"]["mac"]
+    folder = command.folder / "state" / "holdfast" / "desk"
+    arguments = [f"{second.url}/runs/{run['id']}", "--key-file", folder / "audit.key", "--token-file", folder / "app.token"]
+    verify = await asyncio.create_subprocess_exec(sys.executable, "-m", "holdfast_agent", "verify", *arguments)
+    assert await verify.wait() == 0
     assert (await _stop(second))[0] == 0
 
 
