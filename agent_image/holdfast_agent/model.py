@@ -163,12 +163,12 @@ def read_answer(reply: Any, turn: int, taken: Iterable[str] = (), *, asked: Call
     """
     choices = [choice for output in reply.outputs for choice in output.choices]
     if not choices:
-        return Failure("transient", "the model answered without a choice", cause="charged")
+        return Failure("transient", "the model answered without a choice", cause="charged", public="the model answered without a choice")
     message, reason = choices[0].message, choices[0].finish_reason
     if not message.tool_calls and reason.lower() in _WITHHELD:
         return Failure("permanent", f"the model's answer is not whole: it ended with finish reason {reason!r}")
     if not message.tool_calls and not message.content.strip():
-        return Failure("transient", "the model gave an empty answer", cause="charged")
+        return Failure("transient", "the model gave an empty answer", cause="charged", public="the model gave an empty answer")
     calls: list[ToolCall] = []
     seen = set(taken)
     for number, call in enumerate(message.tool_calls[:MAX_CALLS]):

@@ -4,7 +4,7 @@ Activities return a failure instead of raising it: the durable loop decides abou
 would put a stack trace into the workflow's history for every attempt.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 FailureKind = Literal["transient", "permanent", "fatal"]
@@ -29,6 +29,7 @@ class Failure:
             `output.schema` to the end; `limit`, the model gave no answer when it had to.
         reach: how far the call got: `unsent`: surely nothing has happened; `answered`: the other side said what became of it; `lost`: it
             was sent and no answer came, so nobody here knows.
+        public: the same as `message`, without a word that others said: what logs may hold. Empty: they say no more than kind and cause.
     """
 
     kind: FailureKind
@@ -36,3 +37,4 @@ class Failure:
     retry_after: float | None = None
     cause: Cause = "call"
     reach: Reach = "answered"
+    public: str = field(default="", compare=False)

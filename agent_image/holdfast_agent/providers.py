@@ -73,17 +73,20 @@ def model_failure(code: grpc.StatusCode, details: str, model: ModelConfig) -> Fa
         message = (
             f"the model {model.label} did not answer within spec.model.timeout ({model.timeout_seconds:g} s); raise it if it needs longer"
         )
-        return Failure("transient", message, cause="silent")
+        return Failure("transient", message, cause="silent", public=message)
     if code == grpc.StatusCode.UNIMPLEMENTED:
-        return Failure("permanent", f"the sidecar refuses the conversation API: {said}; allow conversation/v1alpha2 in its Configuration")
+        message = f"the sidecar refuses the conversation API: {said}; allow conversation/v1alpha2 in its Configuration"
+        return Failure("permanent", message, public=message)
     if code == grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
         message = f"the conversation or the answer is larger than Dapr's message limit (annotation dapr.io/max-body-size): {said}"
-        return Failure("permanent", message, cause="context")
+        return Failure("permanent", message, cause="context", public="the conversation or the answer is larger than Dapr's message limit")
     if code != grpc.StatusCode.INTERNAL:
         # The sidecar itself speaks: it is away, or the Component is not there yet.
-        return Failure("transient", f"the model {model.label} cannot be asked: {said}")
+        return Failure("transient", f"the model {model.label} cannot be asked: {said}", public=f"the model {model.label}: {code.name}")
     kind, cause = _meaning(details)
-    return Failure(kind, _message(cause, said, model), cause=cause)
+    found = _STATUS.search(details)
+    public = _message(cause, f"status {found.group(1)}" if found else "its words are in the run's steps", model)
+    return Failure(kind, _message(cause, said, model), cause=cause, public=public)
 
 
 def _message(cause: Cause, said: str, model: ModelConfig) -> str:

@@ -99,7 +99,7 @@ class Steps:
         except UnstoredError as error:
             failure = error.failure
         except RevisionError as error:
-            return await self.failed(key, call, Failure("transient", str(error)))
+            return await self.failed(key, call, Failure("transient", str(error), public=str(error)))
         except LookupError as error:
             failure = Failure("fatal", str(error))
         except Exception as error:  # noqa: BLE001 - a defect must end as an answer too: raised, its stack trace would go into the history
@@ -120,7 +120,8 @@ class Steps:
         """
         answer = envelope(key, failure, tried or call["attempt"], retries or RetriesConfig())
         extra = {"run": call["run"], "step": key, "attempt": call["attempt"], "kind": failure.kind}
-        _LOG.warning("step failed: %s", clipped(failure.message), extra=extra)
+        # What a model or a tool said is in the run's steps, not in the log.
+        _LOG.warning("step failed: %s", clipped(failure.public) or "see the steps of the run", extra=extra | {"cause": failure.cause})
         if failure.kind == "transient":
             until = time.time() + answer["error"]["retryAfter"]
             trouble = Trouble(key=key, attempt=call["attempt"], message=answer["error"]["message"], until=until)

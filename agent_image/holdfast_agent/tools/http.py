@@ -79,9 +79,11 @@ class HttpTool:
             async with asyncio.timeout(self._timeout):
                 return await self._follow(self._method, URL(url, encoded=True), headers, body)
         except TimeoutError:
-            return Failure("transient", f"no complete answer within {self._timeout:g} s", reach="lost")
+            message = f"no complete answer within {self._timeout:g} s"
+            return Failure("transient", message, reach="lost", public=message)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Failure("transient", f"cannot reach {URL(url, encoded=True).host}: {_reason(error)}", reach="lost")
+            message = f"cannot reach {URL(url, encoded=True).host}: {_reason(error)}"
+            return Failure("transient", message, reach="lost", public=f"no connection: {type(error).__name__}")
 
     def _url(self, arguments: Mapping[str, Any]) -> str | Failure:
         if wrong := problem(self._check, arguments):
@@ -100,7 +102,8 @@ class HttpTool:
                         return await _read(response)
             except aiohttp.ClientConnectorError as error:
                 # Whoever redirected may have done the work before.
-                return Failure("transient", f"cannot reach {url.host}: {_reason(error)}", reach="lost" if hop else "unsent")
+                message, public = f"cannot reach {url.host}: {_reason(error)}", f"no connection: {type(error).__name__}"
+                return Failure("transient", message, reach="lost" if hop else "unsent", public=public)
             following = url.join(URL(target))
             if following.scheme not in {"http", "https"}:
                 return Failure("permanent", f"redirected to {following.scheme or 'nothing'}://, which is not followed")

@@ -36,7 +36,7 @@ def meaning(status: int, headers: Mapping[str, str], body: bytes, *, charset: st
         return ToolResult(content or f"(HTTP {status} without content)")
     message = f"HTTP {status}{_excerpt(content)}"
     if status in TRANSIENT_STATUS or status >= SERVER_ERROR:
-        return Failure("transient", message, retry_after(headers.get("Retry-After"), now=now))
+        return Failure("transient", message, retry_after(headers.get("Retry-After"), now=now), public=f"HTTP {status}")
     return Failure("permanent", message)
 
 
