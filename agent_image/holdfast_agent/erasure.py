@@ -5,6 +5,7 @@ as the model's answer of their turn names them. Numbers are looked for in groups
 after what it names. So whoever is killed in the middle leaves something that the next one finds again in the same way.
 """
 
+import asyncio
 from typing import Final
 
 from holdfast_agent import documents
@@ -35,17 +36,19 @@ async def erase(store: Store, run: str) -> None:
     Raises:
         StoreError: something is left; doing it again goes on from there.
     """
-    groups = await _turns(store, run)
+    groups, segments = await asyncio.gather(_turns(store, run), _segments(store, run))
     # A summary is made before the model is asked, so one may be there for a turn that never was.
-    await store.delete_many(beside(run, 1 + max((turn for group in groups for turn in group), default=0), 0))
-    for group in reversed(groups):
-        keys = [key for turn, calls in group.items() for key in beside(run, turn, calls)]
+    rest = beside(run, 1 + max((turn for group in groups for turn in group), default=0), 0)
+    rest += [f"{documents.head_key(run)}/{what}" for what in OF_A_RUN]
+    for numbers in reversed(segments):
+        await store.delete_many(numbers)
+    for group in reversed(groups or [{}]):
+        keys = [*rest, *(key for turn, calls in group.items() for key in beside(run, turn, calls))]
         for start in range(0, len(keys), _KEYS_AT_ONCE):
             await store.delete_many(keys[start : start + _KEYS_AT_ONCE])
-        await store.delete_many([_answer(run, turn) for turn in group])
-    for segments in reversed(await _segments(store, run)):
-        await store.delete_many(segments)
-    await store.delete_many([f"{documents.head_key(run)}/{what}" for what in OF_A_RUN])
+        if group:
+            await store.delete_many([_answer(run, turn) for turn in group])
+        rest = []
 
 
 async def _turns(store: Store, run: str) -> list[dict[int, int]]:

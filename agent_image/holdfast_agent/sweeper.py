@@ -4,7 +4,7 @@ What goes first is Dapr's workflow, because one that is worked on again would fi
 documents, its head last, then its entry in the list: whatever is killed in between, the entry leads to the rest. A claim in the head keeps
 the sweepers of several replicas from erasing one run side by side, so none can come too late and erase what a new run of that id has made.
 
-Runs are erased one at a time, with as long a pause after each as it took: sweeping never takes more than half of what one caller can.
+Runs are erased one at a time, with a pause after each, half as long as it took: sweeping is never more to the store than one more run.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from holdfast_agent.engine import EngineError
 from holdfast_agent.erasure import erase
 from holdfast_agent.listing import ROOT, Listing, day_key, day_of, days_of, page_key, pages_of, runs_of
 from holdfast_agent.sessionsweep import SessionSweep
-from holdfast_agent.store import Store, StoreError
+from holdfast_agent.store import Entry, Store, StoreError
 from holdfast_agent.strays import Lister, list_strays
 from holdfast_api.config import RetentionConfig
 
@@ -121,7 +121,7 @@ class Sweeper:
         for run, accepted in runs.items():
             head = heads.get(documents.head_key(run))
             at = expiry(Head.load(head.value), self._retention) if head else 0.0
-            if at is not None and at <= time.time() and (head is None or await self._gone(run)):
+            if at is not None and at <= time.time() and (head is None or await self._gone(run, head)):
                 gone[run] = accepted
             else:
                 due[run] = max(at or 0.0, time.time() + (_AGAIN_SECONDS if at is None or at <= time.time() else 0.0))
@@ -132,11 +132,11 @@ class Sweeper:
             await self._drop_page(day, name, span)
         return len(gone)
 
-    async def _gone(self, run: str) -> bool:
+    async def _gone(self, run: str, head: Entry) -> bool:
         """Erase one run; False if that has to wait."""
         began = time.monotonic()
         try:
-            if not await self._claimed(run):
+            if not await self._claimed(run, head):
                 return False
             if not await self._engine.purge(run):
                 await self._engine.terminate(run)  # its head has ended long ago, so nothing that it does now counts
@@ -148,10 +148,10 @@ class Sweeper:
             _LOG.warning("a run cannot be erased now: %s", error or "it takes too long", extra={"run": run})
             return False
         _LOG.info("run erased", extra={"run": run})
-        await asyncio.sleep(time.monotonic() - began)
+        await asyncio.sleep((time.monotonic() - began) / 2)
         return True
 
-    async def _claimed(self, run: str) -> bool:
+    async def _claimed(self, run: str, head: Entry) -> bool:
         """Whether this sweeper is the one that erases the run."""
 
         def claim(document: Document | None) -> Document | None:
@@ -160,7 +160,7 @@ class Sweeper:
                 return None
             return document | {_CLAIM: {"by": self._name, "at": time.time()}}
 
-        stands = await self._store.update(documents.head_key(run), claim)
+        stands = await self._store.update(documents.head_key(run), claim, known=head)
         return stands is not None and stands.get(_CLAIM, {}).get("by") == self._name
 
     async def _drop_page(self, day: str, name: str, span: dict[str, float]) -> None:

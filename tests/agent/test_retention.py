@@ -180,7 +180,7 @@ async def test_a_dapr_that_is_away_costs_no_run_its_documents(store, dapr, listi
 
 async def test_two_sweepers_never_erase_one_run_side_by_side(store, dapr, listing):
     await store_run(store, listing, "old", ended=time.time() - 4 * DAY)
-    assert await sweeping(store, dapr)._claimed("old")
+    assert await sweeping(store, dapr)._claimed("old", await store.get(head_key("old")))
     assert await sweeping(store, dapr).sweep() == 0
     assert dapr.purged == []
     assert await sweeping_later(store, dapr) == 1
