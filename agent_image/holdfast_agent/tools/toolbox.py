@@ -1,9 +1,9 @@
 """All tools of one AgentConfig behind one `call`."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 
@@ -12,7 +12,7 @@ from holdfast_agent.outcome import Failure
 from holdfast_agent.tools.http import HttpTool, secret_headers
 from holdfast_agent.tools.python import open_python_tools
 from holdfast_agent.tools.spec import Tool, ToolboxError, ToolResult, ToolSpec
-from holdfast_api.config import AgentConfig
+from holdfast_api.config import AgentConfig, ToolConfig
 from holdfast_api.names import canonical
 
 log = logging.getLogger(__name__)
@@ -40,13 +40,9 @@ class Toolbox:
         async with AsyncExitStack() as stack:
             _check_kinds(config)
             made: dict[str, Tool] = {}
-            if over_http := [(tool, tool.http) for tool in config.tools if tool.http]:
-                session = await stack.enter_async_context(_session())
-                made |= {tool.name: HttpTool(tool, http, secret_headers(tool, http, environ), session) for tool, http in over_http}
-            if in_python := [tool for tool in config.tools if tool.python]:
-                pool, functions = await open_python_tools(in_python, environ)
-                stack.push_async_callback(pool.close)
-                made |= functions
+            for kind, open_kind in _KINDS.items():
+                if of_kind := [tool for tool in config.tools if getattr(tool, kind)]:
+                    made |= await open_kind(of_kind, environ, stack)
             return cls({tool.name: made[tool.name] for tool in config.tools}, stack.pop_all())
 
     def longest(self, name: str) -> float:
@@ -104,8 +100,19 @@ def _check_kinds(config: AgentConfig) -> None:
         if tool.name in seen:
             raise ToolboxError(f"tool {tool.name!r} is there twice: rename one of them")
         seen.add(tool.name)
-        if (tool.http is None) == (tool.python is None):
+        if sum(getattr(tool, kind) is not None for kind in _KINDS) != 1:
             raise ToolboxError(f"tool {tool.name!r} is of a kind that this image does not know: use an image as new as the operator")
+
+
+async def _open_http(tools: Sequence[ToolConfig], environ: Mapping[str, str], stack: AsyncExitStack) -> dict[str, Tool]:
+    session = await stack.enter_async_context(_session())
+    return {tool.name: HttpTool(tool, tool.http, secret_headers(tool, tool.http, environ), session) for tool in tools if tool.http}
+
+
+async def _open_python(tools: Sequence[ToolConfig], environ: Mapping[str, str], stack: AsyncExitStack) -> dict[str, Tool]:
+    pool, functions = await open_python_tools(tools, environ)
+    stack.push_async_callback(pool.close)
+    return dict(functions)
 
 
 def _session() -> aiohttp.ClientSession:
@@ -117,3 +124,10 @@ def _session() -> aiohttp.ClientSession:
         headers={"User-Agent": "holdfast-agent"},
         connector=aiohttp.TCPConnector(limit=0, limit_per_host=64),
     )
+
+
+_KINDS: Final[dict[str, Callable[[Sequence[ToolConfig], Mapping[str, str], AsyncExitStack], Awaitable[dict[str, Tool]]]]] = {
+    "http": _open_http,
+    "python": _open_python,
+}
+"""The kinds of tools, by the field of `ToolConfig` that makes a tool one of them. What is opened is closed by the stack."""
