@@ -40,6 +40,5 @@ class AuditRoutes:
                 request.transport.abort()
         return response
 
-    async def _metrics(self, request: web.Request) -> web.Response:
-        requests.query(request, ())
+    async def _metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=self._site.connected().metrics.page(), headers={"Content-Type": CONTENT_TYPE})

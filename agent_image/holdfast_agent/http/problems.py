@@ -75,7 +75,7 @@ async def as_problems(request: web.Request, handler: Handler) -> web.StreamRespo
 
 def _plain(request: web.Request, status: int, headers: dict[str, str]) -> Problem:
     if status == HTTPStatus.NOT_FOUND:
-        return Problem(404, f"there is no {request.path}", field="path", value=request.path, fix="POST /run, or GET /runs/ID")
+        return Problem(404, f"there is no {request.path}", field="path", value=request.path, fix="GET /openapi.json tells of all paths")
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         fix = f"use {headers.get('Allow', 'another method')}"
         return Problem(

@@ -7,6 +7,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from holdfast_agent.documents import ID_PATTERN
 from holdfast_agent.http import fields, places
@@ -93,9 +94,15 @@ def path(base: str, **parameters: object) -> str:
 
 def body_schema(known: tuple[Field, ...]) -> Schema:
     """JSON Schema of a body with these fields."""
-    schema: Schema = {"type": "object", "properties": {field.name: field.schema for field in known}, "additionalProperties": False}
+    properties = {field.name: field.schema if field.required else _or_null(field.schema) for field in known}
+    schema: Schema = {"type": "object", "properties": properties, "additionalProperties": False}
     required = [field.name for field in known if field.required]
     return schema | ({"required": required} if required else {})
+
+
+def _or_null(schema: Schema) -> Schema:
+    """An optional field may be there and say nothing."""
+    return schema | {"type": [schema["type"], "null"]}
 
 
 async def body(request: web.Request, known: tuple[Field, ...]) -> dict[str, Any]:
@@ -104,7 +111,12 @@ async def body(request: web.Request, known: tuple[Field, ...]) -> dict[str, Any]
     Raises:
         Problem: it is not what it should be.
     """
-    text = await request.read()
+    try:
+        text = await request.read()
+    except (web.RequestPayloadError, HttpProcessingError, ConnectionError) as error:
+        fix = "send it whole, and as its Content-Encoding and Transfer-Encoding say"
+        # Nobody knows where the next request on this connection would begin.
+        raise Problem(400, "the body cannot be read to its end", field="body", fix=fix, headers={"Connection": "close"}) from error
     if text.strip():
         _check_content_type(request)
     return read_body(text, known)
