@@ -2,7 +2,7 @@
 
 import pytest
 
-from holdfast_api.config import LimitsConfig, RetriesConfig
+from holdfast_api.config import ApprovalConfig, LimitsConfig, RetriesConfig
 
 pytestmark = pytest.mark.dapr
 
@@ -110,3 +110,35 @@ async def test_a_call_that_a_lost_agent_began_is_undone_when_the_run_is_canceled
     assert await _undone(here) == ["trip/2/0/undo", "trip/1/0/undo"]
     step = next(step for step in await here.agent.steps(run) if step["key"] == "trip/2/0")
     assert step["status"] == "unknown"
+
+
+LOST = {"timeout_seconds": 0.3, "retries": RetriesConfig(initial_seconds=60)}
+
+
+async def _retrying(here, run):
+    async def retrying():
+        return (await here.agent.run(run)).get("retrying")
+
+    await here.agent.until(retrying)
+
+
+async def test_a_call_without_an_answer_that_waits_for_its_next_attempt_is_undone_when_the_run_is_canceled(stage):
+    script = _script({"answer": "booked"}, sleep={"faults": [{"hang": "2s"}]})
+    here = await stage(script, *TOOLS, changed=UNDOING | {"sleep": UNDOING["sleep"] | LOST})
+    run = await here.agent.begin("go", id="trip")
+    await _retrying(here, run)
+    await _cancel(here, run)
+    assert (await here.agent.ended(run, within=20))["status"] == "CANCELED"
+    assert await _undone(here) == ["trip/2/0/undo", "trip/1/0/undo"]
+    steps = {step["key"]: step["status"] for step in await here.agent.steps(run)}
+    assert steps["trip/2/0"] == "unknown"
+
+
+async def test_a_call_without_an_answer_is_undone_when_another_call_of_its_turn_ends_the_run(stage):
+    turns = [{"toolCalls": [_call("sleep"), _call("look")]}, {"answer": "booked"}]
+    script = {"rules": [{"turns": turns}], "tools": {"sleep": {"faults": [{"hang": "2s"}]}, "cancel_room": {}}}
+    never = {"look": {"approval": ApprovalConfig(timeout_seconds=2, on_timeout="fail")}}
+    here = await stage(script, *TOOLS, changed=never | {"sleep": UNDOING["sleep"] | LOST})
+    answer = await here.agent.ask("go", id="trip")
+    assert (answer["status"], answer["error"]["type"]) == ("FAILED", "ToolFailed")
+    assert await _undone(here) == ["trip/1/0/undo"]

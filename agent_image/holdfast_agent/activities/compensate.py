@@ -63,7 +63,7 @@ async def undo(steps: Steps, key: str, call: Input) -> Output:
         is_error=delivery.outcome != "completed",
         started=began,
         ended=time.time(),
-        attempt=call["attempt"],
+        attempt=call["failed"] + 1,
         outcome=delivery.outcome,
     )
     if outcome.is_error:
