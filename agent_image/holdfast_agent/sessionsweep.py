@@ -8,6 +8,7 @@ from holdfast_agent.sessions import SHARDS, Session, index_key, listed, session_
 from holdfast_agent.store import Store
 
 _PAUSE_SECONDS: Final = 0.01
+_SHARDS_AT_ONCE: Final = 16
 
 Document = dict[str, Any]
 
@@ -33,9 +34,9 @@ class SessionSweep:
             StoreError: the store does not answer.
         """
         gone = 0
-        for shard in range(SHARDS):
-            entry = await self._store.get(index_key(shard))
-            for session in self.due(listed(entry.value if entry else None), time.time()):
+        for start in range(0, SHARDS, _SHARDS_AT_ONCE):
+            shards = await self._store.get_many(map(index_key, range(start, min(start + _SHARDS_AT_ONCE, SHARDS))))
+            for session in (one for shard in shards.values() for one in self.due(listed(shard.value), time.time())):
                 gone += await self._look(session, time.time())
                 await asyncio.sleep(_PAUSE_SECONDS)
         return gone

@@ -187,7 +187,7 @@ class Store:
         return await self._patiently("delete", key, attempt)
 
     async def delete_many(self, keys: list[str]) -> None:
-        """Remove documents whatever they are, those first that come first.
+        """Remove documents whatever they are, in no order.
 
         Raises:
             StoreError: the store does not answer; some may be gone.

@@ -186,11 +186,12 @@ async def test_two_sweepers_never_erase_one_run_side_by_side(store, dapr, listin
     assert await sweeping_later(store, dapr) == 1
 
 
-async def test_a_death_at_any_write_leaves_nothing_for_ever(dapr):
+async def test_a_death_at_any_write_leaves_nothing_for_ever(monkeypatch):
+    monkeypatch.setattr(erasure, "_GROUP", 2)
     dies_after, finished = 0, False
     while not finished:
         store = MemoryStore()
-        await store_run(store, Listing(store), "old", ended=time.time() - 4 * DAY, turns=25, calls=2, segments=21)
+        await store_run(store, Listing(store), "old", ended=time.time() - 4 * DAY, turns=3, calls=1, segments=3)
         store.dies_after = store.calls["writes"] + dies_after
         try:
             await sweeping(store, Dapr(store)).sweep()
@@ -236,9 +237,11 @@ async def test_pages_with_nothing_due_are_not_read_again_and_again(store, dapr, 
     await store_run(store, listing, "failed", ended=time.time() - 4 * DAY, status="FAILED")
     sweeper_ = sweeping(store, dapr)
     await sweeper_.sweep()
-    before = store.calls["get_many"]
+    read = []
+    get_many = store.get_many
+    store.get_many = lambda keys: get_many([read.append(key) or key for key in keys])
     await sweeper_.sweep()
-    assert store.calls["get_many"] == before
+    assert [key for key in read if not key.startswith("sessions/")] == []
 
 
 def exchange(at):
