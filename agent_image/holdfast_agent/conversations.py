@@ -69,7 +69,7 @@ class Conversation:
         texts = [text for entry in session.entries for text in (entry.task, entry.answer)]
         each = budgets.share((len(text.encode(errors="replace")) for text in texts), budgets.session(self.context))
         said = [budgets.cut(text, each) for text in texts]
-        recalled = session.summary or ""
+        recalled = budgets.cut(session.summary or "", budgets.summary(self.context))
         if said and recalled:
             said[0] = summaries.recalled(recalled, said[0])
         messages = tuple(assistant_message(text) if number % 2 else user_message(text) for number, text in enumerate(said))

@@ -5,6 +5,7 @@ import pytest
 from holdfast_agent import budgets, summaries
 from holdfast_agent.conversations import Conversation, turns_of
 from holdfast_agent.documents import ModelTurn, ToolCall, ToolOutcome, Usage
+from holdfast_agent.sessions import Exchange, Session
 from holdfast_api.config import LimitsConfig, ModelConfig
 
 SUMMING = "sum up the work on a task"
@@ -127,6 +128,16 @@ def test_the_results_of_a_turn_share_a_quarter_of_the_context_and_the_small_ones
     assert small_one == "small"
     assert len(large.split("\n")[0]) == len(other.split("\n")[0]) == (1000 - 5) // 2
     assert "this text has 50000 bytes" in large
+
+
+def test_the_exchanges_of_a_session_and_its_summary_are_bounded_too():
+    entries = tuple(Exchange(str(number), "task " + "x" * 50_000, "short", 0) for number in range(3))
+    conversation = Conversation(1000).begun(Session(summary="s" * 50_000, entries=entries))
+    first, answer, second, *_ = texts(conversation)
+    assert answer == "short"
+    assert len(first) < 250 + 1000 // 3 + 300
+    assert second.startswith("task xxx")
+    assert sum(map(len, texts(conversation))) < 1000 + 250 + 4 * 150
 
 
 def test_a_summary_takes_the_place_of_whole_turns_and_the_calls_after_it_keep_their_results():

@@ -50,6 +50,16 @@ async def test_a_model_that_may_come_back_is_asked_three_times_before_the_next_o
 
 
 @pytest.mark.dapr
+async def test_a_model_that_takes_requests_and_answers_none_is_given_up_for_the_next_one(stage):
+    silent = model("second").model_copy(update={"timeout_seconds": 0.5})
+    rules = [failing("scripted", status=None, hang="2s"), {"turns": [{"answer": "Here."}]}]
+    stage = await stage({"rules": rules}, models=["second"], model=silent)
+    run = await stage.agent.ask("Hello?")
+    assert (run["status"], run["result"]) == ("COMPLETED", "Here.")
+    assert await order(stage) == ["scripted"] * 3 + ["second"]
+
+
+@pytest.mark.dapr
 async def test_a_key_that_is_not_accepted_fails_the_run_in_seconds_and_names_its_secret(stage):
     stage = await stage({"rules": [failing("scripted", **REFUSED)]}, model=model())
     began = time.monotonic()

@@ -4,7 +4,7 @@ import logging
 import time
 from dataclasses import replace
 
-from holdfast_agent import documents, loop, sessions, summaries
+from holdfast_agent import budgets, documents, loop, sessions, summaries
 from holdfast_agent.activities.steps import Input, Output, Steps
 from holdfast_agent.audit.chain import fingerprint
 from holdfast_agent.documents import Document, Head, Usage
@@ -68,7 +68,7 @@ async def _taken(steps: Steps, key: str, call: Input, session: str) -> Document 
             cause = "call" if answer.cause == "context" else answer.cause
             return replace(answer, message=f"summing up the session: {answer.message}", cause=cause)
         _LOG.info("session summed up", extra={"run": call["run"], "step": key, "exchanges": len(oldest)})
-        summed = stands.summarised(oldest, answer.content)
+        summed = stands.summarised(oldest, budgets.cut(answer.content, budgets.summary(revision.context)))
         return summed.dump() | {
             "usage": answer.usage.beside.dump(),
             "oldest": [dict(vars(exchange)) for exchange in oldest],
