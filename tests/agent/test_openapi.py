@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -62,6 +63,11 @@ def test_whatever_needs_a_token_says_so_unless_nothing_does():
     free = openapi.document("agent", token=False)
     assert "securitySchemes" not in free["components"]
     assert all("401" not in operation["responses"] for methods in free["paths"].values() for operation in methods.values())
+
+
+def test_the_docs_tell_of_every_operation():
+    text = Path("docs/http-api.md").read_text()
+    assert [operation.id for operation in OPERATIONS if f"`{operation.method} {operation.path}`" not in text] == []
 
 
 @pytest.mark.dapr

@@ -152,7 +152,7 @@ def _compensation_step(outcome: ToolOutcome, number: int) -> View:
 
 
 def _evaluation_step(head: Head, turn: int, document: Document) -> View:
-    step = {"id": f"{turn}.{_FIRST_CALL}", "turn": turn, "kind": "evaluation", "name": str(document.get("model", "critic"))}
+    step = {"id": f"{turn}.{_FIRST_CALL}", "turn": turn, "kind": "evaluation", "name": str(document.get("model") or "critic")}
     accepted = bool(document.get("accepted"))
     return (
         step

@@ -102,7 +102,7 @@ def _waits(head: Head, timeline: Timeline) -> View:
             "decide": f"/runs/{head.id}/approvals/{call.replace('/', '.')}",
         }
         for call, question in sorted(head.approvals.items())
-        if question.decision is None
+        if question.decision is None and not head.cancel
     ]
     view |= {"approvals": asked} if asked else {}
     retry = next((wait for wait in head.waits if wait.kind == "retry" and not _settled(wait.key, timeline)), None)
