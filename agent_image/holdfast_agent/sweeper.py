@@ -119,18 +119,30 @@ class Sweeper:
         gone: dict[str, float] = {}
         heads = await self._store.get_many(map(documents.head_key, runs))
         for run, accepted in runs.items():
-            head = heads.get(documents.head_key(run))
-            at = expiry(Head.load(head.value), self._retention) if head else 0.0
-            if at is not None and at <= time.time() and (head is None or await self._gone(run, head)):
+            wait = await self._wait(run, heads.get(documents.head_key(run)))
+            if wait is None:
                 gone[run] = accepted
             else:
-                due[run] = max(at or 0.0, time.time() + (_AGAIN_SECONDS if at is None or at <= time.time() else 0.0))
+                due[run] = wait
         self._next[(day, name)] = min(due.values(), default=time.time() + min(self._least, _AGAIN_SECONDS))
         if gone:
             await self._store.update(page_key(day, name), lambda document: _without(document, gone))
         if len(gone) == len(runs):
             await self._drop_page(day, name, span)
         return len(gone)
+
+    async def _wait(self, run: str, head: Entry | None) -> float | None:
+        """When to look at a run again, in seconds since the epoch; None: it is gone."""
+        if head is None:
+            return None
+        try:
+            at = expiry(Head.load(head.value), self._retention)
+            if at is not None and at <= time.time() and await self._gone(run, head):
+                return None
+        except Exception:  # noqa: BLE001 - one broken document must not keep the others
+            _LOG.exception("sweeping a run broke", extra={"run": run})
+            at = None
+        return at if at is not None and at > time.time() else time.time() + _AGAIN_SECONDS
 
     async def _gone(self, run: str, head: Entry) -> bool:
         """Erase one run; False if that has to wait."""

@@ -178,6 +178,14 @@ async def test_a_dapr_that_is_away_costs_no_run_its_documents(store, dapr, listi
     assert (of_run(store, "one"), await listed(store)) == (before, {"one"})
 
 
+async def test_a_broken_document_keeps_no_other_run(store, dapr, listing):
+    for run in ("broken", "old"):
+        await store_run(store, listing, run, ended=time.time() - 4 * DAY)
+    await store.update(effect_document(model_key("broken", 1)), lambda _: {"key": 5, "calls": 7})
+    assert await sweeping(store, dapr).sweep() == 1
+    assert await listed(store) == {"broken"}
+
+
 async def test_two_sweepers_never_erase_one_run_side_by_side(store, dapr, listing):
     await store_run(store, listing, "old", ended=time.time() - 4 * DAY)
     assert await sweeping(store, dapr)._claimed("old", await store.get(head_key("old")))
