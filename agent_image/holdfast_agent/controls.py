@@ -168,8 +168,8 @@ class Controls:
         return head
 
     async def _wake(self, head: Head) -> None:
-        """What is stored holds; whoever waits learns of it now, or by the janitor."""
-        if head.trouble is None:
+        """What is stored holds; whoever waits learns of it now, or by the janitor. A run that is being undone heeds nobody any more."""
+        if head.trouble is None or head.ending is not None:
             return
         try:
             await self._engine.wake(head.id, poke_event(head.trouble.key, head.trouble.attempt))

@@ -141,7 +141,7 @@ class Head:
     @property
     def control(self) -> Control | None:
         """What people want of the run instead of its next step."""
-        return CANCEL if self.cancel else SUSPEND if self.suspended is not None else None
+        return CANCEL if self.cancel else SUSPEND if self.suspended is not None and self.ending is None else None
 
     @property
     def waits(self) -> tuple[Trouble, ...]:

@@ -100,6 +100,13 @@ async def test_a_forced_end_is_noted_before_anything_is_ended():
     assert (ended.status, ended.cancel.reason, house.dapr.terminated) == ("CANCELED", "stuck", ["r"])
 
 
+async def test_a_run_that_is_being_undone_is_not_hurried_into_its_next_attempt_by_a_cancel():
+    house = House(replace(WAITING, ending={"status": "FAILED", "error": {}}), r="RUNNING")
+    head = await house.controls.cancel("r")
+    await house.janitor.tidy(thorough=False)
+    assert (house.dapr.events, head.cancel is not None) == ([], True)
+
+
 async def test_force_can_be_asked_for_after_a_plain_cancel():
     house = House(WAITING.canceled(1.0, "first"), r="RUNNING")
     head = await house.controls.force_cancel("r", "second")
