@@ -73,7 +73,7 @@ async def test_a_sidecar_that_dies_during_the_wait_ends_nothing(stage):
     async def ready():
         return await here.agent.ready()
 
-    await here.agent.until(ready, within=30)
+    await here.agent.until(ready, within=60)
     await _decide(here.agent, run, approved=False, reason="too far")
     assert (await here.agent.ended(run, within=90))["result"] == "done"
     assert await _calls(here) == []

@@ -8,7 +8,7 @@ import pytest
 
 from holdfast_api.config import LimitsConfig
 
-pytestmark = pytest.mark.dapr
+pytestmark = [pytest.mark.dapr, pytest.mark.timeout(300)]
 
 TOOLS = ("fly", "sleep", "pay", "cancel_flight", "cancel_room", "look")
 CHANGED = {
@@ -44,7 +44,7 @@ async def _kill(here, victim):
     else:
         await here.dapr.kill("daprd")
         await here.dapr.restart("daprd")
-        await here.agent.until(here.agent.ready, within=30)
+        await here.agent.until(here.agent.ready, within=60)
 
 
 async def test_kills_at_any_moment_leave_nothing_behind_that_was_done(stage):
