@@ -69,6 +69,18 @@ async def test_a_model_that_says_that_it_is_too_much_is_asked_again_after_summin
 
 
 @pytest.mark.dapr
+async def test_an_estimate_alone_never_ends_a_run(stage):
+    rules = [
+        {"system": SUMMING, "turns": [{"answer": "Done so far."}]},
+        {"task": "Done so far", "turns": [{"answer": "All done.", "repeat": 9}]},
+        {"turns": [read("Rome", repeat=9)]},
+    ]
+    stage = await stage({"rules": rules, "tools": {"read": {"result": "fine"}}}, "read", model=small())
+    run = await stage.agent.ask("Go round. " + "x" * 4000)
+    assert (run["status"], run["result"]) == ("COMPLETED", "All done.")
+
+
+@pytest.mark.dapr
 async def test_a_task_that_no_summary_can_make_short_enough_fails_with_the_field_that_says_it(stage):
     too_long = {"faults": [{"times": 99, "status": 400, "message": "This model's maximum context length is 300 tokens"}]}
     stage = await stage({"rules": [{"turns": [{"answer": "never", **too_long}]}]})
