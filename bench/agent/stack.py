@@ -127,7 +127,9 @@ async def stack(contender: Contender, folder: Path, *, fsync: str) -> AsyncItera
         worker.start()
 
         async def connected() -> bool:
-            return await dapr.workers() > 0
+            return await dapr.workers() > 0 and (
+                contender.workflow is not None or await _serves(session, f"http://127.0.0.1:{app_port}/readyz")
+            )
 
         await worker.until(connected, within=READY_SECONDS)
         ready = time.monotonic() - began
@@ -181,6 +183,14 @@ def _dapr_options(folder: Path, resources: list[dict[str, Any]]) -> DaprOptions:
     for number, document in enumerate(resources):
         (place / f"{number}.yaml").write_text(yaml.safe_dump(document))
     return DaprOptions(binaries=find(os.environ, Path.home()), folder=folder, app_id="bench", resources=place, log_level="warn")
+
+
+async def _serves(session: aiohttp.ClientSession, url: str) -> bool:
+    try:
+        async with session.get(url) as response:
+            return response.ok
+    except aiohttp.ClientError:
+        return False
 
 
 async def _open(port: int) -> bool:
