@@ -229,10 +229,12 @@ class Head:
         return self if self.terminal or call in self.approvals else self._approving(call, approval)
 
     def decides(self, call: str, decision: Decision, reason: str, at: float) -> Self:
-        """The same run with an answer; unchanged if nothing is asked about that call or it has its answer."""
+        """The same run with an answer; unchanged if nothing is asked about that call or it has its answer. None counts after its time."""
         asked = self.approvals.get(call)
         if self.terminal or asked is None or asked.decision is not None:
             return self
+        if at >= asked.until:
+            decision, reason = "timedOut", ""
         return self._approving(call, replace(asked, decision=decision, reason=reason, decided=at))
 
     def settles(self, call: str) -> Self:

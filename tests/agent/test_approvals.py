@@ -114,6 +114,17 @@ async def test_a_decision_after_the_time_changes_nothing_any_more(desk, booking)
     assert booking.asked == []
 
 
+async def test_a_decision_that_comes_after_the_time_and_before_the_timer_counts_as_none(desk, booking):
+    here = await desk(booking, ROME, tools=_approving(timeoutSeconds=0.01))
+    await here.tool()
+    await asyncio.sleep(0.02)
+    await _decide(here, "approved", "sorry, I was away")
+    assert (here.head.approvals["1/0"].decision, here.head.approvals["1/0"].reason) == ("timedOut", "")
+    await here.tool(attempt=2)
+    assert here.outcome().outcome == "rejected"
+    assert booking.asked == []
+
+
 async def test_arguments_that_are_not_those_that_were_approved_are_refused(desk, booking):
     here = await desk(booking, ROME, tools=_approving())
     await here.tool()
