@@ -147,8 +147,16 @@ def _choice(state: Loop) -> Choice | None:
 
 def _carried_out(ctx: Context, state: Loop, steps: list[Step], *, choice: Choice | None = None) -> Flow:
     results = yield from _settle(ctx, steps, deadline=state.deadline, together=state.plan is None, choice=choice)
-    _check(state, steps, results)
+    _check(_recorded(state, results), steps, results)
     return results
+
+
+def _recorded(state: Loop, results: list[Result]) -> Loop:
+    """Where the run stands with what was stored, for a run that ends over it: a model's answer that came too late is on record too."""
+    for result in results:
+        if result.get("digest"):
+            state = state.after(result) if "calls" in result else state.beside(result)
+    return state
 
 
 def _check(state: Loop, steps: list[Step], results: list[Result]) -> None:

@@ -28,7 +28,7 @@ async def complete(
         more: what else the head says of the end.
 
     Returns:
-        `result`; or `{key, control: "cancel"}` if somebody canceled the run first, as the same update of the head found.
+        `result`, with `control: "cancel"` if somebody canceled the run first, as the same update of the head found.
     """
     run = Head.load(head.value)
     if run.session is not None and not run.terminal:
@@ -47,6 +47,6 @@ async def complete(
     if stands.status != "COMPLETED" and run.session is not None:
         await steps.patiently(lambda: Sessions(steps.store).withdraw(run.session or "", run.id))
     if not stands.terminal:
-        return {"key": result["key"], "control": CANCEL}
+        return result | {"control": CANCEL}
     _LOG.info("run completed", extra={"run": run.id, "turns": usage.turns, "tool_calls": usage.tool_calls})
     return result
