@@ -16,18 +16,17 @@ from holdfast_agent import documents
 from holdfast_agent.admission import BusyError
 from holdfast_agent.audit import Auditor
 from holdfast_agent.audit.export import recorded
-from holdfast_agent.documents import Head, ModelTurn, Plan, ToolOutcome
+from holdfast_agent.documents import Head, Plan
 from holdfast_agent.engine import Engine, EngineError
 from holdfast_agent.loop import CANCELED, Loop
 from holdfast_agent.observer import Observer
 from holdfast_agent.openruns import OpenRuns
 from holdfast_agent.revisions import Revisions
-from holdfast_agent.store import Entry, Store, StoreError
+from holdfast_agent.store import Store, StoreError
+from holdfast_agent.timelines import Timelines
 from holdfast_api.config import AgentConfig
 
 _LOG = logging.getLogger(__name__)
-SHOWN_CHARACTERS: Final = 2000
-"""How much of a result is held to be shown."""
 _POLL_SECONDS: Final = 1.0
 _MEND_AFTER_SECONDS: Final = 5.0
 
@@ -179,26 +178,6 @@ class Runs:
         for end in list(self._ends.values()):
             end.set()
 
-    async def turns(self, run: str, first: int, last: int) -> tuple[list[ModelTurn], dict[str, ToolOutcome]]:
-        """The turns in that range that have happened, and the finished calls by key, their content cut to what is shown of it.
-
-        Raises:
-            StoreError: the store does not answer.
-        """
-        turns: list[ModelTurn] = []
-        outcomes: dict[str, ToolOutcome] = {}
-        # Results are up to 256 KiB each, so only those of a few turns are held whole at a time.
-        for start in range(first, last + 1, documents.TURNS_PER_GENERATION):
-            keys = [documents.model_key(run, turn) for turn in range(start, min(start + documents.TURNS_PER_GENERATION, last + 1))]
-            said = await self._store.get_many(map(documents.effect_document, keys))
-            found = [ModelTurn.load(said[at].value) for key in keys if (at := documents.effect_document(key)) in said]
-            if not found:
-                break
-            done = await self._store.get_many(documents.effect_document(key) for turn in found for key in turn.call_keys())
-            turns += found
-            outcomes |= {outcome.key: outcome.cut(SHOWN_CHARACTERS) for outcome in map(_outcome, done.values())}
-        return turns, outcomes
-
     async def _ensure_scheduled(self, head: Head, *, known_new: bool) -> None:
         try:
             if known_new or await self._engine.instance(head.id) is None:
@@ -233,9 +212,9 @@ class Runs:
             StoreError: the store does not answer.
         """
         now, usage = time.time(), head.usage
-        turns, _ = await self.turns(head.id, head.packed + 1, head.packed + documents.TURNS_PER_GENERATION)
-        for turn in turns:
-            usage = usage.plus(turn.usage)
+        timeline = await Timelines(self._store).read(head, head.packed + 1, head.packed + documents.TURNS_PER_GENERATION)
+        for used in timeline.usages():
+            usage = usage.plus(used)
 
         chain, here = await recorded(self._store, head), False
 
@@ -265,10 +244,6 @@ class Runs:
         if instance and not instance.terminal:
             await self._engine.terminate(head.id)
         return await self.close(head, {"type": CANCELED, "message": "the run was ended by force: nothing was undone"})
-
-
-def _outcome(entry: Entry) -> ToolOutcome:
-    return ToolOutcome.load(entry.value)
 
 
 def _at_rest(head: Head) -> bool:
