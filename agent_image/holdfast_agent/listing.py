@@ -9,8 +9,8 @@ process adds the runs that it works on: a run that lasts longer than a second is
 process is killed within that second; `strays` finds it again. A page is entered in its directory, and a day in `listing`,
 before there is anything in it, so nothing is ever stored where nobody looks. A run may be listed twice, and is shown once.
 
-`low` and `high` are the span of a full page (seconds since the epoch). Pages without a span are still written to, or were when their
-process died.
+`low` and `high` (seconds since the epoch) are the span of a page that is full, or whose process has ended in order. Pages without a span
+are still written to, or were when their process was killed.
 """
 
 import asyncio
@@ -122,12 +122,17 @@ class Listing:
                 raise
 
     async def close(self) -> None:
-        """Write what waits and write no more; what the store does not take now is left to whoever works on the run next."""
+        """Write what waits and write no more, and say so in the directories, so that readers need not look at every page.
+
+        What the store does not take now is left to whoever works on the run next.
+        """
         if self._behind:
             self._behind.cancel()
             await asyncio.gather(self._behind, return_exceptions=True)
         try:
             await self.flush()
+            for day, page in self._pages.items():
+                await self._store.update(day_key(day), lambda document, page=page: _entered(document, full=page))  # type: ignore[misc]
         except StoreError as error:
             _LOG.warning("the index of runs is short of %d entries: %s", len(self._waiting), error)
 
@@ -230,14 +235,8 @@ class Listing:
             days = days_of(document)
             return None if day in days else {"days": sorted([*days, day])}
 
-        def with_page(document: Document | None) -> Document:
-            pages = pages_of(document)
-            if full and full.name in pages:
-                pages[full.name] |= {"low": min(full.runs.values()), "high": max(full.runs.values())}
-            return {"pages": pages | {page.name: {"at": time.time()}}}
-
         await self._store.update(ROOT, with_day)
-        await self._store.update(day_key(day), with_page)
+        await self._store.update(day_key(day), lambda document: _entered(document, full=full, new=page))
         self._opened += 1
         return page
 
@@ -248,6 +247,14 @@ class Listing:
                 await self.flush()
             except StoreError as error:
                 _LOG.warning("the index of runs cannot be written yet: %s", error)
+
+
+def _entered(document: Document | None, *, full: _Page | None = None, new: _Page | None = None) -> Document:
+    """A directory in which a page that is not written to any more has its span, and a new one its place."""
+    pages = pages_of(document)
+    if full and full.runs and full.name in pages:
+        pages[full.name] = pages[full.name] | {"low": min(full.runs.values()), "high": max(full.runs.values())}
+    return {"pages": pages | ({new.name: {"at": time.time()}} if new else {})}
 
 
 def _by_day(runs: dict[str, float]) -> dict[str, dict[str, float]]:

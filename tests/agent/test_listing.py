@@ -133,6 +133,19 @@ async def test_the_first_page_of_a_long_list_reads_few_documents(store):
     assert len(read) <= 10
 
 
+async def test_processes_that_came_and_went_make_the_list_no_slower(store):
+    for number in range(60):
+        listing = Listing(store)
+        fill(listing, 1, start=number)
+        await listing.close()
+    read = []
+    get_many = store.get_many
+    store.get_many = lambda keys: get_many([read.append(key) or key for key in keys])
+    page, _ = await Listing(store).page(None, 2)
+    assert [run for _, run in page] == ["run-59", "run-58"]
+    assert len(read) <= 10
+
+
 async def test_what_the_store_does_not_take_is_written_later(store):
     listing = Listing(store)
     fill(listing, 3)
