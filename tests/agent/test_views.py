@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from holdfast_agent.documents import Head, ModelTurn, ToolCall, ToolOutcome, Trouble, Usage
+from holdfast_agent.documents import Approval, Head, ModelTurn, Plan, ToolCall, ToolOutcome, Trouble, Usage
 from holdfast_agent.http import views
 from holdfast_agent.http.steps import steps
 from holdfast_agent.timelines import Timeline
@@ -90,3 +90,55 @@ def test_long_texts_are_shown_by_their_beginning():
 def test_a_page_before_the_newest_turn_says_nothing_about_the_next_one():
     both = {"r/1/0": DONE, "r/1/1": replace(DONE, key="r/1/1")}
     assert len(steps(HEAD, Timeline([TURN], both), newest=False)) == 3
+
+
+def test_a_call_that_waits_for_a_yes_is_shown_with_what_it_would_do_and_where_to_say_it():
+    asked = Approval(tool="search", digest="d", asked=10.0, until=60.0)
+    head = replace(HEAD, approvals={"1/1": asked}).troubled(Trouble("r/1/1", 1, "a person decides", 60.0, kind="approval"))
+    view = views.run(head, Timeline([TURN], {"r/1/0": DONE}))
+    (question,) = view["approvals"]
+    assert (question["call"], question["arguments"], question["decide"]) == ("1.1", "{}", "/runs/r/approvals/1.1")
+    assert view["pending"][0]["status"] == "awaiting_approval"
+    assert "retrying" not in view
+    decided = head.decides("1/1", "approved", "fine", 20.0)
+    assert "approvals" not in views.run(decided, Timeline([TURN], {"r/1/0": DONE}))
+    assert "approvals" not in views.run(head.canceled(20.0, ""), Timeline([TURN], {"r/1/0": DONE}))
+
+
+def test_a_held_run_is_suspended_until_it_ends_or_is_to_end():
+    held = HEAD.suspend(5.0)
+    assert (views.run(held)["status"], views.dapr(held)["runtimeStatus"], views.summary(held)["status"]) == ("SUSPENDED",) * 3
+    assert views.run(held.canceled(6.0, "enough"))["status"] == "RUNNING"
+    canceled = held.canceled(6.0, "enough").failed({"type": "Canceled", "message": "m"}, Usage(), 7.0)
+    assert (views.run(canceled)["status"], views.dapr(canceled)["runtimeStatus"]) == ("CANCELED", "TERMINATED")
+    assert "suspended" not in views.run(canceled)
+
+
+def test_what_nobody_knows_is_said_and_what_came_late_stands_beside_it():
+    unknown = replace(DONE, is_error=True, outcome="unknown", content="it may have happened")
+    timeline = Timeline([TURN], {"r/1/0": unknown}, late={"r/1/0": DONE})
+    step = steps(HEAD, timeline)[1]
+    assert (step["status"], step["output"], step["late"]) == ("unknown", "it may have happened", "sunny")
+
+
+def test_after_an_answer_comes_the_critic_and_after_its_no_the_model():
+    head = replace(HEAD, plan=Plan(max_iterations=5, evaluation_rounds=2))
+    answer = replace(TURN, calls=())
+    assert steps(head, Timeline([answer]))[-1] | {"key": "r/1/evaluation", "status": "running"} == steps(head, Timeline([answer]))[-1]
+    said_no = steps(head, Timeline([answer], evaluations={1: {"accepted": False, "feedback": "longer"}}))
+    assert [(step["kind"], step["status"]) for step in said_no[1:]] == [("evaluation", "completed"), ("model", "running")]
+    assert len(steps(head, Timeline([answer], evaluations={1: {"accepted": True}}))) == 2
+    assert len(steps(HEAD, Timeline([answer]))) == 1
+    invalid = replace(answer, feedback="this is no JSON")
+    assert [step["kind"] for step in steps(head, Timeline([invalid]))] == ["model", "model"]
+
+
+def test_what_critics_and_summaries_use_is_counted_while_the_run_goes_on():
+    timeline = Timeline([TURN], evaluations={1: {"usage": {"input_tokens": 5}}}, compactions={1: {"usage": {"output_tokens": 7}}})
+    assert views.run(HEAD, timeline)["tokens"] == {"input": 15, "output": 12}
+
+
+def test_while_it_is_undone_a_run_says_how_it_will_end_and_begins_nothing():
+    ending = replace(HEAD, ending={"status": "FAILED", "error": {"type": "LimitExceeded", "message": "m"}})
+    view = views.run(ending, Timeline([TURN], {"r/1/0": DONE, "r/1/1": replace(DONE, key="r/1/1")}))
+    assert (view["status"], view["ending"]["status"], "pending" in view) == ("RUNNING", "FAILED", False)

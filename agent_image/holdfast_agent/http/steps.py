@@ -77,6 +77,8 @@ def _next(head: Head, timeline: Timeline) -> list[View]:
     last = timeline.turns[-1] if timeline.turns else None
     number = last.number + 1 if last else head.packed + 1
     step = {"id": f"{number}.{_MODEL}", "turn": number, "kind": "model", "name": "model"}
+    if last and timeline.evaluations.get(last.number, {}).get("accepted"):
+        return []
     if last and not last.calls and not last.feedback and last.number not in timeline.evaluations:
         step = {"id": f"{last.number}.{_FIRST_CALL}", "turn": last.number, "kind": "evaluation", "name": "critic"}
         return [_open_step(head, documents.evaluation_key(head.id, last.number), step)] if _evaluated(head) else []
