@@ -15,6 +15,7 @@ from holdfast_agent.documents import ToolCall, ToolOutcome, Usage
 from holdfast_agent.outcome import Failure
 from holdfast_agent.providers import model_failure
 from holdfast_agent.sidecar import Sidecar
+from holdfast_agent.telemetry import messages as messages_of
 from holdfast_agent.tools import ToolSpec
 from holdfast_api.config import ModelConfig
 
@@ -130,7 +131,9 @@ async def converse(
                 "gen_ai.usage.input_tokens": answer.usage.input_tokens,
                 "gen_ai.usage.output_tokens": answer.usage.output_tokens,
             }
-            done.content["gen_ai.output.messages"] = lambda: answer.content
+            done.content["gen_ai.output.messages"] = lambda: messages_of(
+                "assistant", answer.content, ((call.id, call.name, call.arguments) for call in answer.calls)
+            )
     return answer
 
 

@@ -7,10 +7,12 @@ is known before the parent is there. The root is made by whoever ends the run.
 OpenTelemetry is imported by `Telemetry.open`, and only when an endpoint is named: without one it costs nothing.
 """
 
+import json
 import logging
 import os
 import secrets
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from holdfast_agent.heads import Head
@@ -23,6 +25,7 @@ _CONTENT: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 _DELAY: Final = "OTEL_BSP_SCHEDULE_DELAY"
 _DELAY_MILLIS: Final = 200.0
 """How long an ended span may wait for others before it is sent. The default of 5 s is what a crash would cost."""
+_LAST_SECONDS: Final = 2.0
 _HTTP: Final = "http/protobuf"
 _NANO: Final = 1_000_000_000
 
@@ -57,6 +60,13 @@ def provider_and_model(label: str) -> tuple[str, str]:
     """A model's label as the conventions want it."""
     provider, _, model = label.partition("/")
     return PROVIDERS.get(provider, provider), model or label
+
+
+def messages(role: str, text: str, calls: Iterable[tuple[str, str, str]] = ()) -> str:
+    """One message as the conventions want it; `calls` are (id, tool, arguments)."""
+    parts: list[dict[str, str]] = [{"type": "text", "content": text}] if text else []
+    parts += [{"type": "tool_call", "id": number, "name": name, "arguments": asked} for number, name, asked in calls]
+    return json.dumps([{"role": role, "parts": parts}], ensure_ascii=False)
 
 
 def root_of(text: str | None, run: str) -> tuple[Trace, str | None] | None:
@@ -101,6 +111,7 @@ class Telemetry:
         """See `open`."""
         self.own, self._agent, self._sampler, self._content = own, agent, sampler, content
         self._processor: Any = None
+        self._exporter: Any = None
         self._resource: Any = None
         self._scope: Any = None
 
@@ -182,15 +193,21 @@ class Telemetry:
         }
         attributes |= {"gen_ai.conversation.id": head.session} if head.session else {}
         if self._content:
-            attributes |= {"gen_ai.input.messages": head.task} | ({"gen_ai.output.messages": head.result} if head.result else {})
+            attributes["gen_ai.input.messages"] = messages("user", head.task)
+            attributes |= {"gen_ai.output.messages": messages("assistant", head.result)} if head.result else {}
         error = (head.error or {}).get("type") if head.status != "COMPLETED" else None
         root, parent = found
         self._emit(f"invoke_agent {self._agent}", root, parent, began=head.created, ended=head.ended, attributes=attributes, error=error)
 
     def close(self) -> None:
         """Send what waits, for some seconds at most. Blocks."""
-        if self._processor:
-            self._processor.shutdown()
+        if not self._processor:
+            return
+        # The exporter tries for ten seconds to reach a collector that is away; once it is shut down it does not.
+        enough = threading.Timer(_LAST_SECONDS, self._exporter.shutdown)
+        enough.start()
+        self._processor.shutdown()
+        enough.cancel()
 
     def _connect(self, pod: str, revision: str, *, delay: float | None) -> None:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - see the module's text
@@ -201,7 +218,8 @@ class Telemetry:
         named = {} if os.environ.get("OTEL_SERVICE_NAME") else {"service.name": self._agent}
         self._resource = Resource.create(named | {"service.instance.id": pod, "service.version": revision})
         self._scope = InstrumentationScope("holdfast_agent")
-        self._processor = BatchSpanProcessor(OTLPSpanExporter(), schedule_delay_millis=delay)
+        self._exporter = OTLPSpanExporter()
+        self._processor = BatchSpanProcessor(self._exporter, schedule_delay_millis=delay)
 
     def _emit(
         self,

@@ -1,7 +1,10 @@
 """One connected trace per run, from the caller's span to every model and tool call, across crashes and processes."""
 
+import asyncio
+
 import pytest
 
+from holdfast_agent.local.ports import free_ports
 from holdfast_agent.scope import Trace
 from tests.agent.otlp import receiving
 
@@ -167,3 +170,15 @@ async def test_the_sidecars_own_spans_join_the_runs_trace(traced, receiver):
         return [span for span in spans if span.id not in own and span.parent in {span.id for span in spans}]
 
     assert await here.agent.until(joined)
+
+
+async def test_a_collector_that_is_away_holds_neither_runs_nor_the_stop_up(stage):
+    (port,) = free_ports(1)
+    here = await stage(script(), "search", environ={"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}"})
+    for _ in range(3):
+        await here.agent.ended(await begun(here), within=10)
+    began = asyncio.get_running_loop().time()
+    await here.agent.terminate()
+
+    assert asyncio.get_running_loop().time() - began < 15
+    assert '"message": "stopped"' in here.agent.log.read_text()

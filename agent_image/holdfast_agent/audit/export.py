@@ -31,18 +31,24 @@ class Audits:
     async def view(self, run: str) -> dict[str, Any]:
         """The records of a run and its anchor, without a word of what was said: `{id, status, revision, records, anchor}`.
 
+        The records are in the order of the chain: what was undone is at the end, newest first.
+
         Raises:
             StoreError: the store does not answer.
         """
         head: Document = {}
+        first: list[dict[str, Any]] = []
         found: list[dict[str, Any]] = []
+        undone: list[dict[str, Any]] = []
         async for key, document in self.documents(run):
             if key == documents.head_key(run):
                 head = document
             elif not key.startswith(documents.segment_key(run, 0)[:-1]):
-                found += records(key.removeprefix(f"{documents.head_key(run)}/"), document)
-        found += end(head)
-        return {"id": run, "status": head.get("status"), "revision": head.get("revision"), "records": found, "anchor": anchor(head)}
+                name = key.removeprefix(f"{documents.head_key(run)}/")
+                into = undone if name.endswith("/undo") else first if name == document_name(RECALL) else found
+                into += records(name, document)
+        told = [*first, *found, *reversed(undone), *end(head)]
+        return {"id": run, "status": head.get("status"), "revision": head.get("revision"), "records": told, "anchor": anchor(head)}
 
 
 async def documents_of(store: Store, run: str) -> AsyncIterator[Item]:
