@@ -6,6 +6,7 @@ import time
 import pytest
 from aiohttp import web
 
+from holdfast_agent.activities import delivery
 from holdfast_agent.attempts import Pursuit
 from holdfast_agent.loop import Step
 from holdfast_agent.store import StoreError
@@ -201,3 +202,15 @@ async def test_only_what_happened_has_to_be_undone(desk, till, status, undo):
     till.status = status
     here = await desk(till, PAY, tools={"pay": {"compensate": "refund"}, "refund": {}})
     assert (await here.tool()).get("undo", False) == undo
+
+
+async def test_a_call_is_over_when_its_intent_says_so_whatever_it_waits_for(desk, till, monkeypatch):
+    here = await desk(till, PAY, tools={"pay": {"delivery": "atMostOnce", "timeoutSeconds": 0.1}})
+
+    async def stuck(name, arguments, *, key):
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(delivery, "_SLACK", 0.1)
+    monkeypatch.setattr(here.steps.revisions.current.toolbox, "call", stuck)
+    assert (await here.tool())["isError"]
+    assert (here.outcome().outcome, "no result within 0.1 s" in here.outcome().content) == ("unknown", True)

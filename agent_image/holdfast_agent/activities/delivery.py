@@ -11,9 +11,11 @@ from holdfast_agent.activities.steps import Input, Output, Steps
 from holdfast_agent.documents import Trouble
 from holdfast_agent.failures import stands
 from holdfast_agent.outcome import Failure
-from holdfast_agent.tools import Toolbox
+from holdfast_agent.tools import Toolbox, ToolResult
 from holdfast_api.config import RetriesConfig, ToolConfig
 
+_SLACK: Final = 1.0
+"""Seconds in which a tool ends a call by itself, which it can explain better. Far less than the grace that others give an intent."""
 _PATIENCE: Final = 3.0
 """Seconds that a call waits for its place in the rate without giving it back to the run, which costs more than so short a wait."""
 
@@ -68,18 +70,29 @@ async def deliver(steps: Steps, toolbox: Toolbox, order: Order) -> Delivery | Ou
     held = await _held_back(steps, order)
     if held is not None:
         return held
-    ours = False
-    if guarded(order.tool):
-        intent, ours = await steps.intents.claim(order.key, toolbox.longest(order.tool.name))
-        if not ours and order.tool.delivery == "atMostOnce":
-            return await _begun_before(steps, order, intent)
-    result = await toolbox.call(order.tool.name, order.arguments, key=order.key)
+    if not guarded(order.tool):
+        result = await toolbox.call(order.tool.name, order.arguments, key=order.key)
+        return await weighed(steps, order, result) if isinstance(result, Failure) else Delivery(result.content, "completed")
+    longest = toolbox.longest(order.tool.name)
+    intent, ours = await steps.intents.claim(order.key, longest)
+    if not ours and order.tool.delivery == "atMostOnce":
+        return await _begun_before(steps, order, intent)
+    result = await _bounded(toolbox, order, longest)
     if not isinstance(result, Failure):
         return Delivery(result.content, "completed")
     unsent = result.reach == "unsent" and ours
     if unsent:
         await steps.intents.release(order.key)
-    return await weighed(steps, order, result, may_have_happened=guarded(order.tool) and not unsent)
+    return await weighed(steps, order, result, may_have_happened=not unsent)
+
+
+async def _bounded(toolbox: Toolbox, order: Order, longest: float) -> ToolResult | Failure:
+    """The call, over when its intent says so, whatever it waited for inside the agent."""
+    try:
+        async with asyncio.timeout(longest + _SLACK):
+            return await toolbox.call(order.tool.name, order.arguments, key=order.key)
+    except TimeoutError:
+        return Failure("transient", f"no result within {longest:g} s", reach="lost")
 
 
 def guarded(tool: ToolConfig) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from holdfast_agent.outcome import Failure
-from holdfast_agent.tools.pool import IMPORT_SECONDS, WorkerPool
+from holdfast_agent.tools.pool import WorkerPool
 from holdfast_agent.tools.spec import ToolResult, ToolSpec
 from holdfast_api import names
 from holdfast_api.config import ToolConfig
@@ -24,8 +24,8 @@ class PythonTool:
 
     @property
     def longest(self) -> float:
-        """Twice its limit, for a free process and for the call, and the start of a process; see `Tool.longest`."""
-        return 2 * self._timeout + IMPORT_SECONDS
+        """Twice its limit, for a free process and for the call; see `Tool.longest`."""
+        return 2 * self._timeout
 
     async def check(self, arguments: Mapping[str, Any]) -> Failure | None:
         """Check the arguments where the annotations are; see `Tool.check`."""

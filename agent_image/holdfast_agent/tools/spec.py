@@ -46,7 +46,7 @@ class Tool(Protocol):
 
     @property
     def longest(self) -> float:
-        """Seconds that a call may take at most, with what it may have to wait for inside the agent."""
+        """Seconds that a call takes at most as a rule, with what it may have to wait for inside the agent."""
         ...
 
     async def check(self, arguments: Mapping[str, Any]) -> Failure | None:
