@@ -2,7 +2,7 @@
 
 import pytest
 
-from holdfast_api.config import LimitsConfig, ModelConfig, RetriesConfig
+from holdfast_api.config import LimitsConfig, RetriesConfig
 
 pytestmark = pytest.mark.dapr
 
@@ -62,23 +62,6 @@ async def test_a_run_that_meets_a_limit_can_be_made_to_answer(stage):
     view = await here.agent.ask("go")
     assert (view["status"], view["result"], view["exceeded"]) == ("COMPLETED", "as far as I got", "maxToolCalls")
     assert (await here.ledger())["summary"]["tool"]["requests"] == 1
-
-
-async def test_fallbacks_are_taken_in_order_when_a_model_is_down_or_refuses(stage):
-    script = {
-        "rules": [
-            {"model": "scripted", "turns": [{"answer": "first", "faults": [{"status": 503, "times": 99}]}]},
-            {"model": "second", "turns": [{"answer": "second", "faults": [{"status": 401, "times": 99}]}]},
-            {"model": "third", "turns": [{"answer": "third"}]},
-        ]
-    }
-    spares = tuple(ModelConfig(component=name, label=f"openai/{name}", timeout_seconds=30) for name in ("second", "third"))
-    model = ModelConfig(component="llm", label="openai/scripted", timeout_seconds=30, fallbacks=spares)
-    here = await stage(script, models=("second", "third"), model=model)
-    assert (await here.agent.ask("go"))["result"] == "third"
-    asked = [call["detail"]["model"] if "model" in call["detail"] else call["name"] for call in (await here.ledger("model"))["calls"]]
-    assert list(dict.fromkeys(asked)) == ["scripted", "second", "third"]
-    assert asked.count("second") == asked.count("third") == 1
 
 
 async def test_more_runs_than_may_be_at_work_are_refused_until_one_ends_or_waits(stage):
