@@ -108,3 +108,9 @@ def test_an_outcome_of_an_older_version_says_by_its_error_what_became_of_it():
 
 def test_a_request_without_a_session_has_the_digest_that_it_always_had():
     assert task_digest("go") == task_digest("go", None) != task_digest("go", "s")
+
+
+def test_nothing_changes_the_head_of_an_ended_run_for_its_records_are_sealed_with_it():
+    ended = HEAD.asks("1/0", ASKED).suspend(1.0).failed(ERROR, Usage(), 4.0)
+    assert ended.approvals
+    assert ended.settles("1/0") == ended.decides("1/0", "approved", "", 5.0) == ended.resume() == ended.resumed("r/1/0", 2) == ended
