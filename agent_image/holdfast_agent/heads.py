@@ -238,7 +238,7 @@ class Head:
         return self._approving(call, replace(asked, decision=decision, reason=reason, decided=at))
 
     def settles(self, call: str) -> Self:
-        """The same run once a call is done and its question and answer are with its outcome; unchanged if it has ended: then it is sealed."""
+        """The same run once a call is done, its question and answer with its outcome; unchanged if it has ended: it is sealed then."""
         if self.terminal:
             return self
         return replace(self, approvals={name: asked for name, asked in self.approvals.items() if name != call})
