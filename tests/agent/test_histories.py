@@ -9,8 +9,11 @@ import pytest
 from holdfast_agent import loop
 from holdfast_agent.workflow import agent
 from tests.agent import histories, replay
+from tests.agent.histories_features import FEATURES
 
 RECORDED = sorted(replay.HISTORIES.glob("*/*.json"))
+SCENARIOS = histories.SCENARIOS | FEATURES
+ENDS_BADLY = {"failure", "limit", "run-timeout", "timeout-in-a-wait", "failure-with-saga", "cancel-with-saga"}
 NOT_OURS = re.compile(r"/(home|root|tmp|work|usr)/|127\.0\.0\.1:\d+|Traceback")
 
 
@@ -62,7 +65,7 @@ def test_a_change_of_any_step_is_caught(name, monkeypatch):
 
 
 @pytest.mark.dapr
-@pytest.mark.parametrize("name", histories.SCENARIOS)
+@pytest.mark.parametrize("name", SCENARIOS)
 async def test_what_is_recorded_today_replays_and_can_be_kept(name, stage, tmp_path, eventually):
     records = tmp_path / "records.jsonl"
 
@@ -73,9 +76,9 @@ async def test_what_is_recorded_today_replays_and_can_be_kept(name, stage, tmp_p
         found = replay.compact(records, histories.RUN)
         return found if replay.ended(found) else None
 
-    status = await histories.SCENARIOS[name](build)
+    status = await SCENARIOS[name](build)
     generations = await eventually(whole)
     assert replay.differences(agent, generations) == []
-    assert (status == "COMPLETED") == (name not in {"failure", "limit", "run-timeout", "timeout-in-a-wait"})
+    assert (status == "COMPLETED") == (name not in ENDS_BADLY)
     if shape := os.environ.get("RECORD_SHAPE"):
         replay.save(replay.HISTORIES / shape / f"{name}.json", generations)
