@@ -62,12 +62,13 @@ async def _hostile(request):
 
 async def test_whatever_a_tool_does_is_bounded_and_told_to_the_model_and_the_run_goes_on(stage, serve):
     url = await serve(_hostile)
-    once = {"timeout_seconds": 1.0, "retries": RetriesConfig(max_attempts=1)}
+    once = {"retries": RetriesConfig(max_attempts=1)}
     changed = {}
     for name in EXPECTED:
         function = PythonToolConfig(source=SOURCE, function=name, filename="tools/tools.py") if f"def {name}(" in SOURCE else None
         over_http = None if function else HttpToolConfig(url=f"{url}/{name}")
-        changed[name] = once | {"python": function, "http": over_http}
+        limit = 1.0 if "within 1 s" in EXPECTED[name][1] else 30.0
+        changed[name] = once | {"timeout_seconds": limit, "python": function, "http": over_http}
     calls = [{"name": name, "arguments": {}} for name in EXPECTED] + [{"name": "fine", "arguments": {"city": "Rome"}}]
     script = {"rules": [{"turns": [{"toolCalls": calls}, {"answer": "done"}]}], "tools": {"fine": {"result": "fine"}}}
     here = await stage(script, *EXPECTED, "fine", changed=changed)

@@ -15,7 +15,10 @@ from holdfast_agent.functions.frames import HEADER, MAX_FRAME_BYTES, Frame, enco
 log = logging.getLogger(__name__)
 MAX_LOG_LINE = 4096
 MAX_LOG_BYTES = 256 * 1024
-"""What one call may print into the agent's log. A function that prints without end must not fill the node's disk."""
+"""What one call may write into the agent's log by printing. A function that prints without end must neither fill the node's disk nor keep
+the agent busy."""
+_LINE_BYTES = 256
+"""What a line of the log takes beside its text."""
 _BUFFER = 64 * 1024
 
 
@@ -142,6 +145,6 @@ class Worker:
         if not text or self._room <= 0:
             return
         log.info("[%s] %s", self.doing, text)
-        self._room -= len(text)
+        self._room -= len(text) + _LINE_BYTES
         if self._room <= 0:
             log.warning("[%s] prints more than %d KiB; the rest is left out", self.doing, MAX_LOG_BYTES // 1024)
