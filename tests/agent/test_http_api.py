@@ -1,5 +1,7 @@
 """The HTTP API: who gets in, what is refused and how. Every refusal is a problem that names field, value and fix."""
 
+import asyncio
+
 import aiohttp
 import pytest
 
@@ -140,6 +142,21 @@ async def test_a_wait_that_is_too_short_answers_as_without_it(stage):
     status, answer = await here.agent.call("POST", "/run?wait=50ms", json={"task": "a"})
     assert (status, set(answer)) == (202, {"instance_id", "status_url"})
     assert (await here.agent.ended(answer["instance_id"]))["result"] == "late"
+
+
+async def test_a_wait_that_dies_with_the_agent_is_taken_up_by_sending_the_same_request_again(stage):
+    here = await stage({"rules": [{"turns": [{"answer": "late", "latency": "1s"}]}]})
+    asked = {"json": {"task": "a", "id": "mine", "session_id": "s"}}
+    waiting = asyncio.create_task(here.agent.call("POST", "/run?wait=30s", **asked))
+    await here.agent.until(lambda: here.underway("model"))
+    await here.agent.kill()
+    with pytest.raises(aiohttp.ClientError):
+        await waiting
+    await here.agent.start()
+    status, answer = await here.agent.call("POST", "/run?wait=50s", **asked)
+    assert (status, answer["id"], answer["result"]) == (200, "mine", "late")
+    assert [run["id"] for run in (await here.agent.call("GET", "/runs"))[1]["runs"]] == ["mine"]
+    assert len((await here.agent.call("GET", "/sessions/s"))[1]["entries"]) == 1
 
 
 async def test_health_is_open_and_ready_means_that_a_worker_is_connected(stage, eventually):
