@@ -111,7 +111,8 @@ class Program:
         server.waiting_for = "the workflow worker to connect to the Dapr sidecar"
         await made.engine.start()
         server.parts = made.parts
-        _LOG.info("ready", extra={"revision": current.name, "tools": len(current.toolbox.specs)})
+        told = {"signed": settings.auditor.key is not None, "traced": observer.telemetry.own}
+        _LOG.info("ready", extra={"revision": current.name, "tools": len(current.toolbox.specs), **told})
         await asyncio.gather(
             _look_after(made.janitor, made.engine, every=self._tidy_seconds),
             made.sweeper.run(every=self._tidy_seconds),
