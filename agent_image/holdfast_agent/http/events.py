@@ -28,7 +28,7 @@ from holdfast_agent.timelines import last_turn
 
 _LOG = logging.getLogger(__name__)
 LISTENERS: Final = 256
-"""Streams at once in one process. As many cost 9 MiB; when they watch 64 runs, 13 % of a core, and one run, 4 % (measured on 2 busy cores)."""
+"""Streams at once in one process. As many cost 9 MiB; when they watch 64 runs, 13 % of a core, and one run, 4 % (on 2 busy cores)."""
 HEARTBEAT_SECONDS: Final = 15.0
 _SLOW_SECONDS: Final = 30.0
 _RETRY_MILLISECONDS: Final = 1000
