@@ -8,6 +8,7 @@ import statistics
 import time
 import uuid
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from dapr.conf import settings
@@ -50,11 +51,7 @@ class Driver:
         """
         began, text = time.perf_counter(), task(number)
         if self._stack.contender.workflow is None:
-            url = f"{self._stack.url}/run?wait={TASK_SECONDS}s"
-            async with self._stack.session.post(url, json={"task": text}) as response:
-                answer = await response.json()
-            if answer.get("status") != "COMPLETED":
-                raise RuntimeError(f"a task ended badly: {answer}")
+            await self._ours(text)
         else:
             run = f"bench-{uuid.uuid4().hex}"
             await self._client.schedule_new_workflow(self._stack.contender.workflow, input={"task": text}, instance_id=run)
@@ -99,21 +96,51 @@ class Driver:
         From when the model's answer has left until it is asked again. The lower quartile, because what else the machine does only adds.
         """
         await self._stack.set(latency=0.0, turns=turns)
-        await self.one(0)
+        run = f"growth-{uuid.uuid4().hex[:8]}"
+        if self._stack.contender.workflow is None:
+            await self._ours(task(0), run)
+        else:
+            await self.one(0)
         calls = (await self._stack.seen())["calls"]
-        gaps = [1000 * (later[2] - earlier[3]) for earlier, later in itertools.pairwise(calls)]
-        early, late = (statistics.quantiles(part, n=4)[0] for part in (gaps[1:20], gaps[-19:]))
-        return {"turns": turns, "early_ms": round(early, 2), "late_ms": round(late, 2), "ratio": round(late / early, 3)}
+        figures = _early_and_late([1000 * (later[2] - earlier[3]) for earlier, later in itertools.pairwise(calls)]) | {"turns": turns}
+        if self._stack.contender.workflow is None:
+            figures["engine"] = _early_and_late(await self._engine(run))
+        return figures
+
+    async def _ours(self, text: str, run: str | None = None) -> None:
+        url = f"{self._stack.url}/run?wait={TASK_SECONDS}s"
+        async with self._stack.session.post(url, json={"task": text} | ({"id": run} if run else {})) as response:
+            answer = await response.json()
+        if answer.get("status") != "COMPLETED":
+            raise RuntimeError(f"a task ended badly: {answer}")
+
+    async def _engine(self, run: str) -> list[float]:
+        """Milliseconds of each turn of a run in which neither model nor tool was at work, by the run's own records.
+
+        What grows with the conversation, reading it and handing it to the model, is in the model's step and so not in here.
+        """
+        steps, path = list[dict[str, Any]](), f"/runs/{run}/steps?limit=100"
+        while path:
+            async with self._stack.session.get(self._stack.url + path) as response:
+                page = await response.json()
+            steps, path = steps + page["steps"], page.get("next")
+        times = sorted((datetime.fromisoformat(step["started"]), datetime.fromisoformat(step["ended"])) for step in steps)
+        gaps = [1000 * (later[0] - earlier[1]).total_seconds() for earlier, later in itertools.pairwise(times)]
+        return [before + after for before, after in zip(gaps[::2], gaps[1::2], strict=False)]
 
     async def history(self) -> int:
         """Bytes of history that a run of one generation (20 turns) leaves with Dapr."""
         await self._stack.set(latency=0.0, turns=19)
         run = f"history-{uuid.uuid4().hex[:8]}"
-        async with self._stack.session.post(f"{self._stack.url}/run?wait=120s", json={"task": task(0), "id": run}) as response:
-            await response.json()
+        await self._ours(task(0), run)
         return self._stack.redis.history_bytes(run)
 
     async def close(self) -> None:
         """Close the client."""
         with contextlib.suppress(Exception):
             await self._client._DaprWorkflowClient__obj.aclose()  # noqa: SLF001 - it has no public way
+
+
+def _early_and_late(turns: list[float]) -> dict[str, float]:
+    early, late = (statistics.quantiles(part, n=4)[0] for part in (turns[1:20], turns[-19:]))
+    return {"early_ms": round(early, 2), "late_ms": round(late, 2), "ratio": round(late / early, 3)}

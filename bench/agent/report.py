@@ -34,9 +34,12 @@ def table(found: Figures) -> str:
             cells = [_cell(found["contenders"][name], ("loads", load, *rest)) for name in names]
             lines.append(_row([f"{load}: {title}", *cells]))
     for title, path in (
-        ("turn without the model, early, ms", ("growth", "early_ms")),
+        ("from the model's answer to its next question, early, ms", ("growth", "early_ms")),
         ("… late, ms", ("growth", "late_ms")),
         ("… late beside early", ("growth", "ratio")),
+        ("neither model nor tool at work, early, ms", ("growth", "engine", "early_ms")),
+        ("… late, ms", ("growth", "engine", "late_ms")),
+        ("… late beside early", ("growth", "engine", "ratio")),
         ("history of a generation, bytes", ("history_bytes",)),
     ):
         lines.append(_row([title, *(_cell(found["contenders"][name], path) for name in names)]))
