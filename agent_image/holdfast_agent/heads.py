@@ -161,7 +161,7 @@ class Head:
         decided = {f"{self.id}/{call}" for call, asked in self.approvals.items() if asked.decision}
         resumed = self.suspended is None and any(wait.kind == SUSPEND for wait in self.waits)
         canceled = self.cancel is not None and self.ending is None
-        return canceled or resumed or any(wait.key in decided for wait in self.waits)
+        return canceled or resumed or any(wait.kind == "approval" and wait.key in decided for wait in self.waits)
 
     def dump(self) -> Document:
         """As JSON-ready data, without what is not there."""

@@ -57,7 +57,10 @@ async def decided(
     wait = Trouble(key, call["attempt"], message, until=question.until, kind="approval")
     head, answer = await steps.wait(key, call, wait, first=lambda head: _asked(head, name, question, now))
     found = head.approvals.get(name)
-    return found if found and found.decision and "waiting" in answer else answer
+    if not (found and found.decision and "waiting" in answer):
+        return answer
+    # Somebody decided in between, and may have suspended the run too.
+    return (await steps.held(key, call) if head.control else None) or found
 
 
 def verdict(approval: Approval, *, tool: str, arguments: dict[str, Any]) -> Delivery | Failure | None:

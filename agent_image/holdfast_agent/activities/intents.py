@@ -67,9 +67,7 @@ class Intents:
         ours = Intent(self._process, now, now + longest)
 
         def claimed(document: Document | None) -> Document:
-            # One that this process wrote and never acted on: its answer was lost on the way here.
-            idle = document is not None and document["process"] == self._process and key not in self._begun
-            return dict(vars(ours)) if document is None or document.get("unsent") or idle else document
+            return dict(vars(ours)) if document is None or document.get("unsent") or self._idle(key, document) else document
 
         stands = Intent.load(await self._store.update(_at(key), claimed) or {})
         if stands == ours:
@@ -92,7 +90,9 @@ class Intents:
             StoreError: the store does not answer.
         """
         entry = await self._store.get(_at(key))
-        return None if entry is None or entry.value.get("unsent") else Intent.load(entry.value)
+        if entry is None or entry.value.get("unsent") or self._idle(key, entry.value):
+            return None
+        return Intent.load(entry.value)
 
     def here(self, intent: Intent) -> bool:
         """Whether it is this process's own; then whoever finds it knows that it is over, because a process makes a call once at a time."""
@@ -101,6 +101,10 @@ class Intents:
     def done(self, key: str) -> None:
         """Its outcome is stored."""
         self._begun.discard(key)
+
+    def _idle(self, key: str, document: Document) -> bool:
+        """Whether this process wrote it and never acted on it: its answer was lost on the way here."""
+        return document["process"] == self._process and key not in self._begun
 
 
 def _at(key: str) -> str:

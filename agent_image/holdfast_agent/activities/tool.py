@@ -47,6 +47,8 @@ async def carry_out(steps: Steps, key: str, call: Input) -> Output:
             return await job.settled(head, done.value)
         if head.cancel or began >= call["deadline"]:
             return await job.not_begun(head, began)
+        if head.control and (held := await job.held()):
+            return held
         delivery = await job.delivery(head)
         return await job.stored(head, delivery, began) if isinstance(delivery, Delivery) else delivery
 
@@ -91,6 +93,11 @@ class _Job:
         self.decision = decision
         follows = approval.verdict(decision, tool=tool.name, arguments=arguments)
         return envelope(self.key, follows, self.call["attempt"]) if isinstance(follows, Failure) else follows
+
+    async def held(self) -> Output | None:
+        """What keeps the call from being made while the run is suspended. One that was begun and is not made again comes to its outcome."""
+        begun = self.tool and self.tool.delivery == "atMostOnce" and await self.steps.intents.find(self.key)
+        return None if begun else await self.steps.held(self.key, self.call)
 
     async def not_begun(self, head: Head, now: float) -> Output:
         """The run ends: the call is not made. It may have been begun all the same, by a process that was lost."""
