@@ -1,55 +1,21 @@
 """Whatever write the operator dies at, before or after it took effect, the end is the same. On a real API server."""
 
-import copy
-import json
 from typing import Any
 
 import pytest
 
 from holdfast_operator import kinds
-from holdfast_operator.desired.deployment import ANNOTATION_DAPR
-from holdfast_operator.desired.pins import ANNOTATION_KEPT
+from tests.operator.end_state import state
 from tests.operator.live import Api, World
 
 pytestmark = pytest.mark.apiserver
 
 WRITES = ("PATCH", "POST", "PUT", "DELETE")
-VOLATILE = ("uid", "resourceVersion", "creationTimestamp", "managedFields", "generation")
 SPEC = {"model": {"provider": "openai", "name": "m"}, "replicas": 2}
 
 
 class KilledError(BaseException):
     """Stands for the end of the process."""
-
-
-def state(api: Api, namespace: str) -> dict[str, Any]:
-    """Everything in the namespace that is the operator's, without what differs from run to run."""
-    found = {}
-    for kind in (*kinds.CHILDREN, kinds.SECRET, kinds.AGENT):
-        for live in api.list(kind, namespace):
-            if kind != kinds.AGENT and not live["metadata"].get("ownerReferences"):
-                continue
-            kept = copy.deepcopy(live)
-            kept["metadata"] = {name: value for name, value in kept["metadata"].items() if name not in VOLATILE}
-            kept["metadata"].pop("namespace")
-            for ref in kept["metadata"].get("ownerReferences", ()):
-                ref.pop("uid")
-            kept.pop("data", None) if kind == kinds.SECRET else None
-            for condition in kept.get("status", {}).get("conditions", ()):
-                condition.pop("lastTransitionTime")
-            if kind == kinds.DEPLOYMENT:  # digests over objects that hold the namespace's name
-                kept["spec"]["template"]["metadata"]["annotations"].pop(ANNOTATION_DAPR)
-                pinned = kept["metadata"].get("annotations", {})
-                if ANNOTATION_KEPT in pinned:
-                    pinned[ANNOTATION_KEPT] = str(json.loads(pinned[ANNOTATION_KEPT]) | {"template": ""})
-            found[f"{kind.kind}/{live['metadata']['name']}"] = _without_addresses(str(kept).replace(namespace, "NS"), live)
-    return found
-
-
-def _without_addresses(text: str, live: dict) -> str:
-    for address in live.get("spec", {}).get("clusterIPs", ()):
-        text = text.replace(address, "IP")
-    return text
 
 
 async def story(world: World, namespace: str) -> None:

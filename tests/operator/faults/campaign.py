@@ -1,0 +1,69 @@
+"""All plans that an undisturbed life suggests, lived through side by side, each compared with the undisturbed one."""
+
+import concurrent.futures
+import random
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from tests.operator.faults.case import Case, Life, Loop
+from tests.operator.faults.plan import CONNECTS, EVENTS, KILLS, REFUSALS, Plan
+from tests.operator.live import Api
+
+COMMAND = "python -m tests.operator.faults --plan"
+
+
+def plans(reference: Life) -> list[Plan]:
+    """One plan for each effective write and position of a kill, each request and answer, each class of event and what can happen to it."""
+    found = []
+    for call in reference.calls:
+        if call.changed:
+            found += [Plan(action, call.verb, call.target, call.nth) for action in KILLS]
+        answers = REFUSALS if call.verb not in {"GET", "LIST"} else [answer for answer in REFUSALS if answer not in {"409", "422"}]
+        found += [Plan(action, call.verb, call.target, call.nth) for action in answers if not call.target.startswith("/")]
+    watched = sorted({kind.split("/")[0] for kind in reference.events})
+    found += [Plan(action, "WATCH", plural) for plural in watched for action in CONNECTS]
+    found += [Plan(action, "EVENT", kind) for kind in sorted(reference.events) if reference.events[kind] for action in EVENTS]
+    return list(dict.fromkeys(found))
+
+
+def sample(every: list[Plan], count: int, seed: int) -> list[Plan]:
+    """A few plans of those that are quick, drawn with a seed: half of them kills."""
+    chance = random.Random(seed)
+    quick = [plan for plan in every if not plan.slow]
+    kills, others = [plan for plan in quick if plan.kills], [plan for plan in quick if not plan.kills]
+    return chance.sample(kills, min(len(kills), count // 2)) + chance.sample(others, min(len(others), count - count // 2))
+
+
+def judge(life: Life, reference: Life) -> list[str]:
+    """What is wrong with a life, beside the undisturbed one."""
+    names = sorted(life.end.keys() | reference.end.keys())
+    pairs = [(name, reference.end.get(name), life.end.get(name)) for name in names]
+    deeds = sorted(life.history.keys() | reference.history.keys())
+    counts = [(deed, reference.history[deed], life.history[deed]) for deed in deeds]
+    return [
+        *life.problems,
+        *(f"{name} ends otherwise: {_difference(wanted, found)}" for name, wanted, found in pairs if wanted != found),
+        *(f"{deed}: {found} times, undisturbed {wanted}" for deed, wanted, found in counts if wanted != found),
+    ]
+
+
+def _difference(wanted: str | None, found: str | None) -> str:
+    if wanted is None or found is None:
+        return "missing" if found is None else "nobody wanted it"
+    at = next((index for index, pair in enumerate(zip(wanted, found, strict=False)) if pair[0] != pair[1]), min(len(wanted), len(found)))
+    return f"...{found[max(at - 60, 0) : at + 60]}... instead of ...{wanted[max(at - 60, 0) : at + 60]}..."
+
+
+def carry_out(api: Api, folder: Path, chosen: Iterable[Plan | None], *, at_once: int, package: Path | None = None) -> Iterator[Life]:
+    """Live through plans side by side, each in a namespace of its own; as they end."""
+    with Loop() as loop, concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+        waiting = [pool.submit(Case(api, loop, folder, plan, package=package).live) for plan in chosen]
+        for done in concurrent.futures.as_completed(waiting):
+            yield done.result()
+
+
+def told(life: Life, problems: list[str]) -> str:
+    """A failure as it is printed: with the command that does it again."""
+    listed = "\n  ".join(re.sub(r"\s+", " ", problem) for problem in problems)
+    return f"{life.plan}\n  {listed}\n  log: {life.log}\n  again: {COMMAND} '{life.plan}'"

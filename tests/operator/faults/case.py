@@ -1,0 +1,244 @@
+"""One life of two Agents under one fault: the operator as a process, a namespace and a proxy of its own, and what is judged at the end."""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from holdfast_operator import kinds
+from tests.operator.end_state import state
+from tests.operator.faults.plan import Plan
+from tests.operator.faults.proxy import Call, Proxy
+from tests.operator.live import DEFAULTS, Api, Process, free_port, restricted_kubeconfig
+
+NAMESPACE = kinds.Kind("", "v1", "namespaces", "Namespace")
+QUIET_SECONDS = 0.6
+STILL_SECONDS = 2.5
+STAGE_SECONDS = 40.0
+SLOW_SECONDS = 110.0
+RESYNC_SECONDS = 3
+
+
+class NotSettledError(Exception):
+    """A stage was not reached in its time."""
+
+
+class Loop:
+    """An event loop in a thread, for the proxies of all cases."""
+
+    def __enter__(self) -> Self:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.run(self._end())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+
+    async def _end(self) -> None:
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+
+@dataclass
+class Life:
+    """What came of a case.
+
+    Attributes:
+        plan: the fault, None for the undisturbed life.
+        end: the objects at the end, in words that are alike for every life.
+        history: how often each object was made and deleted by the operator.
+        calls: the requests.
+        events: watched events by kind and type.
+        problems: what was wrong with this life alone.
+        fired: whether the fault happened.
+        seconds: how long it took.
+    """
+
+    plan: Plan | None
+    end: dict[str, Any] = field(default_factory=dict)
+    history: Counter[str] = field(default_factory=Counter)
+    calls: list[Call] = field(default_factory=list)
+    events: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+    fired: bool = False
+    seconds: float = 0.0
+    log: Path | None = None
+
+
+class Case:
+    """Lives through one plan."""
+
+    def __init__(self, api: Api, loop: Loop, folder: Path, plan: Plan | None, *, package: Path | None = None) -> None:
+        """Prepare.
+
+        Args:
+            api: the API server.
+            loop: where the proxy runs.
+            folder: for kubeconfig and logs.
+            plan: the fault.
+            package: folder with another `holdfast_operator`, for seeded bugs.
+        """
+        self._api, self._loop, self._plan, self._package = api, loop, plan, package
+        self.namespace = f"f-{uuid.uuid4().hex[:8]}"
+        self._folder = folder / self.namespace
+        self._folder.mkdir(parents=True)
+        self._proxy = Proxy(api.server, plan, self._kill)
+        self._process: Process | None = None
+        self._seconds = SLOW_SECONDS if plan and plan.slow else STAGE_SECONDS
+
+    def live(self) -> Life:
+        """Everything from the first Agent to the verdict on this life alone."""
+        began, life = time.monotonic(), Life(self._plan, log=self._folder / "operator.log")
+        self._api.create(NAMESPACE, None, {"metadata": {"name": self.namespace}})
+        self._loop.run(self._proxy.start())
+        try:
+            self._prepare()
+            self._start()
+            for stage in (self._make, self._change, self._lose, self._drift, self._remove):
+                stage()
+            self._still(life)
+        except NotSettledError as error:
+            life.problems.append(str(error))
+        finally:
+            if self._process:
+                self._process.end(signal.SIGKILL)
+            self._loop.run(self._proxy.stop())
+        life.end, life.calls, life.events = state(self._api, self.namespace), self._proxy.calls, self._proxy.events
+        life.fired, life.seconds = self._proxy.fired or self._plan is None, time.monotonic() - began
+        for call in self._proxy.writes():
+            if (call.verb == "DELETE" or call.status == 201) and not call.target.startswith("events/"):
+                life.history[f"{'deleted' if call.verb == 'DELETE' else 'made'} {call.target}"] += 1
+        if "Traceback" in life.log.read_text():
+            life.problems.append("a traceback in the operator's log")
+        return life
+
+    # The stages: each does something to the Agents and waits until all is as it should be.
+
+    def _make(self) -> None:
+        self._api.create(kinds.CONFIG_MAP, self.namespace, {"metadata": {"name": "prompt"}, "data": {"text": "one"}})
+        prompt = {"configMapKeyRef": {"name": "prompt", "key": "text"}}
+        self._api.agent(self.namespace, "a", {"model": {"provider": "openai", "name": "m"}, "replicas": 2, "systemPromptFrom": prompt})
+        self._api.agent(self.namespace, "b", {"memory": {}})
+        self._settle("make", lambda: True)
+
+    def _change(self) -> None:
+        before = self._revision("a")
+        self._api.patch(kinds.AGENT, self.namespace, "a", {"spec": {"model": {"name": "m2"}, "replicas": 1}})
+        self._settle("change", lambda: self._revision("a") != before and self._gone(kinds.DISRUPTION_BUDGET, "a"))
+        before = self._revision("a")
+        self._api.patch(kinds.CONFIG_MAP, self.namespace, "prompt", {"data": {"text": "two"}})
+        self._settle("change the prompt", lambda: self._revision("a") != before)
+
+    def _lose(self) -> None:
+        lost = ((kinds.SERVICE, "a"), (kinds.CONFIGURATION, "a"), (kinds.SERVICE_ACCOUNT, "b"))
+        for kind, name in lost:
+            self._api.delete(kind, self.namespace, name)
+        self._settle("lose", lambda: not any(self._gone(kind, name) for kind, name in lost))
+
+    def _drift(self) -> None:
+        self._api.patch(kinds.DEPLOYMENT, self.namespace, "a", {"spec": {"progressDeadlineSeconds": 7}})
+        self._api.patch(kinds.SERVICE, self.namespace, "b", {"metadata": {"labels": {"app.kubernetes.io/managed-by": "me"}}})
+        self._settle("drift", lambda: self._api.get(kinds.DEPLOYMENT, self.namespace, "a")["spec"]["progressDeadlineSeconds"] != 7)
+
+    def _remove(self) -> None:
+        self._api.delete(kinds.AGENT, self.namespace, "b")
+        self._settle("remove", lambda: self._gone(kinds.AGENT, "b"))
+
+    def _gone(self, kind: kinds.Kind, name: str) -> bool:
+        return self._api.get(kind, self.namespace, name) is None
+
+    def _revision(self, name: str) -> str:
+        return self._api.get(kinds.AGENT, self.namespace, name)["status"].get("revision", "")
+
+    def _settle(self, stage: str, reached: Callable[[], bool]) -> None:
+        """Wait until the Agents are ready, the stage is reached and nothing is written any more."""
+        deadline = time.monotonic() + self._seconds
+        while True:
+            self._revive()
+            answers = {"ready": self._ready(), "reached": reached(), "quiet": self._quiet(), "operator ready": self._up()}
+            if all(answers.values()):
+                return
+            if time.monotonic() > deadline:
+                missing = ", ".join(name for name, answer in answers.items() if not answer)
+                raise NotSettledError(f"stage {stage!r}: not {missing} within {self._seconds:.0f} s")
+            time.sleep(0.1)
+
+    def _quiet(self) -> bool:
+        return time.monotonic() - self._proxy.last_write() > QUIET_SECONDS
+
+    def _up(self) -> bool:
+        return self._process is not None and self._process.popen.poll() is None and self._process.http("/readyz")[0] == 200
+
+    def _ready(self) -> bool:
+        """Whether every Agent says that it is ready; the rollouts are completed on the way."""
+        for agent in self._api.list(kinds.AGENT, self.namespace):
+            name = agent["metadata"]["name"]
+            if self._gone(kinds.DEPLOYMENT, name):
+                return False
+            self._api.roll_out(self.namespace, name)
+            status = agent.get("status", {})
+            ready = any(entry["type"] == "Ready" and entry["status"] == "True" for entry in status.get("conditions", ()))
+            if not ready or status.get("observedGeneration") != agent["metadata"]["generation"]:
+                return False
+        return True
+
+    def _still(self, life: Life) -> None:
+        """Zero writes once all is settled."""
+        begin = time.monotonic()
+        time.sleep(STILL_SECONDS)
+        late = [f"{call.verb} {call.target}" for call in self._proxy.calls if call.at > begin and call.verb not in {"GET", "LIST"}]
+        if late:
+            life.problems.append(f"written after all was settled: {', '.join(late)}")
+
+    # The operator.
+
+    def _prepare(self) -> None:
+        direct = restricted_kubeconfig(self._api, self.namespace, self._folder)
+        config = yaml.safe_load(direct.read_text())
+        config["clusters"][0]["cluster"] = {"server": self._proxy.url}
+        (self._folder / "kubeconfig").write_text(yaml.safe_dump(config))
+        (self._folder / "defaults.yaml").write_text(yaml.safe_dump(DEFAULTS))
+
+    def _start(self) -> None:
+        port = free_port()
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("HOLDFAST_")} | {
+            "KUBECONFIG": str(self._folder / "kubeconfig"),
+            "HOLDFAST_NAMESPACES": self.namespace,
+            "HOLDFAST_DEFAULTS_FILE": str(self._folder / "defaults.yaml"),
+            "HOLDFAST_HTTP_PORT": str(port),
+            "HOLDFAST_POD_NAMESPACE": self.namespace,
+            "HOLDFAST_LOG_FORMAT": "text",
+        }
+        if self._plan and self._plan.slow:
+            environment["HOLDFAST_RESYNC"] = f"{RESYNC_SECONDS}s"
+        if self._package:
+            environment["PYTHONPATH"] = str(self._package)
+        self._process = Process([sys.executable, "-m", "holdfast_operator"], environment, self._folder / "operator.log", port)
+
+    def _kill(self) -> None:
+        """From the proxy: the operator is gone before anything else happens."""
+        if self._process and self._process.popen.poll() is None:
+            self._process.send(signal.SIGKILL)
+
+    def _revive(self) -> None:
+        """What the kubelet does."""
+        if self._process is None or self._process.popen.poll() is not None:
+            self._start()
