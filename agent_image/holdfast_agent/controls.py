@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Final
 
 from holdfast_agent import documents
-from holdfast_agent.documents import Document, Head, ToolOutcome
+from holdfast_agent.documents import Head, ToolOutcome
 from holdfast_agent.engine import Engine, EngineError
-from holdfast_agent.heads import Decision
+from holdfast_agent.heads import Decision, change
 from holdfast_agent.loop import poke_event
 from holdfast_agent.openruns import OpenRuns
 from holdfast_agent.runs import ConflictError, Runs
@@ -156,10 +156,7 @@ class Controls:
         return head
 
     async def _change(self, run: str, how: Callable[[Head], Head]) -> Head:
-        def changed(document: Document | None) -> Document | None:
-            return how(Head.load(document)).dump() if document else None
-
-        document = await self._store.update(documents.head_key(run), changed)
+        document = await self._store.update(documents.head_key(run), change(how))
         if document is None:
             raise UnknownRun(run)
         head = Head.load(document)

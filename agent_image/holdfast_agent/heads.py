@@ -4,7 +4,7 @@ All that people and the loop tell each other is in this one document, changed by
 that was stored is seen by the step that wants to complete the run, and an approval by the step that is about to wait for it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal, Self
 
@@ -17,6 +17,8 @@ WaitKind = Literal["retry", "approval", "suspend", "unknown"]
 Decision = Literal["approved", "rejected", "timedOut"]
 CANCEL: Final[Control] = "cancel"
 SUSPEND: Final[Control] = "suspend"
+ERASING: Final = "erasing"
+"""Beside what a head holds of its run: which sweeper is about to erase it. Not the run's own, so no `Head` has it."""
 Document = dict[str, Any]
 
 
@@ -274,3 +276,17 @@ class Head:
     def _waiting(self, waits: list[Trouble]) -> Self:
         ordered = sorted(waits, key=lambda wait: (wait.until, wait.key))
         return replace(self, trouble=ordered[0] if ordered else None, beside=tuple(ordered[1:]))
+
+
+def change(how: Callable[[Head], Head]) -> Callable[[Document | None], Document | None]:
+    """A change of a head as the store wants it: what shall stand, or None to leave all as it is.
+
+    Left alone is a head that is not there, one that nothing changes, and one of a run that has ended: its records are sealed with it.
+    """
+
+    def changed(document: Document | None) -> Document | None:
+        before = Head.load(document) if document else None
+        after = how(before) if before and not before.terminal else before
+        return after.dump() if after and after != before else None
+
+    return changed

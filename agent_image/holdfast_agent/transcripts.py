@@ -3,6 +3,9 @@
 A document that is written once never changes, so what was read or written here needs no second read. A run that moves to another
 process is read again from its segments and the few turns after them. Once turns are summed up, the summary takes their place and
 their documents are not read any more.
+
+Once a run's retention is over its id may be another run's, and which process that one comes to is anybody's guess. So whoever asks says
+when the run was accepted, and what is at hand of a run that was accepted at another time is dropped.
 """
 
 import asyncio
@@ -15,16 +18,27 @@ from holdfast_agent.documents import Document, ModelTurn
 from holdfast_agent.store import Store
 
 _MAX_BYTES: Final = 16 * 1024 * 1024
+_MAX_RUNS: Final = 10_000
 
 
 class Transcripts:
     """Conversations of the runs that this process works on, the longest unused dropped first."""
 
-    def __init__(self, store: Store, max_bytes: int = _MAX_BYTES) -> None:
-        self._store, self._max_bytes = store, max_bytes
+    def __init__(self, store: Store, max_bytes: int = _MAX_BYTES, max_runs: int = _MAX_RUNS) -> None:
+        self._store, self._max_bytes, self._max_runs = store, max_bytes, max_runs
+        self._accepted: OrderedDict[str, float] = OrderedDict()
         self._known: OrderedDict[str, Conversation] = OrderedDict()
         self._fresh: OrderedDict[str, Document] = OrderedDict()
         self._size = self._fresh_size = 0
+
+    def meet(self, run: str, accepted: float) -> None:
+        """Somebody works on the run that was accepted at that time: what is at hand of another one of that id is dropped."""
+        if self._accepted.get(run) != accepted:
+            self.forget(run)
+        self._accepted[run] = accepted
+        self._accepted.move_to_end(run)
+        if len(self._accepted) > self._max_runs:
+            self.forget(next(iter(self._accepted)))
 
     def remember(self, key: str, document: Document) -> None:
         """Keep a document that was just written, so that it need not be read back."""
@@ -36,6 +50,7 @@ class Transcripts:
 
     def forget(self, run: str) -> None:
         """The run has ended."""
+        self._accepted.pop(run, None)
         gone = self._known.pop(run, None)
         self._size -= gone.size if gone else 0
         for key in [key for key in self._fresh if key.startswith(f"{run}/")]:
@@ -46,12 +61,13 @@ class Transcripts:
         self._fresh_size -= _size(document) if document else 0
 
     async def conversation(
-        self, run: str, *, turns: int, segments: int, context: int, summary: int = 0, session: bool = False
+        self, run: str, *, accepted: float, turns: int, segments: int, context: int, summary: int = 0, session: bool = False
     ) -> Conversation:
         """What was said in the first `turns` turns: by the model, by its tools, and to it.
 
         Args:
             run: id of the run.
+            accepted: when it was accepted, as its head says.
             turns: turns that are complete.
             segments: how many segments hold the oldest of them.
             context: tokens that the model can take. It bounds what of a turn's results is told; the same for all calls of a run.
@@ -62,23 +78,25 @@ class Transcripts:
             StoreError: the store does not answer.
             LookupError: a document is missing.
         """
+        self.meet(run, accepted)
         conversation = self._known.get(run)
         if conversation is None or conversation.last > turns or conversation.summary_of > summary:
             conversation = await self._read(run, segments, Conversation(context), summary=summary, session=session)
         elif conversation.summary_of < summary:
             conversation = conversation.summed(summary, await self._document(documents.compact_key(run, summary)))
         if conversation.last < turns:
-            conversation = conversation.extended(await self._turns(run, range(conversation.last + 1, turns + 1)))
+            conversation = conversation.extended(await self._turns(run, range(conversation.last + 1, turns + 1), accepted))
         self._keep(run, conversation)
         return conversation
 
-    async def turn(self, run: str, turn: int) -> ModelTurn:
-        """What the model said in one turn.
+    async def turn(self, run: str, turn: int, *, accepted: float) -> ModelTurn:
+        """What the model said in one turn of the run that was accepted at that time.
 
         Raises:
             StoreError: the store does not answer.
             LookupError: there is no such turn.
         """
+        self.meet(run, accepted)
         return ModelTurn.load(await self._document(documents.model_key(run, turn)))
 
     async def documents(self, keys: list[str]) -> dict[str, Document]:
@@ -98,13 +116,19 @@ class Transcripts:
                 found[key] = read[at].value
         return {key: found[key] for key in keys}
 
-    async def of_turns(self, run: str, turns: range) -> list[list[Document]]:
+    async def of_turns(self, run: str, turns: range, *, accepted: float) -> list[list[Document]]:
         """All that makes up these turns, for each: what the model said, what its calls came to, and what a critic said of its answer.
+
+        Args:
+            run: id of the run.
+            turns: their numbers.
+            accepted: when the run was accepted, as its head says.
 
         Raises:
             StoreError: the store does not answer.
             LookupError: a document is missing.
         """
+        self.meet(run, accepted)
         said = [
             ModelTurn.load(document) for document in (await self.documents([documents.model_key(run, turn) for turn in turns])).values()
         ]
@@ -115,9 +139,9 @@ class Transcripts:
     async def _document(self, key: str) -> Document:
         return (await self.documents([key]))[key]
 
-    async def _turns(self, run: str, turns: range) -> list[list[Document]]:
+    async def _turns(self, run: str, turns: range, accepted: float) -> list[list[Document]]:
         """As `of_turns`, for good: they are not needed at hand any more."""
-        found = await self.of_turns(run, turns)
+        found = await self.of_turns(run, turns, accepted=accepted)
         for key in (document["key"] for turn in found for document in turn):
             self._unremember(key)
         return found

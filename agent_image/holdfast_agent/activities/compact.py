@@ -50,6 +50,7 @@ async def _made(steps: Steps, key: str, call: Input, head: Head) -> Document | F
     async with steps.revisions.use(call["revision"]) as revision:
         conversation = await steps.transcripts.conversation(
             head.id,
+            accepted=head.created,
             turns=call["turn"] - 1,
             segments=call["segments"],
             context=revision.context,

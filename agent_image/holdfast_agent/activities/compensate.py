@@ -9,9 +9,10 @@ from holdfast_agent import documents
 from holdfast_agent.activities.arguments import read, undoing
 from holdfast_agent.activities.delivery import Delivery, Order, deliver
 from holdfast_agent.activities.outcomes import came_to, keep
-from holdfast_agent.activities.steps import Input, Output, Steps, change
+from holdfast_agent.activities.steps import Input, Output, Steps
 from holdfast_agent.documents import Head, ModelTurn, ToolCall, ToolOutcome
 from holdfast_agent.failures import envelope
+from holdfast_agent.heads import change
 from holdfast_agent.outcome import Failure
 from holdfast_agent.revisions import Revision
 from holdfast_agent.store import Entry

@@ -37,7 +37,8 @@ async def evaluate(steps: Steps, key: str, call: Input) -> Output:
     entry = found.get(documents.head_key(run))
     if entry is None:
         raise LookupError(f"the head of run {run!r} is missing from the state store")
-    head, turn = Head.load(entry.value), await steps.transcripts.turn(run, call["turn"])
+    head = Head.load(entry.value)
+    turn = await steps.transcripts.turn(run, call["turn"], accepted=head.created)
     answer = turn.content if turn.answer is None else turn.answer
     if at in found:
         judged = found[at].value

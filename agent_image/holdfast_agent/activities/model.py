@@ -46,14 +46,14 @@ async def ask(steps: Steps, key: str, call: Input) -> Output:
         raise LookupError(f"the head of run {run!r} is missing from the state store")
     head = Head.load(entry.value)
     if at in found:
-        return await _said(steps, found[at].value, call, entry, await _skipped(steps, call))
+        return await _said(steps, found[at].value, call, entry, await _skipped(steps, call, head))
     if head.terminal:
         return envelope(key, Failure("fatal", f"the run has ended already, {head.status}"), call["attempt"])
     if head.control and (held := await steps.held(key, call)):
         return held
     if time.time() >= call["deadline"]:
         return loop.timed_out(key)
-    skipped = await _skipped(steps, call)
+    skipped = await _skipped(steps, call, head)
     async with steps.revisions.use(call["revision"]) as revision:
         made = await _asked(steps, key, call | {"audit": link(call.get("audit"), skipped)}, head, revision)
     if isinstance(made, Failure):
@@ -66,6 +66,7 @@ async def _asked(steps: Steps, key: str, call: Input, head: Head, revision: Revi
     model, closing = revision.models[number], call.get("closing")
     conversation = await steps.transcripts.conversation(
         head.id,
+        accepted=head.created,
         turns=call["turn"] - 1,
         segments=call["segments"],
         context=revision.context,
@@ -139,11 +140,11 @@ async def _said(steps: Steps, document: Document, call: Input, head: Entry, skip
     return await complete(steps, result, call, head, answer=answer, usage=usage, at=turn.ended, more=more)
 
 
-async def _skipped(steps: Steps, call: Input) -> list[Output]:
+async def _skipped(steps: Steps, call: Input, head: Head) -> list[Output]:
     """Of the calls that the limit came before it is on record that they were not carried out: `[{key, digest}]`."""
     if not call.get("closing") or call["turn"] == 1:
         return []
-    said = await steps.transcripts.turn(call["run"], call["turn"] - 1)
+    said = await steps.transcripts.turn(call["run"], call["turn"] - 1, accepted=head.created)
     there = await steps.store.get_many(map(documents.effect_document, said.call_keys()))
     found = [entry.value for entry in there.values()]
     for name, asked in zip(said.call_keys(), said.calls, strict=True):

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from holdfast_agent import documents
 from holdfast_agent.activities.steps import Input, Output, Steps
-from holdfast_agent.documents import Document, Head, Usage
+from holdfast_agent.documents import Head, Usage
+from holdfast_agent.heads import change
 from holdfast_agent.segments import segments_of
 
 
@@ -20,15 +21,15 @@ async def pack(steps: Steps, key: str, call: Input) -> Output:
         `{key, segments}`, the number of segments that there are now.
     """
     run, first, last = call["run"], call["first"], call["last"]
-    ordered = [document for turn in await steps.transcripts.of_turns(run, range(first, last + 1)) for document in turn]
+    entry = await steps.store.get(documents.head_key(run))
+    if entry is None:
+        raise LookupError(f"the head of run {run!r} is missing from the state store")
+    turns = await steps.transcripts.of_turns(run, range(first, last + 1), accepted=Head.load(entry.value).created)
     number = call["segments"]
-    for segment in segments_of(ordered, last_turn=last):
+    for segment in segments_of([document for turn in turns for document in turn], last_turn=last):
         await steps.store.create(documents.segment_key(run, number), segment)
         number += 1
-
-    def packed(document: Document | None) -> Document | None:
-        head = Head.load(document or {})
-        return replace(head, packed=last, segments=number, usage=Usage.load(call["usage"]), trouble=None).dump()
-
-    await steps.store.update(documents.head_key(run), packed)
+    packed, usage = number, Usage.load(call["usage"])
+    told = change(lambda head: replace(head.calm(), packed=last, segments=packed, usage=usage))
+    await steps.store.update(documents.head_key(run), told, known=entry)
     return {"key": key, "segments": number}

@@ -44,6 +44,7 @@ async def recall(steps: Steps, key: str, call: Input) -> Output:
         made = await _taken(steps, key, call, head.session or "")
         if isinstance(made, Failure):
             return await steps.failed(key, call, made)
+        steps.transcripts.meet(run, head.created)
         pinned = await steps.persist(f"{run}/context", made)
     if pinned.get("oldest"):
         oldest = tuple(Exchange(**exchange) for exchange in pinned["oldest"])

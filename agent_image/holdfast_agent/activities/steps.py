@@ -13,6 +13,7 @@ from holdfast_agent.audit import Auditor, Chain
 from holdfast_agent.documents import Document, Head, Trouble
 from holdfast_agent.failures import clipped, envelope
 from holdfast_agent.flights import Flights
+from holdfast_agent.heads import change
 from holdfast_agent.observer import Observer
 from holdfast_agent.openruns import OpenRuns
 from holdfast_agent.outcome import Failure
@@ -277,11 +278,6 @@ class UnstoredError(Exception):
     def failure(self) -> Failure:
         """The same, as activities tell of it."""
         return Failure("fatal" if self.for_ever else "transient", str(self), cause="unstored")
-
-
-def change(how: Callable[[Head], Head]) -> Callable[[Document | None], Document | None]:
-    """A change of a head as the store wants it; a run without a head stays without one."""
-    return lambda document: how(Head.load(document)).dump() if document else None
 
 
 def _unless_decided(head: Head, wait: Trouble) -> Head:

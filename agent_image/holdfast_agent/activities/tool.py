@@ -10,9 +10,10 @@ from holdfast_agent.activities import approval
 from holdfast_agent.activities.arguments import read
 from holdfast_agent.activities.delivery import Delivery, Order, deliver, guarded, lost, weighed
 from holdfast_agent.activities.outcomes import came_to, keep
-from holdfast_agent.activities.steps import Input, Output, Steps, UnstoredError, change
+from holdfast_agent.activities.steps import Input, Output, Steps, UnstoredError
 from holdfast_agent.documents import Approval, Document, Head, ToolCall, ToolOutcome
 from holdfast_agent.failures import envelope
+from holdfast_agent.heads import change
 from holdfast_agent.outcome import Failure
 from holdfast_agent.revisions import Revision
 from holdfast_api.config import ToolConfig
@@ -40,7 +41,7 @@ async def carry_out(steps: Steps, key: str, call: Input) -> Output:
     done = found.get(documents.effect_document(key))
     if head.terminal and not done:
         return envelope(key, Failure("fatal", f"the run has ended already, {head.status}"), call["attempt"])
-    asked = (await steps.transcripts.turn(run, call["turn"])).calls[call["call"]]
+    asked = (await steps.transcripts.turn(run, call["turn"], accepted=head.created)).calls[call["call"]]
     async with steps.revisions.use(call["revision"]) as revision:
         job = _Job(steps, revision, key, call, asked, revision.config.tool(asked.name))
         if done:
