@@ -59,8 +59,8 @@ class Operator:
         )
         self._memory, self._queue = Memory(), Queue(self._look, workers=settings.workers)
         self._dapr = DaprApi(self._cluster, namespace=settings.dapr_namespace)
-        self._metrics = Metrics(agents=self._memory.ready_counts, depth=lambda: len(self._queue), leading=lambda: self._working)
-        self._cluster.observer = self._metrics.requested
+        self._metrics = Metrics(memory=self._memory, queue=self._queue.sizes, leading=lambda: self._working)
+        self._cluster.observer = self._election.observer = self._metrics.requested
         self._reconciler = Reconciler(cluster=self._cluster, memory=self._memory, settings=settings, dapr=self._dapr)
         self._health = HealthServer(port=settings.http_port, ready=self._ready, metrics=self._metrics.text)
         self._working = False

@@ -5,15 +5,18 @@ turn, so that a new Agent costs no extra read. A large one is not kept and is re
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from holdfast_api.conditions import READY
 from holdfast_operator.facts import DeploymentFacts, PodFacts, Seen, newer
 from holdfast_operator.kinds import Key, Kind
 
 ChildId = tuple[Kind, str]
 Manifest = dict[str, Any]
+Found = tuple[tuple[str, str, str], ...]
 _MAX_KEPT = 16 * 1024
 
 
@@ -34,7 +37,7 @@ class Record:
         tokens_doubted: they were there before this new Agent, so they may be a former Agent's and about to go.
         replaced: pods without a sidecar that were deleted in a row.
         replace_after: Unix time before which no further one is deleted.
-        ready: status of the condition Ready at the last look.
+        conditions: type, status and reason of each condition at the last look.
     """
 
     uid: str = ""
@@ -49,7 +52,7 @@ class Record:
     tokens_doubted: bool = False
     replaced: int = 0
     replace_after: float = 0.0
-    ready: str = "Unknown"
+    conditions: Found = ()
 
     def keep(self, manifest: Manifest) -> None:
         """Keep the manifest of an event until it is reconciled."""
@@ -93,6 +96,7 @@ class Memory:
     def __init__(self) -> None:
         self._records: dict[Key, Record] = {}
         self._needed: dict[tuple[str, Kind, str], set[Key]] = {}
+        self._found: dict[Found, Found] = {}
 
     def __contains__(self, key: Key) -> bool:
         return key in self._records
@@ -128,12 +132,24 @@ class Memory:
         """Agents that need this object."""
         return set(self._needed.get((namespace, kind, name), ()))
 
+    def found(self, record: Record, conditions: Found) -> None:
+        """Say what the conditions of an Agent are. Most Agents have the same ones, and share one object."""
+        record.conditions = self._found.setdefault(conditions, conditions)
+
     def ready_counts(self) -> dict[str, int]:
         """Agents by the status of their condition Ready."""
         counts = {"True": 0, "False": 0, "Unknown": 0}
-        for record in self._records.values():
-            if record.uid:
-                counts[record.ready] += 1
+        for (kind, status, _), count in self.condition_counts().items():
+            if kind == READY:
+                counts[status] += count
+        return counts
+
+    def condition_counts(self) -> Counter[tuple[str, str, str]]:
+        """Agents by type, status and reason of a condition; only those that have been looked at."""
+        shapes = Counter(record.conditions for record in self._records.values() if record.uid)
+        counts: Counter[tuple[str, str, str]] = Counter()
+        for conditions, agents in shapes.items():
+            counts.update(dict.fromkeys(conditions, agents))
         return counts
 
     def _unneed(self, key: Key, references: frozenset[ChildId]) -> None:

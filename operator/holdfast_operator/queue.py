@@ -11,6 +11,7 @@ import itertools
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 from holdfast_operator.kinds import Key
 
@@ -33,6 +34,24 @@ class Retry(Exception):  # noqa: N818 - it reads as a request: raise Retry(...)
         self.after = after
 
 
+class Sizes(NamedTuple):
+    """How much there is to do.
+
+    Attributes:
+        depth: keys that wait, for their time or for a worker.
+        due: those of them whose time has come.
+        waited: seconds that the one of these that is due the longest has waited for a worker.
+        failing: keys whose last look failed.
+        running: keys that are worked on.
+    """
+
+    depth: int
+    due: int
+    waited: float
+    failing: int
+    running: int
+
+
 class Schedule:
     """Due times of keys."""
 
@@ -47,6 +66,13 @@ class Schedule:
 
     def __len__(self) -> int:
         return len(self._due)
+
+    def sizes(self, now: float) -> Sizes:
+        """Count."""
+        first = self.next_due()
+        waited = 0.0 if first is None else max(now - first, 0.0)
+        due = sum(time <= now for time in self._due.values())
+        return Sizes(len(self._due), due, waited, len(self._failures), len(self._working))
 
     def add(self, key: Key, due: float) -> None:
         """Make a key due at a time; an earlier time that it already has stays."""
@@ -128,6 +154,10 @@ class Queue:
 
     def __len__(self) -> int:
         return len(self._schedule)
+
+    def sizes(self) -> Sizes:
+        """How much there is to do now."""
+        return self._schedule.sizes(self._now())
 
     def add(self, key: Key, delay: float = 0.0) -> None:
         """Make a key due after a delay in seconds."""

@@ -216,7 +216,8 @@ class Reconciler:
             revision=config.revision if config and visit.findings.clean else before.get("revision"),
             model=config.model.label if config else before.get("model"),
         )
-        record.ready, record.version = verdicts[conditions.READY].status, metadata["resourceVersion"]
+        record.version = metadata["resourceVersion"]
+        self._memory.found(record, tuple((kind, verdict.status, verdict.reason) for kind, verdict in verdicts.items()))
         if status == before:
             return
         head = {"name": key[1], "namespace": key[0], "uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
