@@ -11,15 +11,15 @@ from holdfast_api.config import HttpToolConfig, PythonToolConfig, RetriesConfig
 pytestmark = pytest.mark.dapr
 
 EXPECTED = {
-    "binary": ("failed", "the answer is binary (image/png, 6 bytes)"),
-    "huge": ("failed", "more than 1024 KiB"),
+    "binary": ("unknown", "the answer is binary (image/png, 6 bytes)"),
+    "huge": ("unknown", "more than 1024 KiB"),
     "drip": ("unknown", "no complete answer within 1 s"),
     "silent": ("unknown", "no complete answer within 1 s"),
-    "broken": ("failed", "calls itself JSON and is none"),
+    "broken": ("unknown", "calls itself JSON and is none"),
     "cut": ("unknown", "cannot reach 127.0.0.1"),
     "spin": ("unknown", "did not finish within 1 s and was ended"),
     "crash": ("unknown", "its process ended with exit code 3"),
-    "flood": ("failed", "more than 1024 KiB"),
+    "flood": ("unknown", "more than 1024 KiB"),
     "half": ("failed", "UnicodeEncodeError"),
 }
 SOURCE = """

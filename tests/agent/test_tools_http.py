@@ -14,6 +14,11 @@ from holdfast_agent.tools.url import UnusableArgument, UrlTemplate
 from tests.agent.toolboxes import echo, http_config
 
 
+def unusable(message):
+    """An answer of whoever took the call, which gives the model nothing."""
+    return Failure("permanent", message, reach="lost")
+
+
 async def test_arguments_fill_the_path_and_the_rest_goes_into_the_query_of_get(serve, open_toolbox):
     schema = {
         "properties": {"city": {"type": "string"}, "day": {"type": "string"}, "stops": {"type": "array"}, "direct": {"type": "boolean"}}
@@ -174,9 +179,12 @@ NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
         (
             200,
             {"Content-Type": "application/json; charset=utf-8"},
-            Failure("permanent", "the answer calls itself JSON and is none (Expecting value: line 1 column 1 (char 0)): no such city"),
+            unusable("the answer calls itself JSON and is none (Expecting value: line 1 column 1 (char 0)): no such city"),
         ),
-        (302, {}, Failure("permanent", "HTTP 302: no such city")),
+        (302, {}, unusable("HTTP 302: no such city")),
+        (500, {}, Failure("transient", "HTTP 500: no such city")),
+        (502, {}, Failure("transient", "HTTP 502: no such city", reach="lost")),
+        (504, {}, Failure("transient", "HTTP 504: no such city", reach="lost")),
     ],
 )
 def test_a_status_decides_whether_it_may_succeed_later(status, headers, expected):
@@ -187,7 +195,7 @@ def test_text_is_decoded_binary_is_refused_and_nothing_is_said_to_be_nothing():
     assert reply.meaning(200, {}, "žár".encode("iso-8859-2"), charset="iso-8859-2", now=NOW) == ToolResult("žár")
     assert reply.meaning(204, {}, b"", charset=None, now=NOW) == ToolResult("(HTTP 204 without content)")
     picture = reply.meaning(200, {"Content-Type": "image/png"}, b"\x89PNG\r\n\x1a\n\0\0", charset=None, now=NOW)
-    assert picture == Failure("permanent", "the answer is binary (image/png, 10 bytes); only text can be used")
+    assert picture == unusable("the answer is binary (image/png, 10 bytes); only text can be used")
     assert reply.meaning(200, {}, b"text\0text", charset=None, now=NOW).kind == "permanent"
     assert reply.meaning(500, {}, b"\xff\xfe\0", charset="no-such-charset", now=NOW) == Failure("transient", "HTTP 500")
 
@@ -205,7 +213,7 @@ async def test_an_answer_that_is_too_long_is_refused_without_reading_it_all(serv
             await response.write(b"x" * 65536)
 
     box = await open_toolbox(await serve(endless))
-    assert await box.call("t", {}, key="k") == Failure("permanent", "HTTP 200 with more than 1024 KiB; ask for less")
+    assert await box.call("t", {}, key="k") == unusable("HTTP 200 with more than 1024 KiB; ask for less")
 
 
 async def test_a_compressed_answer_is_measured_as_it_unfolds(serve, open_toolbox):

@@ -172,20 +172,20 @@ async def test_results_become_text_or_json_text(open_python, body, content):
 
 
 @pytest.mark.parametrize(
-    ("body", "words"),
+    ("body", "words", "reach"),
     [
-        ("-> int: return 'many'", "returned something else than it says: result: Input should be a valid integer"),
-        (": return object()", "returned a object, which has no JSON form"),
-        (": return 'x' * (1024 * 1024 + 1)", "returned more than 1024 KiB"),
-        (": raise RuntimeError('no seats left')", "RuntimeError: no seats left"),
-        (": raise SystemExit(3)", "SystemExit: 3"),
+        ("-> int: return 'many'", "returned something else than it says: result: Input should be a valid integer", "lost"),
+        (": return object()", "returned a object, which has no JSON form", "lost"),
+        (": return 'x' * (1024 * 1024 + 1)", "returned more than 1024 KiB", "lost"),
+        (": raise RuntimeError('no seats left')", "RuntimeError: no seats left", "answered"),
+        (": raise SystemExit(3)", "SystemExit: 3", "answered"),
     ],
 )
-async def test_a_function_that_goes_wrong_is_a_permanent_failure_and_the_next_call_is_served(open_python, body, words):
+async def test_a_function_that_goes_wrong_is_a_permanent_failure_and_the_next_call_is_served(open_python, body, words, reach):
     box = await open_python(python_tool(f"def f() {body}\n", "f"))
     for _ in range(2):
         failure = await box.call("f", {}, key="k")
-        assert failure.kind == "permanent"
+        assert (failure.kind, failure.reach) == ("permanent", reach)
         assert words in failure.message
         assert "Traceback" not in failure.message
 

@@ -44,6 +44,7 @@ async def test_a_redirect_to_another_origin_never_carries_credentials(serve, ope
         failure = await (await open_toolbox(url, environ=environ, **http)).call("t", {}, key="k")
         assert failure.kind == "permanent"
         assert "must not see the credentials" in failure.message
+        assert failure.reach == "lost"
     assert stolen == []
     assert await (await open_toolbox(url)).call("t", {}, key="k") == ToolResult("thanks")
     assert stolen == [None]
@@ -54,9 +55,9 @@ async def test_endless_redirects_and_redirects_out_of_http_are_refused(serve, op
         return web.Response(status=302, headers={"Location": "file:///etc/passwd" if request.path == "/file" else "/again"})
 
     url = await serve(handler)
-    assert await (await open_toolbox(url)).call("t", {}, key="k") == Failure("permanent", "more than 5 redirects")
+    assert await (await open_toolbox(url)).call("t", {}, key="k") == Failure("permanent", "more than 5 redirects", reach="lost")
     assert await (await open_toolbox(f"{url}/file")).call("t", {}, key="k") == Failure(
-        "permanent", "redirected to file://, which is not followed"
+        "permanent", "redirected to file://, which is not followed", reach="lost"
     )
 
 
@@ -82,6 +83,15 @@ async def test_a_redirect_that_leaves_the_method_open_is_not_followed(serve, ope
         return web.Response(status=status, headers={"Location": "/there"})
 
     failure = await (await open_toolbox(await serve(handler), method=method)).call("t", {"city": "Z"}, key="k")
-    assert (failure.kind, seen) == ("permanent", [method])
+    assert (failure.kind, failure.reach, seen) == ("permanent", "lost", [method])
     assert "/there" in failure.message
     assert "set url" in failure.message
+
+
+@pytest.mark.parametrize(("moved", "reach"), [(303, "lost"), (302, "lost"), (307, "answered"), (308, "answered")])
+async def test_a_failure_of_what_a_call_is_sent_on_to_fetch_says_nothing_of_the_call(serve, open_toolbox, moved, reach):
+    async def handler(request):
+        return web.Response(status=404) if request.path == "/there" else web.Response(status=moved, headers={"Location": "/there"})
+
+    failure = await (await open_toolbox(await serve(handler), method="POST")).call("t", {"city": "Z"}, key="k")
+    assert (failure.kind, failure.message, failure.reach) == ("permanent", "HTTP 404", reach)

@@ -58,7 +58,7 @@ def _answer(functions: dict[str, Function], call: Frame, loop: Loop) -> Frame:
             return {"content": ""}
         return {"content": called.call(call["arguments"], call["key"], loop.wait)}
     except Failed as failed:
-        return {"failure": str(failed)}
+        return {"failure": str(failed), "returned": failed.returned}
 
 
 def _die_with_parent() -> None:

@@ -21,7 +21,15 @@ _NAMED = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONL
 
 
 class Failed(Exception):  # noqa: N818 - it becomes a message for the model
-    """A call did not succeed; the message is for the model."""
+    """A call did not succeed; the message is for the model.
+
+    Attributes:
+        returned: whether the function came to its end, so that it may have had its effect.
+    """
+
+    def __init__(self, message: str, *, returned: bool = False) -> None:
+        super().__init__(message)
+        self.returned = returned
 
 
 @dataclass(frozen=True)
@@ -98,11 +106,13 @@ class Function:
                 result = self.result.validate_python(result)
             content = result if isinstance(result, str) else (self.result.dump_json(result) if self.result else to_json(result)).decode()
         except ValidationError as error:
-            raise Failed(_short(f"the function returned something else than it says: {'; '.join(_problems(error, 'result'))}")) from None
+            told = f"the function returned something else than it says: {'; '.join(_problems(error, 'result'))}"
+            raise Failed(_short(told), returned=True) from None
         except (PydanticSerializationError, UnicodeDecodeError) as error:
-            raise Failed(_short(f"the function returned a {type(result).__name__}, which has no JSON form: {error}")) from None
+            told = f"the function returned a {type(result).__name__}, which has no JSON form: {error}"
+            raise Failed(_short(told), returned=True) from None
         if len(content.encode(errors="replace")) > MAX_RESULT_BYTES:
-            raise Failed(f"the function returned more than {MAX_RESULT_BYTES // 1024} KiB; ask for less")
+            raise Failed(f"the function returned more than {MAX_RESULT_BYTES // 1024} KiB; ask for less", returned=True)
         return content
 
 

@@ -7,6 +7,7 @@ then does the work once. Nothing of an answer is trusted: its length, its end an
 import asyncio
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -94,30 +95,36 @@ class HttpTool:
             return Failure("permanent", f"invalid arguments: {error}", reach="unsent")
 
     async def _follow(self, method: str, url: URL, headers: dict[str, str], body: dict[str, Any] | None) -> ToolResult | Failure:
+        handed_on = False
         for hop in range(MAX_REDIRECTS + 1):
             try:
                 async with self._session.request(method, url, headers=headers, json=body, allow_redirects=False) as response:
                     target = response.headers.get("Location")
                     if response.status not in _REDIRECTS or not target:
-                        return await _read(response)
+                        result = await _read(response)
+                        return replace(result, reach="lost") if handed_on and isinstance(result, Failure) else result
             except aiohttp.ClientConnectorError as error:
                 # Whoever redirected may have done the work before.
                 message, public = f"cannot reach {url.host}: {_reason(error)}", f"no connection: {type(error).__name__}"
                 return Failure("transient", message, reach="lost" if hop else "unsent", public=public)
             following = url.join(URL(target))
             if following.scheme not in {"http", "https"}:
-                return Failure("permanent", f"redirected to {following.scheme or 'nothing'}://, which is not followed")
+                return _astray(f"redirected to {following.scheme or 'nothing'}://, which is not followed")
             if self._guarded and following.origin() != url.origin():
-                return Failure(
-                    "permanent", f"redirected to {following.origin()}, which must not see the credentials: set url to where it leads"
-                )
+                return _astray(f"redirected to {following.origin()}, which must not see the credentials: set url to where it leads")
             if response.status in _MOVED and method not in {"GET", "POST"}:
                 # Servers and clients disagree on the method that follows; with the wrong one, something else would happen.
-                return Failure("permanent", f"{method} was redirected to {following} with {response.status}: set url to where it leads")
+                return _astray(f"{method} was redirected to {following} with {response.status}: set url to where it leads")
             if response.status == _SEE_OTHER or (response.status in _MOVED and method == "POST"):
-                method, body = "GET", None
+                # What is fetched now is what the call came to; its failure is not the call's.
+                handed_on, method, body = handed_on or method != "GET", "GET", None
             url = following
-        return Failure("permanent", f"more than {MAX_REDIRECTS} redirects")
+        return _astray(f"more than {MAX_REDIRECTS} redirects")
+
+
+def _astray(message: str) -> Failure:
+    """Redirected, and not followed. Whoever redirected may have done the work before."""
+    return Failure("permanent", message, reach="lost")
 
 
 async def _read(response: aiohttp.ClientResponse) -> ToolResult | Failure:
@@ -127,7 +134,7 @@ async def _read(response: aiohttp.ClientResponse) -> ToolResult | Failure:
         if len(body) > MAX_RESULT_BYTES:
             # The rest is not wanted, and a connection with a rest in it must not be used again.
             response.close()
-            return Failure("permanent", f"HTTP {response.status} with more than {MAX_RESULT_BYTES // 1024} KiB; ask for less")
+            return reply.unusable(response.status, f"HTTP {response.status} with more than {MAX_RESULT_BYTES // 1024} KiB; ask for less")
     return reply.meaning(response.status, response.headers, bytes(body), charset=response.charset, now=datetime.now(UTC))
 
 

@@ -98,7 +98,7 @@ class WorkerPool:
                 return Failure("transient", f"the function did not finish within {within:g} s and was ended", reach="lost")
             if isinstance(content := answer.get("content"), str):
                 return ToolResult(content)
-            return Failure("permanent", str(answer.get("failure")))
+            return Failure("permanent", str(answer.get("failure")), reach="lost" if answer.get("returned") else "answered")
 
     @contextlib.asynccontextmanager
     async def _worker(self) -> AsyncIterator[Worker]:

@@ -10,7 +10,11 @@ from holdfast_agent.tools.spec import ToolResult
 
 TRANSIENT_STATUS = frozenset({408, 425, 429})
 SERVER_ERROR = 500
+GATEWAY = frozenset({502, 504})
+"""A gateway that got no answer does not know either what became of the call behind it."""
 SUCCESS = range(200, 300)
+TAKEN = range(200, 400)
+"""Whoever answers so has taken the call: an answer that cannot be used says nothing against its effect."""
 MAX_EXCERPT = 300
 MAX_RETRY_AFTER = 86400.0
 """Longer than a day is no advice, and a date far enough away cannot be added to."""
@@ -30,14 +34,20 @@ def meaning(status: int, headers: Mapping[str, str], body: bytes, *, charset: st
     if status in SUCCESS:
         if content is None:
             kind = headers.get("Content-Type", "no content type")
-            return Failure("permanent", f"the answer is binary ({kind}, {len(body)} bytes); only text can be used")
+            return unusable(status, f"the answer is binary ({kind}, {len(body)} bytes); only text can be used")
         if content and _says_json(headers.get("Content-Type", "")) and (wrong := _no_json(content)):
-            return Failure("permanent", f"the answer calls itself JSON and is none ({wrong}){_excerpt(content)}")
+            return unusable(status, f"the answer calls itself JSON and is none ({wrong}){_excerpt(content)}")
         return ToolResult(content or f"(HTTP {status} without content)")
     message = f"HTTP {status}{_excerpt(content)}"
     if status in TRANSIENT_STATUS or status >= SERVER_ERROR:
-        return Failure("transient", message, retry_after(headers.get("Retry-After"), now=now), public=f"HTTP {status}")
-    return Failure("permanent", message)
+        asked = retry_after(headers.get("Retry-After"), now=now)
+        return Failure("transient", message, asked, reach="lost" if status in GATEWAY else "answered", public=f"HTTP {status}")
+    return unusable(status, message)
+
+
+def unusable(status: int, message: str) -> Failure:
+    """An answer that gives the model nothing; after a status below 400 the call may have had its effect all the same."""
+    return Failure("permanent", message, reach="lost" if status in TAKEN else "answered")
 
 
 def decode(body: bytes, charset: str | None) -> str | None:
