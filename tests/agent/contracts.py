@@ -12,6 +12,15 @@ from tests.agent.agents import TOKEN, AgentProcess
 JSON, PROBLEM = "application/json", "application/problem+json"
 
 
+def strict(text: str | bytes) -> Any:
+    """JSON as everybody reads it: Python's own reader takes Infinity and NaN."""
+
+    def refuse(name: str) -> Any:
+        raise ValueError(f"{name} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
 @dataclass
 class Contract:
     """The document of a running agent.
@@ -32,11 +41,19 @@ class Contract:
 
     def operation(self, method: str, path: str) -> dict[str, Any]:
         """The operation that a request is answered by."""
+        found = self.find(method, path)
+        if found is None:
+            raise AssertionError(f"{method} {path} is not in the document")
+        return found
+
+    def find(self, method: str, path: str) -> dict[str, Any] | None:
+        """The same, None where there is none."""
         for template, operations in self.document["paths"].items():
             pattern = re.sub(r"\{\w+\}", "[^/]+", template)
             if re.fullmatch(pattern, path.partition("?")[0]):
-                return operations[method.lower()]
-        raise AssertionError(f"{method} {path} is not in the document")
+                found: dict[str, Any] | None = operations.get(method.lower())
+                return found
+        return None
 
     def check(self, method: str, path: str, status: int, media: str, text: str) -> None:
         """Hold one answer against the document."""
@@ -52,7 +69,7 @@ class Contract:
         if schema.get("type") == "string":
             return
         whole = {"components": self.document["components"], **schema}
-        jsonschema.Draft202012Validator(whole, format_checker=jsonschema.FormatChecker()).validate(json.loads(text))
+        jsonschema.Draft202012Validator(whole, format_checker=jsonschema.FormatChecker()).validate(strict(text))
 
     async def call(self, method: str, path: str, **options: Any) -> tuple[int, Any]:
         """Status and JSON of a request whose answer is held against the document."""
@@ -60,7 +77,7 @@ class Contract:
         async with self.agent.session.request(method, self.agent.url + path, headers=headers, **options) as response:
             text = await response.text()
             self.check(method, path, response.status, response.content_type, text)
-            return response.status, json.loads(text) if response.content_type in (JSON, PROBLEM) and text else text
+            return response.status, strict(text) if response.content_type in (JSON, PROBLEM) and text else text
 
     async def get(self, path: str, status: int = 200) -> Any:
         found, answer = await self.call("GET", path)

@@ -5,7 +5,7 @@ import asyncio
 import aiohttp
 import pytest
 
-from tests.agent.agents import agent_config
+from tests.agent.agents import TOKEN, agent_config
 
 pytestmark = pytest.mark.dapr
 
@@ -46,9 +46,12 @@ BAD_BODIES = [
     pytest.param(b'{"task": "a", "id": "-a"}', 422, "id", id="an id that begins with a dash"),
     pytest.param(b'{"task": "a", "id": "a\\n"}', 422, "id", id="an id with a newline"),
     pytest.param(('{"task": "a", "id": "' + "a" * 65 + '"}').encode(), 422, "id", id="a long id"),
+    pytest.param(b'{"task": "a", "id": 1e999}', 422, "id", id="a number beyond all numbers as id"),
+    pytest.param(b'{"task": "a", "id": ' + b"7" * 100 + b"}", 422, "id", id="a number of 100 digits"),
     pytest.param(('{"task": "' + LONG + '"}').encode(), 413, "task", id="a long task"),
     pytest.param(b'{"task": "' + b"x" * 2_000_000 + b'"}', 413, "body", id="a huge body"),
 ]
+AUTH = {"Authorization": f"Bearer {TOKEN}"}
 BAD_REQUESTS = [
     pytest.param("GET", "/runs/unknown", 404, "id", id="unknown run"),
     pytest.param("GET", "/runs/unknown/steps", 404, "id", id="steps of an unknown run"),
@@ -61,6 +64,7 @@ BAD_REQUESTS = [
     pytest.param("GET", "/runs/%00", 422, "id", id="a zero byte as id"),
     pytest.param("GET", "/runs/a/steps?limit=1&limit=2", 422, "limit", id="a parameter twice"),
     pytest.param("GET", "/runs/a?verbose=1", 422, "verbose", id="an unknown parameter"),
+    pytest.param("POST", "/run?wait=61s", 422, "wait", id="a wait of more than a minute"),
     pytest.param("POST", "/run?wait=1e400s", 422, "wait", id="a wait beyond numbers"),
     pytest.param("POST", f"/run?wait={'9' * 5000}s", 422, "wait", id="a wait of 5000 digits"),
     pytest.param("GET", "/nowhere", 404, "path", id="unknown path"),
@@ -92,6 +96,7 @@ async def test_a_body_that_is_no_request_is_refused_with_field_value_and_fix(age
         with subtests.test(case.id):
             status, problem = await agent.call("POST", "/run", data=body)
             _is_problem(status, problem, expected, field)
+            assert "sys." not in problem["detail"]
     assert (await agent.ask("still well"))["result"] == "hello"
 
 
@@ -112,7 +117,8 @@ async def test_only_the_token_gets_in_and_either_header_carries_it(agent):
         {"Authorization": "Bearer"},
     ):
         status, problem = await agent.call("POST", "/run", token=None, headers=headers, json={"task": "a"})
-        _is_problem(status, problem, 401, None)
+        _is_problem(status, problem, 401, "Authorization")
+        assert "wr" not in str(problem["value"])
     for headers in ({"Authorization": "bearer token-of-the-app"}, {"dapr-api-token": "token-of-the-app"}):
         status, _ = await agent.call("POST", "/run", token=None, headers=headers, json={"task": "a"})
         assert status == 202
@@ -128,6 +134,27 @@ async def test_auth_none_admits_everybody(stage):
     here = await stage(ANSWER, auth="none")
     status, answer = await here.agent.call("POST", "/run?wait=10s", token=None, json={"task": "a"})
     assert (status, answer["result"]) == (200, "hello")
+
+
+async def test_a_body_that_is_too_large_says_how_large_it_may_be_on_every_path(agent):
+    status, problem = await agent.call("POST", "/runs/a/cancel", data=b" " * 1_100_000)
+    _is_problem(status, problem, 413, "body")
+    assert (problem["value"], problem["fix"]) == (1_100_000, "send at most 1048576 bytes")
+    status, problem = await agent.call("POST", "/runs/a/suspend", json={"x": 1})
+    _is_problem(status, problem, 422, "x")
+    assert problem["fix"] == "send no body"
+
+
+async def test_what_can_be_read_can_be_asked_for_without_its_body_and_no_answer_names_what_serves(agent):
+    run = (await agent.ask("a"))["id"]
+    for path in ("/runs", f"/runs/{run}", f"/runs/{run}/events", f"/runs/{run}/audit?documents=true", "/metrics", "/runs/nobody"):
+        async with asyncio.timeout(5), agent.session.get(agent.url + path, headers=AUTH) as read:
+            await read.read()
+        async with asyncio.timeout(5), agent.session.head(agent.url + path, headers=AUTH) as looked:
+            assert await looked.read() == b""
+        for answer in (read, looked):
+            assert "Server" not in answer.headers
+        assert (looked.status, looked.content_type) == (read.status, read.content_type)
 
 
 async def test_curls_default_content_type_is_good_enough(agent):

@@ -42,37 +42,56 @@ class Server(Site):
             handlers |= routes.handlers()
         for operation in OPERATIONS:
             self.app.router.add_route(operation.method, operation.path, handlers[operation.id])
+            if operation.method == "GET":
+                self.app.router.add_route("HEAD", operation.path, handlers[operation.id])
+        self.app.on_response_prepare.append(_unnamed)
 
     @web.middleware
     async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path not in _OPEN_PATHS and self._token is not None and not self._knows(request):
-            raise Problem(
-                401,
-                "the token is missing or wrong",
-                fix="send `Authorization: Bearer TOKEN` with the token of Secret NAME-app-token",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
+            raise self._refusal(request)
         try:
             return await handler(request)
         except StoreError as error:
             raise Problem(503, str(error), fix="try again in some seconds", headers=RETRY_AFTER) from error
 
+    def _refusal(self, request: web.Request) -> Problem:
+        """What was sent is not repeated: it may be somebody's token."""
+        sent = _sent(request)
+        return Problem(
+            401,
+            "the token is wrong" if sent else "the token is missing",
+            field="Authorization",
+            value="…" if sent else None,
+            fix=f"send `Authorization: Bearer TOKEN`: it is in Secret {self._name}-app-token, or, without a cluster, in the file app.token",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+
     def _knows(self, request: web.Request) -> bool:
         """Compared in constant time; a caller learns nothing from how long a refusal takes."""
         assert self._token is not None
-        scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
-        given = bearer.strip() if scheme.lower() == "bearer" else request.headers.get("dapr-api-token", "")
-        return hmac.compare_digest(given.encode(errors="surrogateescape"), self._token.encode())
+        return hmac.compare_digest(_sent(request).encode(errors="surrogateescape"), self._token.encode())
 
     async def _healthz(self, _: web.Request) -> web.Response:
         return answer({"status": "ok"})
 
     async def _readyz(self, _: web.Request) -> web.Response:
         if self.stopping:
-            raise Problem(503, "the agent is stopping", headers=RETRY_AFTER)
+            raise Problem(503, "the agent is stopping", fix="ask another pod, or the next one", headers=RETRY_AFTER)
         if self.parts is None or not await self._ready():
-            raise Problem(503, f"the agent waits for {self.waiting_for}", headers=RETRY_AFTER)
+            raise Problem(503, f"the agent waits for {self.waiting_for}", fix="try again in some seconds", headers=RETRY_AFTER)
         return answer({"status": "ready"})
 
     async def _openapi(self, _: web.Request) -> web.Response:
         return answer(openapi.document(self._name, token=self._token is not None))
+
+
+def _sent(request: web.Request) -> str:
+    """The token in a request; empty if there is none."""
+    scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
+    return bearer.strip() if scheme.lower() == "bearer" else request.headers.get("dapr-api-token", "")
+
+
+async def _unnamed(_: web.Request, response: web.StreamResponse) -> None:
+    """Versions of what serves are nobody's business."""
+    response.headers.pop("Server", None)

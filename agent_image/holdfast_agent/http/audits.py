@@ -25,6 +25,8 @@ class AuditRoutes:
         head = await self._site.head(run_of(request))
         if not whole:
             return answer(await self._site.connected().audits.view(head.id))
+        if request.method == "HEAD":
+            return web.Response(headers={"Content-Type": MEDIA_TYPE})
         return await self._documents(request, head.id)
 
     async def _documents(self, request: web.Request, run: str) -> web.StreamResponse:

@@ -113,7 +113,7 @@ async def _asked(run: str, call: str | None = None) -> AsyncIterator[None]:
         fix = f"nothing can be changed any more; POST /runs/{run}/rerun begins it anew"
         raise Problem(409, f"the run has ended, {error.status}", field="id", value=run, fix=fix) from error
     except ConflictError as error:
-        fix = f"GET /runs/{run}/steps tells who decided what"
+        fix = f"GET /runs/{run}/steps tells what was decided, and when"
         raise Problem(409, str(error), field="call", value=call, fix=fix) from error
     except StoreError as error:
         raise uncertain(error) from error

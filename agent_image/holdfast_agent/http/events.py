@@ -50,6 +50,8 @@ class EventRoutes:
         head = await self._site.head(run)
         if place == places.END:
             return web.Response(status=204)
+        if request.method == "HEAD":
+            return web.Response(headers=_HEADERS)
         if self._listening >= LISTENERS:
             fix = "ask again later, or read /runs/{id}/steps"
             raise Problem(429, f"there are {LISTENERS} streams already", fix=fix, headers=RETRY_AFTER)

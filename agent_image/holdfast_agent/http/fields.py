@@ -146,15 +146,19 @@ def flag(name: str, value: str) -> bool:
 
 
 def wait(name: str, value: str) -> float:
-    """How long to wait for the end, in seconds; more than a minute counts as a minute.
+    """How long to wait for the end, in seconds.
 
     Raises:
-        Problem: it is not a duration.
+        Problem: it is not a duration, or it is more than a minute.
     """
     try:
-        return min(seconds(value), MAX_WAIT_SECONDS)
+        found = seconds(value)
     except ValueError as error:
         raise Problem(422, f"{name!r} is not a duration", field=name, value=value, fix=f"write for example {name}=30s") from error
+    if found > MAX_WAIT_SECONDS:
+        fix = f"write {name}={MAX_WAIT_SECONDS:g}s or less, and ask GET /runs/{{id}} after that"
+        raise Problem(422, f"{name!r} is more than a minute", field=name, value=value, fix=fix)
+    return found
 
 
 def number(most: int, *, default: int) -> Read:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, Final
@@ -44,13 +45,13 @@ class Problem(Exception):  # noqa: N818 - it is raised as an answer: raise Probl
 
     def response(self) -> web.Response:
         """The answer."""
-        body = json.dumps(self.document, ensure_ascii=False).encode(errors="replace")
+        body = json.dumps(self.document, ensure_ascii=False, allow_nan=False).encode(errors="replace")
         return web.Response(status=self.status, body=body, content_type=CONTENT_TYPE, headers=self.headers)
 
 
 def shown(value: object) -> object:
-    """A value as it may be repeated to its sender: whole if short, else its beginning."""
-    if value is None or isinstance(value, bool | int | float):
+    """A value as it may be repeated to its sender: whole if short, else its beginning. JSON has no infinite number: it is text here."""
+    if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= _VALUE_CHARACTERS else text[: _VALUE_CHARACTERS - 1] + "…"
@@ -63,14 +64,22 @@ async def as_problems(request: web.Request, handler: Handler) -> web.StreamRespo
         return await handler(request)
     except Problem as problem:
         return problem.response()
-    except web.HTTPRequestEntityTooLarge as error:
-        return Problem(413, error.text or "the body is too large", field="body", fix="send a shorter task").response()
+    except web.HTTPRequestEntityTooLarge:
+        return _too_large(request).response()
     except web.HTTPException as error:
         headers = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
         return _plain(request, error.status, headers).response()
     except Exception:  # noqa: BLE001 - the caller must get an answer
         _LOG.exception("request broke", extra={"path": request.path})
         return Problem(500, "the agent broke on this request; its log has the details").response()
+
+
+def _too_large(request: web.Request) -> Problem:
+    """Its value is the size that was announced, in bytes; null if it came in pieces, or unpacked to more than it was."""
+    most = request.client_max_size
+    announced = request.content_length
+    size = announced if announced is not None and announced > most else None
+    return Problem(413, f"the body has more than {most} bytes", field="body", value=size, fix=f"send at most {most} bytes")
 
 
 def _plain(request: web.Request, status: int, headers: dict[str, str]) -> Problem:

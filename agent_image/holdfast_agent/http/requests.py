@@ -18,6 +18,7 @@ MAX_BODY_BYTES: Final = 1024 * 1024
 DEFAULT_PAGE: Final = 100
 MAX_PAGE: Final = 500
 MAX_TURN: Final = 1_000_000
+_MAX_DIGITS: Final = 100
 STATUSES: Final = ("RUNNING", "SUSPENDED", "COMPLETED", "FAILED", "CANCELED")
 # What curl sends unless told otherwise is taken too, because a body that is JSON is JSON.
 _CONTENT_TYPES: Final = frozenset({"application/json", "application/octet-stream", "application/x-www-form-urlencoded", "text/plain"})
@@ -133,7 +134,7 @@ def read_body(text: bytes, known: tuple[Field, ...]) -> dict[str, Any]:
     names = [field.name for field in known]
     unknown = next((name for name in document if name not in names), None)
     if unknown is not None:
-        detail, fix = f"there is no field {unknown!r}"[:200], f"known fields: {', '.join(names)}"
+        detail, fix = f"there is no field {unknown!r}"[:200], f"known fields: {', '.join(names)}" if names else "send no body"
         raise Problem(422, detail, field=unknown[:100], value=document[unknown], fix=fix)
     missing = next((field.name for field in known if field.required and field.name not in document), None)
     if missing:
@@ -182,7 +183,7 @@ def _check_content_type(request: web.Request) -> None:
 
 def _object(text: bytes, example: str) -> dict[str, Any]:
     try:
-        document = json.loads(text.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+        document = json.loads(text.decode(), object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_integer)
     except RecursionError as error:
         raise Problem(400, "the body is nested too deeply", field="body", value=_start(text), fix=example) from error
     except UnicodeDecodeError as error:
@@ -208,6 +209,14 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> object:
     raise ValueError(f"{name} is not a value")
+
+
+def _integer(text: str) -> int:
+    """Python reads thousands of digits, and then complains in words of its own. No field takes even a hundred."""
+    if len(text) > _MAX_DIGITS:
+        fix = f"send numbers of at most {_MAX_DIGITS} digits"
+        raise Problem(400, f"the body has a number of {len(text)} digits", field="body", value=_start(text.encode()), fix=fix)
+    return int(text)
 
 
 def _start(text: bytes) -> str:
