@@ -183,7 +183,8 @@ class Cluster:
                         status = event["object"]
                         raise ApiError(status.get("code", 500), status.get("reason", ""), status.get("message", ""))
                     yield event["type"], event["object"]
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            # ValueError: half a line, where a stream was cut in the middle of an event.
             raise ApiError(_UNREACHABLE, "", str(error) or type(error).__name__) from None
 
     async def served(self, group: str, version: str) -> frozenset[str]:
@@ -245,10 +246,13 @@ def _parsed(content: bytes) -> Manifest:
 
 def _error(answer: aiohttp.ClientResponse, content: bytes) -> ApiError:
     """The server's own words: a Status, or plain text where nothing is served."""
-    after = answer.headers.get("Retry-After", "")
+    text = answer.headers.get("Retry-After", "")
+    after = float(text) if text.isdecimal() else None
     try:
         status = json.loads(content)
     except ValueError:
-        return ApiError(answer.status, "", content.decode(errors="replace")[:300].strip(), retry_after=None)
-    message = str(status.get("message", ""))
-    return ApiError(answer.status, str(status.get("reason", "")), message, retry_after=float(after) if after.isdecimal() else None)
+        status = None
+    if not isinstance(status, dict):
+        # A busy API server answers 429 in plain text, and its Retry-After counts all the same.
+        return ApiError(answer.status, "", content.decode(errors="replace")[:300].strip(), retry_after=after)
+    return ApiError(answer.status, str(status.get("reason", "")), str(status.get("message", "")), retry_after=after)

@@ -3,6 +3,7 @@
     python -m tests.operator.faults                                    all plans
     python -m tests.operator.faults --only kill- --only 'EVENT '       those with one of these texts in them
     python -m tests.operator.faults --plan 'kill-during PATCH services/a 1'    one of them
+    python -m tests.operator.faults --bugs                              are the oracles worth something? bugs in a copy of the operator
 
 Ends with 1 if an end, a history or a stillness was not as in the undisturbed life.
 """
@@ -17,8 +18,12 @@ from pathlib import Path
 from e2e.cluster.apiserver import ApiServer
 from tests.operator.faults.campaign import carry_out, judge, plans, sample, told
 from tests.operator.faults.case import Life
+from tests.operator.faults.mutants import MUTANTS, changed, noticed
 from tests.operator.faults.plan import Plan
 from tests.operator.live import Api, install_crds
+
+BUG_SAMPLE = 10
+ENOUGH = 0.95
 
 
 def main() -> int:
@@ -29,6 +34,9 @@ def main() -> int:
     parser.add_argument("--sample", type=int, help="so many of the quick ones, drawn with --seed")
     parser.add_argument("--seed", type=int, default=1, help="of the sample")
     parser.add_argument("--at-once", type=int, default=8, help="lives side by side")
+    parser.add_argument(
+        "--bugs", nargs="?", const="", metavar="TEXT", help="live with one bug after another, those with this text in their name"
+    )
     parser.add_argument("--list", action="store_true", help="only print the plans")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="holdfast-faults-"))
@@ -45,6 +53,8 @@ def _campaign(api: Api, folder: Path, options: argparse.Namespace) -> int:
         return 1
     writes = sum(call.changed for call in reference.calls)
     print(f"undisturbed: {len(reference.calls)} requests, {writes} effective writes, {reference.seconds:.1f} s", flush=True)
+    if options.bugs is not None:
+        return _bugs(api, folder, reference, options)
     chosen = options.plan or plans(reference)
     if options.only:
         chosen = [plan for plan in chosen if any(text in str(plan) for text in options.only)]
@@ -54,6 +64,19 @@ def _campaign(api: Api, folder: Path, options: argparse.Namespace) -> int:
         print(*chosen, sep="\n")
         return 0
     return _verdict(list(_lives(api, folder, chosen, reference, options.at_once)), folder)
+
+
+def _bugs(api: Api, folder: Path, reference: Life, options: argparse.Namespace) -> int:
+    chosen = [mutant for mutant in MUTANTS if options.bugs in mutant.name]
+    places = [changed(mutant, folder / f"bug-{number}") for number, mutant in enumerate(chosen)]
+    drawn = sample(plans(reference), options.sample or BUG_SAMPLE, options.seed)
+    missed = []
+    for mutant, place in zip(chosen, places, strict=True):
+        told_of = noticed(api, mutant, place, drawn=drawn, reference=reference, at_once=options.at_once)
+        print(f"{mutant.name}: {told_of or 'nobody noticed'}", flush=True)
+        missed += [] if told_of else [mutant.name]
+    print(f"{len(chosen) - len(missed)} of {len(chosen)} bugs were noticed", *(f"not noticed: {name}" for name in missed), sep="\n  ")
+    return 1 if len(chosen) - len(missed) < ENOUGH * len(chosen) else 0
 
 
 def _lives(api: Api, folder: Path, chosen: list[Plan], reference: Life, at_once: int) -> "list[tuple[Life, list[str]]]":

@@ -37,6 +37,8 @@ def sample(every: list[Plan], count: int, seed: int) -> list[Plan]:
 
 def judge(life: Life, reference: Life) -> list[str]:
     """What is wrong with a life, beside the undisturbed one."""
+    if life.unsettled:  # all that follows from it would be noise
+        return life.problems
     names = sorted(life.end.keys() | reference.end.keys())
     pairs = [(name, reference.end.get(name), life.end.get(name)) for name in names]
     deeds = sorted(life.history.keys() | reference.history.keys())

@@ -24,8 +24,8 @@ from tests.operator.live import DEFAULTS, Api, Process, free_port, restricted_ku
 NAMESPACE = kinds.Kind("", "v1", "namespaces", "Namespace")
 QUIET_SECONDS = 0.6
 STILL_SECONDS = 2.5
-STAGE_SECONDS = 40.0
-SLOW_SECONDS = 110.0
+STAGE_SECONDS = 90.0
+SLOW_SECONDS = 180.0
 RESYNC_SECONDS = 3
 
 
@@ -69,6 +69,7 @@ class Life:
         events: watched events by kind and type.
         problems: what was wrong with this life alone.
         fired: whether the fault happened.
+        unsettled: whether it was given up before its end.
         seconds: how long it took.
     """
 
@@ -79,6 +80,7 @@ class Life:
     events: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     fired: bool = False
+    unsettled: bool = False
     seconds: float = 0.0
     log: Path | None = None
 
@@ -116,6 +118,7 @@ class Case:
                 stage()
             self._still(life)
         except NotSettledError as error:
+            life.unsettled = True
             life.problems.append(str(error))
         finally:
             if self._process:

@@ -53,6 +53,7 @@ class Proxy:
         self._server, self._plan, self._kill = server, plan, kill
         self._alike: Counter[tuple[str, str]] = Counter()
         self._versions: dict[str, str] = {}
+        self._sending: set[asyncio.Task[Any]] = set()
         self.calls: list[Call] = []
         self.events: Counter[str] = Counter()
         self.fired = False
@@ -65,13 +66,14 @@ class Proxy:
         )
         app = web.Application(client_max_size=2**24)
         app.router.add_route("*", "/{path:.*}", self._handle)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
 
     async def stop(self) -> None:
+        await asyncio.gather(*self._sending, return_exceptions=True)
         await self._runner.cleanup()
         await self._session.close()
 
@@ -105,8 +107,11 @@ class Proxy:
             return self._instead(request, action)
         if action == "delay":
             await asyncio.sleep(LATE_SECONDS)
-        status, headers, content = await self._forward(request, body)
-        call.status, call.changed = status, self._changed(verb, target, status, content)
+        # What was sent is carried out, also when the operator is gone: shielded from the cancellation that comes with a lost connection.
+        sending = asyncio.create_task(self._forward(request, body, call))
+        self._sending.add(sending)
+        sending.add_done_callback(self._sending.discard)
+        status, headers, content = await asyncio.shield(sending)
         if action in AFTERWARDS:
             return self._instead(request, action)
         if action == "kill-after":
@@ -120,11 +125,13 @@ class Proxy:
             return _cut(request)
         return _cut(request) if action == "reset" else _refusal(int(action))
 
-    async def _forward(self, request: web.Request, body: bytes) -> tuple[int, dict[str, str], bytes]:
+    async def _forward(self, request: web.Request, body: bytes, call: Call) -> tuple[int, dict[str, str], bytes]:
         headers = _headers(request)
         async with self._session.request(request.method, self._upstream(request), headers=headers, data=body or None) as answer:
             headers = {name: answer.headers[name] for name in ("Content-Type", "Retry-After") if name in answer.headers}
-            return answer.status, headers, await answer.read()
+            content = await answer.read()
+        call.status, call.changed = answer.status, self._changed(call.verb, call.target, answer.status, content)
+        return answer.status, headers, content
 
     def _changed(self, verb: str, target: str, status: int, content: bytes) -> bool:
         """Whether an answer tells of a change: one that leaves the resourceVersion alone is none."""

@@ -1,0 +1,192 @@
+"""Bugs that are put into a copy of the operator, to see whether the oracles tell of them."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.operator.faults.campaign import carry_out, judge
+from tests.operator.faults.case import Life
+from tests.operator.faults.plan import Plan
+from tests.operator.live import ROOT, Api
+
+PACKAGE = ROOT / "operator" / "holdfast_operator"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One bug.
+
+    Attributes:
+        name: what somebody forgot or got wrong.
+        file: where, in the package.
+        right: text that is there once.
+        wrong: what it becomes.
+        plans: faults under which it should show; drawn ones are added.
+    """
+
+    name: str
+    file: str
+    right: str
+    wrong: str
+    plans: tuple[str, ...] = ()
+
+
+MUTANTS = (
+    Mutant(
+        "a dropped requeue",
+        "queue.py",
+        "        self.add(key, now + delay)\n        return delay",
+        "        return delay",
+        ("500 PATCH deployments/a",),
+    ),
+    Mutant(
+        "events during a look are lost",
+        "queue.py",
+        "            self._again[key] = min(due, self._again.get(key, due))",
+        "            return",
+    ),
+    Mutant(
+        "a swallowed 409",
+        "children.py",
+        "                self._record.children.pop(place, None)\n            raise refusal(child.kind, child.name, error) from None",
+        "                return\n            raise refusal(child.kind, child.name, error) from None",
+        ("409 PATCH services/a", "409 PATCH deployments/a"),
+    ),
+    Mutant(
+        "a 409 leaves stale knowledge",
+        "children.py",
+        "                self._record.children.pop(place, None)\n            raise refusal(child.kind, child.name, error) from None",
+        "                pass\n            raise refusal(child.kind, child.name, error) from None",
+    ),
+    Mutant(
+        "delete, then create",
+        "children.py",
+        "            live = await self._cluster.apply(child.kind, manifest, force=known is not None)",
+        "            if known:\n                await self._cluster.delete(child.kind, self._namespace, child.name, uid=known.uid)\n"
+        "                manifest = child.manifest\n            live = await self._cluster.apply(child.kind, manifest, force=True)",
+    ),
+    Mutant("a forgotten owner reference", "desired/meta.py", '        "ownerReferences": [owner_reference(agent)],\n', ""),
+    Mutant("an owner that is no controller", "desired/meta.py", '"controller": True', '"controller": False'),
+    Mutant(
+        "a failed write counts as done",
+        "children.py",
+        "            raise_first(results)\n",
+        "",
+        ("500 PATCH services/a", "409 PATCH resiliencies/b"),
+    ),
+    Mutant(
+        "nothing is pruned",
+        "children.py",
+        "        if not settled:\n            return None\n        wanted",
+        "        return None\n        wanted",
+    ),
+    Mutant(
+        "pruned before the rollout", "children.py", "        if not settled:\n            return None\n        wanted", "        wanted"
+    ),
+    Mutant(
+        "superseded revisions are removed at once",
+        "children.py",
+        "            if not kind.versioned:\n                await self._delete",
+        "            if True:\n                await self._delete",
+    ),
+    Mutant(
+        "Secrets are pruned",
+        "children.py",
+        "_NEVER_PRUNED = frozenset({SECRET, DEPLOYMENT})",
+        "_NEVER_PRUNED = frozenset()",
+    ),
+    Mutant(
+        "no first look at what is there",
+        "children.py",
+        "            raise Blocked(findings, again=_LOOK_AGAIN)\n        if former",
+        "            return\n        if former",
+    ),
+    Mutant("drift is not seen", "memory.py", "        return found.digest == wanted or", "        return True or"),
+    Mutant("everything is applied at every look", "memory.py", "        return found.digest == wanted or", "        return False and"),
+    Mutant(
+        "a lost child is not missed",
+        "intake.py",
+        '                self._lost(key, kind, metadata["name"])\n        elif',
+        "                pass\n        elif",
+    ),
+    Mutant(
+        "a changed child is no news",
+        "intake.py",
+        "record.saw(place, seen(kind, live)):\n            self.due(key)",
+        "record.saw(place, seen(kind, live)):\n            pass",
+    ),
+    Mutant("a changed reference is no news", "intake.py", "            self.due(needing)", "            pass"),
+    Mutant(
+        "the rollout is not followed",
+        "intake.py",
+        "            record.deployment = facts\n            self.due(key)",
+        "            record.deployment = facts",
+    ),
+    Mutant("the status is written at every look", "reconcile.py", "        if status == before:\n            return\n", ""),
+    Mutant(
+        "the status is never written again",
+        "reconcile.py",
+        "        if status == before:\n            return\n",
+        "        if before.get('revision'):\n            return\n",
+    ),
+    Mutant(
+        "the generation is not told", "status.py", '        "observedGeneration": generation,\n        "conditions"', '        "conditions"'
+    ),
+    Mutant(
+        "a 500 is believed to be for ever",
+        "cluster.py",
+        "or self.status >= 500",
+        "or False",
+        ("500 PATCH services/a", "500 PATCH deployments/a"),
+    ),
+    Mutant(
+        "a dead connection is an error of the user",
+        "cluster.py",
+        "{_UNREACHABLE, 401, 408, 429}",
+        "{401, 408, 429}",
+        ("reset PATCH services/a",),
+    ),
+    Mutant(
+        "tokens are made after the Deployment's failure only",
+        "children.py",
+        "        if there and not again and not record.tokens_doubted:",
+        "        if not again:",
+    ),
+    Mutant(
+        "the Secret that is there is an error",
+        "cluster.py",
+        'if error.status == 409 and error.reason == "AlreadyExists"',
+        "if False",
+        ("kill-after POST secrets/a-api-token",),
+    ),
+    Mutant("the stock is not taken at the start", "app.py", "                    await inventory.take()\n", ""),
+)
+
+
+def changed(mutant: Mutant, folder: Path) -> Path:
+    """A copy of the package with the bug in it; the folder to put on Python's path.
+
+    Raises:
+        ValueError: the text is not there once, so the list has to be brought up to date.
+    """
+    shutil.copytree(PACKAGE, folder / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+    file = folder / PACKAGE.name / mutant.file
+    text = file.read_text()
+    if text.count(mutant.right) != 1:
+        raise ValueError(f"{mutant.name}: {mutant.file} has the text {text.count(mutant.right)} times, not once: {mutant.right!r}")
+    file.write_text(text.replace(mutant.right, mutant.wrong))
+    return folder
+
+
+def noticed(api: Api, mutant: Mutant, folder: Path, *, drawn: list[Plan], reference: Life, at_once: int) -> str | None:
+    """The first life with the bug that is otherwise than the undisturbed one without it; an undisturbed one is lived first.
+
+    Returns:
+        The fault and what was wrong, or None.
+    """
+    rounds: list[list[Plan | None]] = [[None], [*(Plan.parse(text) for text in mutant.plans), *drawn]]
+    for faults in rounds:
+        for life in carry_out(api, folder, faults, at_once=at_once, package=folder):
+            if problems := judge(life, reference):
+                return f"{life.plan or 'undisturbed'}: {problems[0][:200]}"
+    return None

@@ -1,0 +1,52 @@
+"""A drawn handful of faults in each test run; `make test-faults` has them all. On a real API server, with the operator as a process."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.operator.faults.campaign import carry_out, judge, plans, sample, told
+from tests.operator.faults.case import Life
+from tests.operator.faults.plan import Plan
+from tests.operator.live import Api
+
+COUNT = 18
+AT_ONCE = 9
+
+
+def test_a_plan_reads_what_it_prints() -> None:
+    for plan in (
+        Plan("kill-during", "PATCH", "deployments/a", 2),
+        Plan("gone", "EVENT", "services/DELETED"),
+        Plan("410", "WATCH", "agents"),
+    ):
+        assert Plan.parse(str(plan)) == plan
+
+
+@pytest.mark.parametrize("text", ["", "kill-during PATCH", "drop PATCH services/a 1", "kill-before EVENT services/ADDED"])
+def test_a_plan_that_cannot_be_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="plan"):
+        Plan.parse(text)
+
+
+def test_an_oracle_tells_of_another_end_and_of_another_history() -> None:
+    reference, life = Life(None, end={"Service/a": "x", "Secret/a": "x"}), Life(None, end={"Service/a": "y"})
+    reference.history["made services/a"] = 1
+    life.history.update({"made services/a": 2, "deleted services/a": 1})
+
+    assert len(judge(life, reference)) == 4
+    assert judge(reference, reference) == []
+
+
+@pytest.mark.apiserver
+@pytest.mark.timeout(300)
+def test_whatever_fails_the_end_and_the_history_are_the_same(api: Api, tmp_path: Path) -> None:
+    seed = int(os.environ.get("FAULTS_SEED", "1"))
+    reference = next(carry_out(api, tmp_path, [None], at_once=1))
+    assert reference.problems == []
+    chosen = sample(plans(reference), COUNT, seed)
+
+    lives = [(life, judge(life, reference)) for life in carry_out(api, tmp_path, chosen, at_once=AT_ONCE)]
+
+    assert not [problems for _, problems in lives if problems], "\n".join(told(life, problems) for life, problems in lives if problems)
+    assert sum(life.fired for life, _ in lives) >= COUNT - 2

@@ -1,0 +1,66 @@
+"""The transport, when the API server or what is before it does not answer as it should."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import kopf
+import pytest
+
+from holdfast_operator import kinds
+from holdfast_operator.cluster import ApiError, Cluster
+from holdfast_operator.credentials import Credentials
+from tests.operator.faults.plan import Plan
+from tests.operator.faults.proxy import Proxy
+from tests.operator.live import Api
+
+pytestmark = pytest.mark.apiserver
+Through = Callable[[str], "asyncio.Future[Cluster]"]
+
+
+@pytest.fixture
+async def through(api: Api) -> AsyncIterator[Through]:
+    """A transport with a proxy before it that carries out one plan."""
+    opened: list[Cluster | Proxy] = []
+
+    async def open_one(plan: str) -> Cluster:
+        proxy = Proxy(api.server, Plan.parse(plan), kill=lambda: None)
+        await proxy.start()
+        info = kopf.ConnectionInfo(server=proxy.url, token=api.server.token)
+        cluster = Cluster(Credentials(lambda: info))
+        opened.extend((proxy, cluster))
+        return cluster
+
+    yield open_one
+    for one in reversed(opened):
+        await (one.stop() if isinstance(one, Proxy) else one.close())
+
+
+async def test_a_busy_server_in_plain_text_is_given_the_time_it_asks_for(through: Through, namespace: str) -> None:
+    cluster = await through("429 GET services/a")
+
+    with pytest.raises(ApiError) as caught:
+        await cluster.get(kinds.SERVICE, namespace, "a")
+
+    assert (caught.value.status, caught.value.retry_after) == (429, 1.0)
+    assert await cluster.get(kinds.SERVICE, namespace, "a") is None
+
+
+async def test_half_an_answer_is_an_error_to_try_again(through: Through, namespace: str) -> None:
+    cluster = await through("truncated LIST services")
+
+    with pytest.raises(ApiError) as caught:
+        await anext(cluster.pages(kinds.SERVICE, namespace))
+
+    assert caught.value.transient
+
+
+async def test_a_watch_that_ends_in_the_middle_of_an_event_is_an_error_to_try_again(through: Through, api: Api, namespace: str) -> None:
+    cluster = await through("truncated EVENT configmaps/ADDED")
+    page = await anext(cluster.pages(kinds.CONFIG_MAP, namespace))
+    api.create(kinds.CONFIG_MAP, namespace, {"metadata": {"name": "a"}})
+
+    with pytest.raises(ApiError) as caught:
+        async for _ in cluster.watch_metadata(kinds.CONFIG_MAP, namespace, page.version):
+            pass
+
+    assert caught.value.transient
