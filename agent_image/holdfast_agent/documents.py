@@ -31,6 +31,8 @@ TurnOpen = Literal["invalid", "candidate"]
 CallOutcome = Literal["completed", "failed", "unknown", "rejected", "skipped"]
 ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 TURNS_PER_GENERATION: Final = 20
+UNPACKED: Final = TURNS_PER_GENERATION + 1
+"""Turns after the packed ones that a run can have: when the last of them meets a limit, the closing turn comes before any packing."""
 SEGMENT_BYTES: Final = 512 * 1024
 
 

@@ -212,7 +212,7 @@ class Runs:
             StoreError: the store does not answer.
         """
         now, usage = time.time(), head.usage
-        timeline = await Timelines(self._store).read(head, head.packed + 1, head.packed + documents.TURNS_PER_GENERATION)
+        timeline = await Timelines(self._store).read(head, head.packed + 1, head.packed + documents.UNPACKED)
         for used in timeline.usages():
             usage = usage.plus(used)
 

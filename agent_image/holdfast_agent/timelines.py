@@ -95,6 +95,7 @@ class Timelines:
         return found
 
     async def _group(self, timeline: Timeline, head: Head, numbers: range) -> bool:
+        """Read some turns. Returns whether there may be more after them."""
         turns = await self._turns(head.id, numbers)
         if not turns:
             return False
@@ -109,7 +110,7 @@ class Timelines:
         timeline.late |= {key: _cut(came[late]) for key, late in given_up.items() if late in came}
         timeline.compactions |= {number: there[key].value for number, key in compactions.items() if key in there}
         timeline.evaluations |= {number: there[key].value for number, key in evaluations.items() if key in there}
-        return True
+        return turns[-1].number == numbers[-1]
 
     async def _turns(self, run: str, numbers: range) -> list[ModelTurn]:
         keys = [documents.model_key(run, number) for number in numbers]
@@ -135,7 +136,7 @@ def _recall_key(run: str) -> str:
 
 def last_turn(head: Head) -> int:
     """The newest turn that a run can have; at least as many as it has."""
-    return head.usage.turns if head.terminal else head.packed + documents.TURNS_PER_GENERATION
+    return head.usage.turns if head.terminal else head.packed + documents.UNPACKED
 
 
 def shown(text: Any) -> str:  # noqa: ANN401 - whatever a document holds

@@ -32,12 +32,12 @@ class Memory:
     async def create(self, key, value):
         return self.documents.setdefault(key, value), self.documents[key] is value
 
-    async def update(self, key, change):
-        entry = await self.get(key)
+    async def update(self, key, change, *, known=None):
+        entry = known or await self.get(key)
         wanted = change(entry.value if entry else None)
         if wanted is not None:
             self.documents[key] = wanted
-        return wanted
+        return self.documents.get(key)
 
 
 class Dapr:

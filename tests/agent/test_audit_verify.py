@@ -9,7 +9,7 @@ from holdfast_agent import documents
 from holdfast_agent.audit import Auditor, fingerprint, link
 from holdfast_agent.audit.sheets import gather
 from holdfast_agent.audit.verify import verify
-from holdfast_agent.heads import Head
+from holdfast_agent.heads import ERASING, Head
 from holdfast_agent.segments import segments_of
 
 KEY = "the-key"
@@ -17,8 +17,8 @@ AUDITOR = Auditor("spiffe://public/ns/team/agent", KEY)
 PACKED = 2
 
 
-def recorded(turns=4, calls=2):
-    """The documents of a run, as a store holds them: key -> document."""
+def recorded(turns=4, calls=2, sent_back=()):
+    """The documents of a run, as a store holds them: key -> document. The critic has sent back the answers of the turns in `sent_back`."""
     head = Head(
         id="r", task="t", digest=documents.task_digest("t"), revision="abc", created=1.0, deadline=9.0, max_iterations=9, longest_call=1
     )
@@ -31,11 +31,14 @@ def recorded(turns=4, calls=2):
         chain = link(chain, [{"key": key, "digest": fingerprint(document)}])
 
     for turn in range(1, turns + 1):
-        asked = [{"id": f"c{call}", "name": "tool", "arguments": "{}"} for call in range(calls)] if turn < turns else []
+        made = calls if turn < turns and turn not in sent_back else 0
+        asked = [{"id": f"c{call}", "name": "tool", "arguments": "{}"} for call in range(made)]
         key = f"r/{turn}/model"
         stored(key, {"key": key, "content": f"turn {turn}", "calls": asked, "usage": {"turns": 1}, "audit": chain})
         for call in range(len(asked)):
             stored(f"r/{turn}/{call}", {"key": f"r/{turn}/{call}", "tool": "tool", "content": f"{turn} {call}", "is_error": False})
+        if turn in sent_back:
+            stored(f"r/{turn}/evaluation", {"key": f"r/{turn}/evaluation", "accepted": False, "feedback": "more"})
     packed = [document for key, document in store.items() if int(key.split("/")[2]) <= PACKED]
     for number, segment in enumerate(segments_of(packed, last_turn=PACKED)):
         store[documents.segment_key("r", number)] = segment
@@ -77,6 +80,21 @@ def test_what_nobody_touched_is_intact():
 
     assert report.intact
     assert report.records == 4 + 6 + 1
+
+
+def test_a_run_whose_answers_were_sent_back_before_its_turns_were_packed_is_intact():
+    store = recorded(sent_back=(1, 2))
+    assert checked(store).intact
+    segment = store["run/r/segment/0"]
+    without = {**segment, "messages": [message for message in segment["messages"] if "accepted" not in message]}
+    assert found(store | {"run/r/segment/0": without}) == {("edited", "segment")}
+    assert found(changed(store, ("run/r/2/evaluation", "accepted"))) >= {("edited", "2/evaluation")}
+
+
+def test_that_a_sweeper_is_about_to_erase_a_run_is_no_edit_of_it():
+    store = recorded()
+    claimed = store["run/r"] | {ERASING: {"by": "sweeper", "at": 5.0}}
+    assert checked(store | {"run/r": claimed}).intact
 
 
 def test_every_edit_of_every_field_is_found_in_the_document_it_was_made_in():

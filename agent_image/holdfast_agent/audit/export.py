@@ -64,7 +64,7 @@ async def documents_of(store: Store, run: str) -> AsyncIterator[Item]:
     head = Head.load(entry.value)
     names = set(named(entry.value.get("audit")))
     # One turn more than there can be: what somebody put behind the end must be seen too.
-    last = max([head.usage.turns, head.packed, *map(_turn, names)]) + (1 if head.terminal else documents.TURNS_PER_GENERATION)
+    last = max([head.usage.turns, head.packed, *map(_turn, names)]) + (1 if head.terminal else documents.UNPACKED)
     seen: set[str] = set()
     for first in range(1, last + 1, _TURNS_AT_ONCE):
         async for name, document in _turns(store, run, range(first, min(first + _TURNS_AT_ONCE, last + 1))):
@@ -98,7 +98,7 @@ async def recorded(store: Store, head: Head) -> Chain | None:
     recall = await store.get(f"{documents.head_key(head.id)}/{document_name(RECALL)}") if head.session else None
     if recall:
         chain = link(chain, [_result(head.id, RECALL, recall.value)]) or chain
-    async for name, document in _turns(store, head.id, range(first, head.packed + documents.TURNS_PER_GENERATION + 1)):
+    async for name, document in _turns(store, head.id, range(first, head.packed + documents.UNPACKED + 1)):
         if name.endswith("/undo"):
             undone.append(_result(head.id, name, document))
             continue

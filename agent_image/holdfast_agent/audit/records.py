@@ -3,12 +3,14 @@
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from holdfast_agent.audit.chain import END, fingerprint, head_digest
 from holdfast_agent.audit.sheets import RECALL, record_name
 from holdfast_api import names
 
+_WHOLE: Final = 64
+"""Hex digits of a digest of arguments: as many as an approval holds, so that what was asked for and what was approved can be compared."""
 Document = Mapping[str, Any]
 Record = dict[str, Any]
 
@@ -63,15 +65,15 @@ def anchor(head: Document) -> Record | None:
 
 def _asked(document: Document) -> Iterator[Record]:
     for call in document.get("calls") or ():
-        yield {"tool": call.get("name"), "arguments": arguments_digest(call.get("arguments") or "")}
+        yield {"tool": call.get("name"), "arguments": arguments_digest(call.get("arguments") or "", _WHOLE)}
 
 
-def arguments_digest(text: str) -> str:
-    """Digest of arguments: of their canonical JSON, or of the text where they are none."""
+def arguments_digest(text: str, length: int = 12) -> str:
+    """The first hex digits of the digest of arguments: of their canonical JSON, or of the text where they are none."""
     try:
-        return names.digest(json.loads(text or "{}"))
+        return names.digest(json.loads(text or "{}"), length)
     except (ValueError, RecursionError):
-        return names.digest(text)
+        return names.digest(text, length)
 
 
 def _approval(record: str, document: Document) -> Iterator[Record]:

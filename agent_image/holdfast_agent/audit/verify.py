@@ -187,7 +187,8 @@ def _conversation(papers: Papers, turn: int) -> list[str]:
     calls = sorted(
         int(call) for name in papers.sheets for number, _, call in [name.partition("/")] if number == str(turn) and call.isdigit()
     )
-    return [f"{turn}/model", *(f"{turn}/{call}" for call in calls)]
+    judged = [f"{turn}/evaluation"] if f"{turn}/evaluation" in papers.sheets else []
+    return [f"{turn}/model", *(f"{turn}/{call}" for call in calls), *judged]
 
 
 def _trail(papers: Papers, head: Mapping[str, Any], anchor: Chain) -> list[Station]:
@@ -212,7 +213,7 @@ def _trail(papers: Papers, head: Mapping[str, Any], anchor: Chain) -> list[Stati
 def _natural(papers: Papers, where: str) -> list[str]:
     """Records between the turn before and this one, in the order in which a run makes them."""
     turn = int(where.partition("/")[0])
-    before = [f"{turn - 1}/evaluation", RECALL if turn == 1 else "", f"{turn}/compact"]
+    before = [RECALL if turn == 1 else "", f"{turn}/compact"]
     return [name for name in (*_conversation(papers, turn - 1), *before) if name in papers.sheets]
 
 

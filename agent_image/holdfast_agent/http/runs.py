@@ -82,7 +82,7 @@ async def begun(accepting: Awaitable[Head], run: str) -> Head:
         return await accepting
     except ConflictError as error:
         fix = "use a new id, or none"
-        raise Problem(409, "a run with this id was asked for with another body", field="id", value=run, fix=fix) from error
+        raise Problem(409, "this id is that of a run that another request began", field="id", value=run, fix=fix) from error
     except BusyError as error:
         fix = "send it again later, run more replicas, or raise limits.maxConcurrentRuns"
         raise Problem(429, str(error), fix=fix, headers={"Retry-After": str(math.ceil(error.retry_after))}) from error
@@ -101,7 +101,7 @@ async def run_view(site: Site, run: str) -> View:
     if head.terminal:
         return views.run(head)
     parts = site.connected()
-    timeline = await parts.timelines.read(head, head.packed + 1, head.packed + documents.TURNS_PER_GENERATION)
+    timeline = await parts.timelines.read(head, head.packed + 1, head.packed + documents.UNPACKED)
     if not timeline.turns and not head.packed:
         await parts.runs.mend(head)
     return views.run(head, timeline)

@@ -77,4 +77,4 @@ async def _look(parts: Parts, run: str) -> Look:
     if head is None:
         return Look(None, Timeline())
     # The head first: when it says that the run has ended, everything that the run did is stored.
-    return Look(head, await parts.timelines.read(head, head.packed + 1, head.packed + documents.TURNS_PER_GENERATION))
+    return Look(head, await parts.timelines.read(head, head.packed + 1, head.packed + documents.UNPACKED))
