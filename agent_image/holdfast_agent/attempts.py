@@ -11,15 +11,31 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
 from holdfast_agent import documents
-from holdfast_agent.failures import CHARGED_ATTEMPTS, FALLBACK_AFTER, MODEL_ATTEMPTS, SILENT_ATTEMPTS, STORE_ATTEMPTS, TOOL_BOUND
+from holdfast_agent.failures import (
+    CALL_BREAKS,
+    CHARGED_ATTEMPTS,
+    FALLBACK_AFTER,
+    MODEL_ATTEMPTS,
+    SILENT_ATTEMPTS,
+    STORE_ATTEMPTS,
+    TOOL_BOUND,
+)
 from holdfast_agent.loop import COMPENSATE, FINISH, TOOL, Step, timed_out
 from holdfast_agent.progress import Result
 
 _BROKEN: Final = "broken"
+_UNKNOWN: Final = "unknown"
 _LEAST_WAIT: Final = 1.0
 """A step that waits is not asked again sooner: the clock by which it waits may be behind Dapr's."""
-_OURS: Final = ("store", "unstored", _BROKEN)
-_BOUNDS: Final = {"charged": CHARGED_ATTEMPTS, "unstored": CHARGED_ATTEMPTS, "silent": SILENT_ATTEMPTS}
+_OURS: Final = ("store", "unstored", "defect", "revision", _BROKEN)
+"""Causes that keep an activity from saying what is stored of its step, and for which nobody else is to blame."""
+_BOUNDS: Final = {
+    "charged": CHARGED_ATTEMPTS,
+    "unstored": CHARGED_ATTEMPTS,
+    "silent": SILENT_ATTEMPTS,
+    "defect": CALL_BREAKS,
+    "revision": MODEL_ATTEMPTS,
+}
 
 
 @dataclass(frozen=True)
@@ -130,11 +146,17 @@ def _next(choice: Choice) -> int:
 class Pursuit:
     """One step on its way to a result. Changes as answers come in.
 
+    It ends by what its activity says. The end of the run ends it only when the activity has said how the newest attempt went: else
+    something may be stored, or under way, of which nobody here knows, and the activity, which will find it, is asked again.
+
     Attributes:
         due: when the next attempt is to begin, in seconds since the epoch.
         kind: what it waits for until then.
         message: what its last attempt said.
-        undo: whether an attempt may have had its effect, so that it has to be undone even if there is never a result.
+        kept: what an attempt said that holds whatever the later ones say: `undo` (it may have had its effect) and `skipped`.
+        unheard: whether the newest attempt could not say what is stored of the step, or what another process does for it.
+        given_up: whether the run ends by another step, so that nothing is to be begun for this one any more.
+        insists: whether it is asked again past the end of the run while unheard. Steps of the first shape are not.
     """
 
     step: Step
@@ -143,18 +165,23 @@ class Pursuit:
     due: float = 0.0
     kind: str = "retry"
     message: str = ""
-    undo: bool = False
+    kept: Result = field(default_factory=dict)
+    unheard: bool = False
+    given_up: bool = False
+    insists: bool = True
     failed: Counter[str] = field(default_factory=Counter)
 
     def input(self, number: int) -> dict[str, Any]:
         """What the activity gets in the round of that number, from 1."""
-        chosen = {"model": self.choice.current} if self.choice else {}
-        return self.step.input | chosen | {"attempt": number, "failed": self.failed["call"] + self.failed[_BROKEN]}
+        more: dict[str, Any] = {"model": self.choice.current} if self.choice else {}
+        more |= {"ends": True} if self.given_up else {}
+        return self.step.input | more | {"attempt": number, "failed": self.failed["call"] + self.failed[_BROKEN]}
 
     def take(self, answer: object, now: float) -> None:
         """Go by an answer; None if the activity broke."""
         verdict = judge(self.step, self.failed, answer)
-        self.undo = self.undo or (isinstance(answer, dict) and bool(answer.get("undo")))
+        if isinstance(answer, dict):
+            self.kept |= {name: answer[name] for name in ("undo", "skipped") if answer.get(name)}
         if self.choice and (another := self._another(self.choice, verdict)):
             switched = another.current != self.choice.current
             self.choice = another
@@ -163,7 +190,9 @@ class Pursuit:
                 verdict = replace(verdict, result=None, delay=0.0)
             elif verdict.result is not None:
                 verdict = replace(verdict, result=None, delay=1.0)
-        self.result, self.kind, self.message = verdict.result, verdict.kind, verdict.message
+        self.result = None if verdict.result is None else verdict.result | self.kept
+        self.kind, self.message = verdict.kind, verdict.message
+        self.unheard = self.insists and (verdict.kind == _UNKNOWN or (verdict.until is None and verdict.cause in _OURS))
         if verdict.until is not None:
             self.due = max(verdict.until, now + _LEAST_WAIT)
         elif verdict.result is None:
@@ -172,17 +201,18 @@ class Pursuit:
 
     def expire(self, now: float, deadline: float) -> None:
         """It has no result in time: now, or when its next attempt were due. A wait for something else ends at the deadline itself."""
-        if self.result is None and (now >= deadline or (self.kind == "retry" and self.due >= deadline)):
-            self.result = timed_out(self.step.key, self.message) | self._effect
+        if self.result is None and not self.unheard and (now >= deadline or (self.kind == "retry" and self.due >= deadline)):
+            self.result = timed_out(self.step.key, self.message) | self.kept
 
     def drop(self) -> None:
-        """It is not needed any more, because the run ends. What may be under way elsewhere is waited for all the same."""
-        if self.result is None and self.kind != "unknown":
-            self.result = {"key": self.step.key, "dropped": True} | self._effect
+        """It is not needed any more, because the run ends."""
+        self.given_up = True
+        if self.result is None and not self.unheard:
+            self.result = {"key": self.step.key, "dropped": True} | self.kept
 
-    @property
-    def _effect(self) -> Result:
-        return {"undo": True} if self.undo else {}
+    def ends_by(self, deadline: float) -> float:
+        """When it is looked at again at the latest."""
+        return self.due if self.unheard else min(self.due, deadline)
 
     @property
     def stops(self) -> bool:

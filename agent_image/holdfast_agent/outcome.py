@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 FailureKind = Literal["transient", "permanent", "fatal"]
-Cause = Literal["call", "charged", "silent", "store", "unstored", "auth", "context", "output", "limit"]
+Cause = Literal["call", "charged", "silent", "store", "unstored", "defect", "revision", "auth", "context", "output", "limit"]
 
 Reach = Literal["unsent", "answered", "lost"]
 
@@ -25,6 +25,7 @@ class Failure:
         cause: what may be bounded in its own way: `call`, the call failed; `charged`, it did too, and is probably paid for all the same;
             `silent`, a model did not answer in time, which is likely paid for too, but may also be an outage;
             `store`, our own state store failed and the other side is not to blame; `unstored`, it did after the call was paid for;
+            `defect`, something broke inside the agent; `revision`, what the run is pinned to cannot be had;
             `auth`, the key is not accepted; `context`, the conversation is longer than the model takes; `output`, the answer did not fit
             `output.schema` to the end; `limit`, the model gave no answer when it had to.
         reach: how far the call got: `unsent`: surely nothing has happened; `answered`: the other side said what became of it; `lost`: it

@@ -10,7 +10,7 @@ is left to settle.
 import contextlib
 import itertools
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import replace
 from datetime import UTC, timedelta
 from typing import Any, Final
@@ -53,14 +53,14 @@ def agent(ctx: Context, payload: dict[str, Any]) -> Flow:
 
 def _work(ctx: Context, state: Loop) -> Flow:
     if state.plan and state.plan.session and state.turn == 1:
-        state, recalled = yield from _ask(ctx, state, decide.recall_step)
+        recalled = yield from _ask(ctx, state, decide.recall_step(state), _choice(state))
         state = state.beside(recalled)
     while True:
         state, over = yield from _turn(ctx, state)
         if over:
             return _summary(state)
         if state.generation_full and not state.closing:
-            [packed] = yield from _carried_out(ctx, state, [decide.pack_step(state)])
+            packed = yield from _ask(ctx, state, decide.pack_step(state))
             ctx.continue_as_new(state.repacked(packed).dump(), save_events=True)
             return None
 
@@ -69,7 +69,7 @@ def _turn(ctx: Context, state: Loop) -> Flow:
     """Where the run stands after one more turn, and whether it has ended well."""
     state = _limited(state, limits.exceeded(state, _now(ctx)))
     if state.crowded:
-        state, summed_up = yield from _ask(ctx, state, decide.compact_step)
+        summed_up = yield from _ask(ctx, state, decide.compact_step(state), _choice(state))
         state = state.compacted(summed_up)
         state = _limited(state, limits.exceeded(state, _now(ctx)))
     state, answer = yield from _answered(ctx, state)
@@ -103,7 +103,7 @@ def _sent_back(state: Loop) -> Loop:
 
 def _evaluated(ctx: Context, state: Loop) -> Flow:
     """An answer that a critic reads first: it is good enough, or the next turn is to give a better one."""
-    state, verdict = yield from _ask(ctx, state, decide.evaluation_step)
+    verdict = yield from _ask(ctx, state, decide.evaluation_step(state), _choice(state))
     state = replace(state.beside(verdict), rounds=state.rounds + 1)
     if state.closing and not verdict["ended"]:
         raise _End(state, _unanswered(state))
@@ -125,38 +125,40 @@ def _unanswered(state: Loop) -> dict[str, str]:
 
 def _answered(ctx: Context, state: Loop) -> Flow:
     """Where the run stands, and what the model says; after a compaction if the conversation turns out to be too long for it."""
-    step = decide.model_step(state)
-    [answer] = yield from _settle(ctx, [step], deadline=state.deadline, together=state.plan is None, choice=_choice(state))
+    answer = yield from _tried(ctx, state, decide.model_step(state), _choice(state))
     if decide.too_long(state, answer):
-        state, summed_up = yield from _ask(ctx, state, decide.compact_step)
-        return (yield from _ask(ctx, state.compacted(summed_up), decide.model_step))
-    # An answer that ends the run badly was paid for, and is on record.
-    _check(state.after(answer) if "usage" in answer else state.noting(answer), [step], [answer])
+        # What it put on record is so however the run goes on, and the model is asked again.
+        before = {"skipped": answer.get("skipped", [])}
+        summed_up = yield from _tried(ctx, state, decide.compact_step(state), _choice(state))
+        _check(_recorded(state.noting(before), summed_up), [decide.compact_step(state)], [summed_up])
+        state = state.compacted(summed_up)
+        answer = before | (yield from _tried(ctx, state, decide.model_step(state), _choice(state)))
+    _check(_recorded(state, answer), [decide.model_step(state)], [answer])
     return state, answer
 
 
-def _ask(ctx: Context, state: Loop, make: Callable[[Loop], Step]) -> Flow:
-    """One step that asks a model, or one of its fallbacks: where the run stands then, and the answer."""
-    [answer] = yield from _carried_out(ctx, state, [make(state)], choice=_choice(state))
-    return state, answer
+def _ask(ctx: Context, state: Loop, step: Step, choice: Choice | None = None) -> Flow:
+    """The answer of a step beside which nothing is done."""
+    answer = yield from _tried(ctx, state, step, choice)
+    _check(_recorded(state, answer), [step], [answer])
+    return answer
+
+
+def _tried(ctx: Context, state: Loop, step: Step, choice: Choice | None) -> Flow:
+    """The same, whatever it is."""
+    [answer] = yield from _settle(ctx, [step], deadline=state.deadline, together=state.plan is None, choice=choice)
+    return answer
 
 
 def _choice(state: Loop) -> Choice | None:
     return Choice.among(state.plan.models, state.model) if state.plan and state.plan.models > 1 else None
 
 
-def _carried_out(ctx: Context, state: Loop, steps: list[Step], *, choice: Choice | None = None) -> Flow:
-    results = yield from _settle(ctx, steps, deadline=state.deadline, together=state.plan is None, choice=choice)
-    _check(_recorded(state, results), steps, results)
-    return results
-
-
-def _recorded(state: Loop, results: list[Result]) -> Loop:
-    """Where the run stands with what was stored, for a run that ends over it: a model's answer that came too late is on record too."""
-    for result in results:
-        if result.get("digest"):
-            state = state.after(result) if "calls" in result else state.beside(result)
-    return state
+def _recorded(state: Loop, answer: Result) -> Loop:
+    """Where the run stands with what was stored, for a run that ends over it: what was paid for is on record."""
+    if "calls" in answer:
+        return state.after(answer)
+    return state.beside(answer) if "usage" in answer else state.noting(answer)
 
 
 def _check(state: Loop, steps: list[Step], results: list[Result]) -> None:
@@ -177,7 +179,7 @@ def _settle(ctx: Context, steps: list[Step], *, deadline: float, together: bool 
         together: after a round, wait until all that failed are due, as runs of the first shape do; else for the first of them.
         choice: of the model, if the step may have another one.
     """
-    pursuits = [Pursuit(step, choice) for step in steps]
+    pursuits = [Pursuit(step, choice, insists=not together) for step in steps]
     due = pursuits
     for number in itertools.count(1):
         tasks = [ctx.call_activity(pursuit.step.activity, input=pursuit.input(number)) for pursuit in due]
@@ -188,13 +190,14 @@ def _settle(ctx: Context, steps: list[Step], *, deadline: float, together: bool 
         pending = _pending(pursuits, _now(ctx), deadline, together=together)
         if not pending:
             break
-        until = min(deadline, *(pursuit.due for pursuit in pending))
+        until = min(pursuit.ends_by(deadline) for pursuit in pending)
         heed = not together or any(pursuit.kind != "retry" for pursuit in pending)
         woken = yield from _pause(ctx, until, decide.poke_event(steps[0].key, number), heed=heed)
-        due = [pursuit for pursuit in pending if woken or pursuit.due <= until]
-        if until == deadline and not woken:
-            _pending(pursuits, until, deadline, together=together)
+        if not woken:
+            pending = _pending(pursuits, until, deadline, together=together)
+        if not pending:
             break
+        due = [pursuit for pursuit in pending if woken or pursuit.due <= until]
     return [pursuit.result for pursuit in pursuits]
 
 

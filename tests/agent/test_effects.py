@@ -10,6 +10,7 @@ from holdfast_agent.activities import delivery
 from holdfast_agent.attempts import Pursuit
 from holdfast_agent.loop import Step
 from holdfast_agent.store import StoreError
+from tests.agent.driving import error
 
 ONCE = {"pay": {"delivery": "atMostOnce", "timeoutSeconds": 0.2}}
 PAY = ("pay", {"city": "Rome"})
@@ -177,11 +178,8 @@ async def test_a_call_that_may_have_had_its_effect_before_its_run_was_canceled_i
 def test_a_call_that_waits_for_its_next_attempt_when_the_run_ends_is_undone_if_it_may_have_happened(end):
     for undo in (True, False):
         pursuit = Pursuit(Step("tool", "r/1/0", 5, {}))
-        pursuit.take(
-            {"key": "r/1/0", "error": {"class": "transient", "message": "gone", "retryAfter": 1.0}} | ({"undo": True} if undo else {}),
-            100.0,
-        )
-        pursuit.take({"key": "r/1/0", "error": {"class": "transient", "message": "away", "retryAfter": 1.0, "cause": "store"}}, 101.0)
+        pursuit.take(error("r/1/0") | ({"undo": True} if undo else {}), 100.0)
+        pursuit.take(error("r/1/0"), 101.0)
         pursuit.drop() if end == "drop" else pursuit.expire(200.0, 200.0)
         assert pursuit.result.get("undo", False) == undo
 
