@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from holdfast_agent import documents
+from holdfast_agent.activities.approval import described
 from holdfast_agent.documents import Head, ToolOutcome
 from holdfast_agent.engine import Engine, EngineError
 from holdfast_agent.heads import Decision, change
@@ -68,7 +69,7 @@ class Controls:
             EndedRun: see there.
         """
         now = time.time()
-        return await self._changed(run, lambda head: head.canceled(now, reason))
+        return await self._changed(run, lambda head: head.canceled(now, reason), "cancel requested")
 
     async def force_cancel(self, run: str, reason: str = "") -> Head:
         """End a run where it stands. Nothing is undone, and what is in flight goes on to its own end.
@@ -78,7 +79,7 @@ class Controls:
             EndedRun: see there.
         """
         now = time.time()
-        head = await self._change(run, lambda head: head.canceled(now, reason, forced=True))
+        head = await self._change(run, lambda head: head.canceled(now, reason, forced=True), "cancel by force requested")
         try:
             return await self._runs.end_by_force(head)
         except EngineError as error:
@@ -93,7 +94,7 @@ class Controls:
             EndedRun: see there.
         """
         now = time.time()
-        return await self._change(run, lambda head: head.suspend(now))
+        return await self._change(run, lambda head: head.suspend(now), "suspended")
 
     async def resume(self, run: str) -> Head:
         """Let a suspended run go on.
@@ -102,7 +103,7 @@ class Controls:
             UnknownRun: see there.
             EndedRun: see there.
         """
-        return await self._changed(run, lambda head: head.resume())
+        return await self._changed(run, lambda head: head.resume(), "resumed")
 
     async def approve(self, run: str, call: str, *, approved: bool, reason: str = "") -> Head:
         """Answer the question about one call. The first answer stands.
@@ -120,7 +121,7 @@ class Controls:
             EndedRun: see there.
         """
         name, decision, now = call.replace(".", "/"), _SAID[approved], time.time()
-        head = await self._change(run, lambda head: head.decides(name, decision, reason, now))
+        head = await self._change(run, lambda head: head.decides(name, decision, reason, now), "decided", name)
         asked = head.approvals.get(name)
         if asked is None:
             entry = await self._store.get(documents.effect_document(f"{run}/{name}"))
@@ -142,24 +143,47 @@ class Controls:
 
         Raises:
             UnknownRun: see there.
-            ConflictError: the new id is another request's.
+            ConflictError: the new id is another run's.
             BusyError: see `Runs.accept`.
         """
         head = await self._runs.find(run)
         if head is None:
             raise UnknownRun(run)
-        return await self._runs.accept(head.task, new, session=head.session, trace=trace, rerun_of=run)
+        found = await self._runs.accept(head.task, new, session=head.session, trace=trace, rerun_of=run)
+        if found.rerun_of != run:
+            # The same task, begun by another request.
+            raise ConflictError(new)
+        return found
 
-    async def _changed(self, run: str, how: Callable[[Head], Head]) -> Head:
-        head = await self._change(run, how)
+    async def _changed(self, run: str, how: Callable[[Head], Head], said: str) -> Head:
+        head = await self._change(run, how, said)
         await self._wake(head)
         return head
 
-    async def _change(self, run: str, how: Callable[[Head], Head]) -> Head:
-        document = await self._store.update(documents.head_key(run), change(how))
+    async def _change(self, run: str, how: Callable[[Head], Head], said: str, call: str = "") -> Head:
+        """The head once it is changed.
+
+        Args:
+            run: its id.
+            how: gives the changed head.
+            said: what the log says of it; what was so already is not told again.
+            call: the call that it is about, as the head names it.
+        """
+        new = False
+
+        def noted(head: Head) -> Head:
+            nonlocal new
+            after = how(head)
+            new = new or after != head
+            return after
+
+        document = await self._store.update(documents.head_key(run), change(noted))
         if document is None:
             raise UnknownRun(run)
         head = Head.load(document)
+        if new:
+            asked = head.approvals.get(call)
+            _LOG.info(said, extra=described(f"{run}/{call}", asked) if asked else {"run": run})
         if head.terminal:
             raise EndedRun(run, head.status)
         return head

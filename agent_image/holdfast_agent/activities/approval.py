@@ -4,6 +4,7 @@ Question and answer are in the head, so whoever decides, on whichever replica, a
 called before the decision is stored.
 """
 
+import logging
 import time
 from typing import Any, Final
 
@@ -11,10 +12,12 @@ from holdfast_agent.activities.delivery import Delivery
 from holdfast_agent.activities.steps import Input, Output, Steps
 from holdfast_agent.documents import Approval, Head, Trouble
 from holdfast_agent.failures import envelope
+from holdfast_agent.logs import moment
 from holdfast_agent.outcome import Failure
 from holdfast_api import names
 from holdfast_api.config import ApprovalConfig
 
+_LOG = logging.getLogger(__name__)
 _DIGEST: Final = 64
 
 
@@ -52,11 +55,13 @@ async def decided(
     found = head.approvals.get(name)
     if found and found.decision:
         return found
-    question = Approval(tool, digest(arguments), now, now + config.timeout_seconds, config.on_timeout)
+    question = Approval(tool, digest(arguments), now, min(now + config.timeout_seconds, call["deadline"]), config.on_timeout)
     message = f"a person has to decide about the call of {tool!r}"
     wait = Trouble(key, call["attempt"], message, until=question.until, kind="approval")
     head, answer = await steps.wait(key, call, wait, first=lambda head: _asked(head, name, question, now))
-    found = head.approvals.get(name)
+    before, found = found, head.approvals.get(name)
+    if found and "waiting" in answer:
+        _tell(key, before, found)
     if not (found and found.decision and "waiting" in answer):
         return answer
     # Somebody decided in between, and may have suspended the run too.
@@ -77,6 +82,12 @@ def verdict(approval: Approval, *, tool: str, arguments: dict[str, Any]) -> Deli
     return Delivery.error(f"not called: {waited}", "rejected")
 
 
+def described(key: str, asked: Approval) -> dict[str, object]:
+    """A question and its answer as the log has them; without arguments."""
+    told: dict[str, object] = {"run": key.partition("/")[0], "step": key, "tool": asked.tool, "until": moment(asked.until)}
+    return told | ({"decision": asked.decision} if asked.decision else {"on_timeout": asked.on_timeout})
+
+
 def failure(key: str, call: Input, why: Failure) -> Output:
     """The activity's answer when nobody decided and that ends the run."""
     return envelope(key, why, call["attempt"])
@@ -85,6 +96,14 @@ def failure(key: str, call: Input, why: Failure) -> Output:
 def _asked(head: Head, name: str, question: Approval, now: float) -> Head:
     asked = head.asks(name, question)
     return asked.decides(name, "timedOut", "", now) if now >= asked.approvals[name].until else asked
+
+
+def _tell(key: str, before: Approval | None, found: Approval) -> None:
+    """Tell the log of a new question, and of one whose time ran out. Of a person's answer it knows from whoever took it."""
+    if before is None and found.decision is None:
+        _LOG.info("waits for a person", extra=described(key, found))
+    elif found.decision == "timedOut":
+        _LOG.info("decided", extra=described(key, found))
 
 
 def _because(approval: Approval) -> str:

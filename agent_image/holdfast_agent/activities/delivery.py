@@ -1,6 +1,7 @@
 """How a call reaches its tool: not too often, not twice if that was promised, and again after a failure if it may be."""
 
 import asyncio
+import logging
 import math
 import time
 from dataclasses import dataclass
@@ -10,10 +11,12 @@ from holdfast_agent.activities.intents import Intent
 from holdfast_agent.activities.steps import Input, Output, Steps
 from holdfast_agent.documents import Trouble
 from holdfast_agent.failures import stands
+from holdfast_agent.logs import moment
 from holdfast_agent.outcome import Failure
 from holdfast_agent.tools import Toolbox, ToolResult
 from holdfast_api.config import RetriesConfig, ToolConfig
 
+_LOG = logging.getLogger(__name__)
 _SLACK: Final = 1.0
 """Seconds in which a tool ends a call by itself, which it can explain better. Far less than the grace that others give an intent."""
 _PATIENCE: Final = 3.0
@@ -117,7 +120,7 @@ async def _held_back(steps: Steps, order: Order) -> Delivery | Output | None:
         if wait >= order.left:
             return Delivery.error(f"not called: {message}; the run has no time left to wait for {wait:.0f} s")
         trouble = Trouble(order.key, order.call["attempt"], message, until=time.time() + wait)
-        return (await steps.wait(order.key, order.call, trouble))[1]
+        return await _waits(steps, order, trouble, "waits for its rate limit")
     while wait > 0:
         await asyncio.sleep(wait)
         wait = _place(steps, order)
@@ -130,6 +133,12 @@ async def _begun_before(steps: Steps, order: Order, intent: Intent) -> Delivery 
         return lost(order.tool)
     message = f"another process began the call of {order.tool.name!r}, which must not be made twice"
     trouble = Trouble(order.key, order.call["attempt"], message, until=intent.over, kind="unknown")
+    return await _waits(steps, order, trouble, "waits for an outcome")
+
+
+async def _waits(steps: Steps, order: Order, trouble: Trouble, why: str) -> Output:
+    extra = {"run": order.call["run"], "step": order.key, "tool": order.tool.name, "until": moment(trouble.until)}
+    _LOG.info(why, extra=extra)
     return (await steps.wait(order.key, order.call, trouble))[1]
 
 

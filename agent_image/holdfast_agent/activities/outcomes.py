@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from typing import Final
 
 from holdfast_agent import documents
 from holdfast_agent.activities.steps import Output, Steps, bounded
@@ -10,6 +11,8 @@ from holdfast_agent.documents import Document, ToolOutcome
 from holdfast_api import names
 
 _LOG = logging.getLogger(__name__)
+_SETTLED: Final = {"rejected": "not called", "skipped": "not called", "unknown": "answer lost"}
+"""What the log says of outcomes that no answer of the tool's came to."""
 
 
 async def keep(steps: Steps, outcome: ToolOutcome, *, late: bool) -> Document:
@@ -27,7 +30,10 @@ async def keep(steps: Steps, outcome: ToolOutcome, *, late: bool) -> Document:
     stored = await steps.persist(outcome.key, document)
     steps.intents.done(outcome.key)
     extra = {"run": outcome.key.partition("/")[0], "step": outcome.key, "tool": outcome.tool, "outcome": outcome.outcome}
-    _LOG.info("tool answered", extra=extra | {"seconds": round(outcome.ended - outcome.started, 3), "error": outcome.is_error})
+    _LOG.info(
+        _SETTLED.get(outcome.outcome, "tool answered"),
+        extra=extra | {"seconds": round(outcome.ended - outcome.started, 3), "error": outcome.is_error},
+    )
     if late and stored != document:
         _LOG.warning("the answer came late: it is kept beside the outcome", extra=extra)
         await steps.patiently(lambda: steps.store.create(late_document(outcome.key), document))
