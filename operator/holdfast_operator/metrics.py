@@ -24,10 +24,6 @@ class _Now(Collector):
     def __init__(self, memory: Memory, queue: Callable[[], Sizes], leading: Callable[[], bool]) -> None:
         self._memory, self._queue, self._leading = memory, queue, leading
 
-    def describe(self) -> Iterator[Metric]:
-        """Names, without looking."""
-        return iter(())
-
     def collect(self) -> Iterator[Metric]:
         """Look."""
         agents = GaugeMetricFamily("holdfast_agents", "Agents by the status of their condition Ready.", labels=["ready"])
