@@ -1,7 +1,8 @@
 """Runs that are in Dapr and not in the list of runs: shorter than a second, and their process was killed before it wrote the entry.
 
-They are looked for once in the life of a process, some time after its start, because whoever was killed has a successor. Dapr's list is a
-scan of its whole store, so it is read in large pages, with as long a pause after each as it took.
+They are looked for once in the life of a process, some time after its start, because whoever was killed has a successor; and again, ever
+more seldom, until it has worked once. Dapr's list is a scan of its whole store, so it is read in large pages, with as long a pause after
+each as it took.
 """
 
 import asyncio
@@ -24,8 +25,19 @@ class Lister(Protocol):
         """Ids of some instances, and where to go on; None: that was all. Raises EngineError."""
 
 
-async def list_strays(engine: Lister, listing: Listing, *, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> int:
-    """Enter what is missing in the list. Returns how many entries were made.
+async def look_for_strays(
+    engine: Lister, listing: Listing, *, every: float, pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+) -> None:
+    """Enter what is missing in the list, after `every` seconds; if that cannot be done, after twice as long, and so on."""
+    while True:
+        await pause(every)
+        if await list_strays(engine, listing, pause=pause) is not None:
+            return
+        every *= 2
+
+
+async def list_strays(engine: Lister, listing: Listing, *, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> int | None:
+    """Enter what is missing in the list. Returns how many entries were made; None: something did not answer, and some may be missing.
 
     Args:
         engine: knows all workflows.
@@ -46,7 +58,10 @@ async def list_strays(engine: Lister, listing: Listing, *, pause: Callable[[floa
         await listing.flush()
     except (EngineError, StoreError) as error:
         _LOG.warning("runs of a process that was killed may be missing in the list: %s", error)
-        return 0
+        return None
+    except Exception:  # noqa: BLE001 - sweeping goes on beside it
+        _LOG.exception("looking for runs that are not in the list broke")
+        return None
     if found:
         _LOG.info("%d runs were not in the list", len(found))
     return len(found)

@@ -2,7 +2,8 @@
 
 What goes first is Dapr's workflow, because one that is worked on again would find no results and would do everything anew. Then the run's
 documents, its head last, then its entry in the list: whatever is killed in between, the entry leads to the rest. A claim in the head keeps
-the sweepers of several replicas from erasing one run side by side, so none can come too late and erase what a new run of that id has made.
+the sweepers of several replicas from erasing one run side by side. The claim is made on the head as it is at that moment, and only if that
+run has expired: the one that was seen before may be gone by then, and its id a new run's.
 
 Runs are erased one at a time, with a pause after each, half as long as it took: sweeping is never more to the store than one more run.
 """
@@ -18,10 +19,11 @@ from holdfast_agent import documents
 from holdfast_agent.documents import Head
 from holdfast_agent.engine import EngineError
 from holdfast_agent.erasure import erase
+from holdfast_agent.heads import ERASING
 from holdfast_agent.listing import ROOT, Listing, day_key, day_of, days_of, page_key, pages_of, runs_of
 from holdfast_agent.sessionsweep import SessionSweep
 from holdfast_agent.store import Entry, Store, StoreError
-from holdfast_agent.strays import Lister, list_strays
+from holdfast_agent.strays import Lister, look_for_strays
 from holdfast_api.config import RetentionConfig
 
 _LOG = logging.getLogger(__name__)
@@ -30,8 +32,7 @@ _ERASE_SECONDS: Final = 300.0
 _AGAIN_SECONDS: Final = 600.0
 _NEW_PAGE_SECONDS: Final = 3600.0
 _SETTLE_SECONDS: Final = 900.0
-"""How long something may still be written of a run that was not completed: a call in the air, a result that is held for the store."""
-_CLAIM: Final = "erasing"
+"""How long something may still be written of a run that has ended: a second execution of a call, a result that is held for the store."""
 
 Document = dict[str, Any]
 
@@ -50,9 +51,8 @@ def expiry(head: Head, retention: RetentionConfig) -> float | None:
     """When the documents of a run may go, in seconds since the epoch; None: it has not ended. Pure."""
     if not head.terminal or head.ended is None:
         return None
-    if head.status == "COMPLETED":
-        return head.ended + retention.completed_seconds
-    return head.ended + max(retention.failed_seconds, head.longest_call + _SETTLE_SECONDS)
+    kept = retention.completed_seconds if head.status == "COMPLETED" else retention.failed_seconds
+    return head.ended + max(kept, head.longest_call + _SETTLE_SECONDS)
 
 
 class Sweeper:
@@ -76,8 +76,11 @@ class Sweeper:
 
     async def run(self, *, every: float) -> None:
         """Sweep every so many seconds, until cancelled. Errors are logged; what is left is for the next time."""
-        await asyncio.sleep(every)
-        await list_strays(self._engine, self._listing)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(look_for_strays(self._engine, self._listing, every=every))
+            tasks.create_task(self._sweep_on(every))
+
+    async def _sweep_on(self, every: float) -> None:
         while True:
             await asyncio.sleep(every)
             try:
@@ -137,18 +140,18 @@ class Sweeper:
             return None
         try:
             at = expiry(Head.load(head.value), self._retention)
-            if at is not None and at <= time.time() and await self._gone(run, head):
+            if at is not None and at <= time.time() and await self._gone(run):
                 return None
         except Exception:  # noqa: BLE001 - one broken document must not keep the others
             _LOG.exception("sweeping a run broke", extra={"run": run})
             at = None
         return at if at is not None and at > time.time() else time.time() + _AGAIN_SECONDS
 
-    async def _gone(self, run: str, head: Entry) -> bool:
+    async def _gone(self, run: str) -> bool:
         """Erase one run; False if that has to wait."""
         began = time.monotonic()
         try:
-            if not await self._claimed(run, head):
+            if not await self._claimed(run):
                 return False
             if not await self._engine.purge(run):
                 await self._engine.terminate(run)  # its head has ended long ago, so nothing that it does now counts
@@ -163,17 +166,19 @@ class Sweeper:
         await asyncio.sleep((time.monotonic() - began) / 2)
         return True
 
-    async def _claimed(self, run: str, head: Entry) -> bool:
-        """Whether this sweeper is the one that erases the run."""
+    async def _claimed(self, run: str) -> bool:
+        """Whether this sweeper is the one that erases the run, which has expired."""
+        ours = False
 
         def claim(document: Document | None) -> Document | None:
-            there = (document or {}).get(_CLAIM)
-            if document is None or (there and there["by"] != self._name and there["at"] + _CLAIM_SECONDS > time.time()):
-                return None
-            return document | {_CLAIM: {"by": self._name, "at": time.time()}}
+            nonlocal ours
+            there, now = (document or {}).get(ERASING), time.time()
+            at = expiry(Head.load(document), self._retention) if document else None
+            ours = at is not None and at <= now and not (there and there["by"] != self._name and there["at"] + _CLAIM_SECONDS > now)
+            return {**document, ERASING: {"by": self._name, "at": now}} if document and ours else None
 
-        stands = await self._store.update(documents.head_key(run), claim, known=head)
-        return stands is not None and stands.get(_CLAIM, {}).get("by") == self._name
+        await self._store.update(documents.head_key(run), claim)
+        return ours
 
     async def _drop_page(self, day: str, name: str, span: dict[str, float]) -> None:
         """Take an empty page away. One that a process has only just entered may be about to be written, and is left."""

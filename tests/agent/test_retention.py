@@ -11,7 +11,7 @@ from holdfast_agent.listing import ROOT, Listing
 from holdfast_agent.sessions import Exchange, Sessions, session_key
 from holdfast_agent.sessionsweep import SessionSweep
 from holdfast_agent.store import StoreError
-from holdfast_agent.strays import list_strays
+from holdfast_agent.strays import list_strays, look_for_strays
 from holdfast_agent.sweeper import Sweeper, expiry
 from holdfast_agent.usage import Usage
 from holdfast_api.config import RetentionConfig
@@ -111,8 +111,8 @@ def test_a_run_expires_by_how_it_ended():
 
 def test_what_may_still_be_written_to_is_kept_whatever_is_configured():
     nothing = RetentionConfig(completed_seconds=0.0, failed_seconds=0.0)
-    assert expiry(head("a", ended=100.0), nothing) == 100.0
-    assert expiry(head("a", ended=100.0, status="CANCELED"), nothing) == 100.0 + 60.0 + sweeper._SETTLE_SECONDS
+    for status in ("COMPLETED", "CANCELED", "FAILED"):
+        assert expiry(head("a", ended=100.0, status=status), nothing) == 100.0 + 60.0 + sweeper._SETTLE_SECONDS
 
 
 async def test_an_expired_run_leaves_nothing(store, dapr, listing):
@@ -188,10 +188,28 @@ async def test_a_broken_document_keeps_no_other_run(store, dapr, listing):
 
 async def test_two_sweepers_never_erase_one_run_side_by_side(store, dapr, listing):
     await store_run(store, listing, "old", ended=time.time() - 4 * DAY)
-    assert await sweeping(store, dapr)._claimed("old", await store.get(head_key("old")))
+    assert await sweeping(store, dapr)._claimed("old")
     assert await sweeping(store, dapr).sweep() == 0
     assert dapr.purged == []
     assert await sweeping_later(store, dapr) == 1
+
+
+@pytest.mark.parametrize("status", ["RUNNING", "COMPLETED"])
+async def test_a_new_run_of_an_id_that_another_sweeper_has_freed_meanwhile_is_left_alone(store, dapr, listing, status):
+    for run in ("first", "second"):
+        await store_run(store, listing, run, ended=time.time() - 4 * DAY)
+    dapr.running.add("second")
+    new = head("second", ended=None if status == "RUNNING" else time.time(), status=status).dump()
+
+    async def purge(run, purge=dapr.purge):
+        if run == "first":
+            await store.update(head_key("second"), lambda _: new)
+        return await purge(run)
+
+    dapr.purge = purge
+    assert await sweeping(store, dapr).sweep() == 1
+    assert (dapr.purged, dapr.terminated) == (["first"], [])
+    assert (await store.get(head_key("second"))).value == new
 
 
 async def test_a_death_at_any_write_leaves_nothing_for_ever(monkeypatch):
@@ -236,9 +254,19 @@ async def test_runs_that_their_process_could_not_enter_any_more_are_found_in_dap
     assert await listed(store) == {f"run-{number}" for number in range(8)}
 
 
-async def test_a_dapr_that_does_not_list_is_no_error(store, dapr):
+async def test_a_dapr_that_does_not_list_is_asked_again_ever_more_seldom_until_it_does(store, dapr):
+    await store.create(head_key("run"), head("run", ended=time.time()).dump())
     dapr.broken.add("everything")
-    assert await list_strays(dapr, Listing(store), pause=pause) == 0
+    pauses = []
+
+    async def passing(seconds):
+        pauses.append(seconds)
+        if seconds == 240.0:
+            dapr.broken.clear()
+
+    await look_for_strays(dapr, Listing(store), every=60.0, pause=passing)
+    assert [seconds for seconds in pauses if seconds >= 60.0] == [60.0, 120.0, 240.0]
+    assert await listed(store) == {"run"}
 
 
 async def test_pages_with_nothing_due_are_not_read_again_and_again(store, dapr, listing):

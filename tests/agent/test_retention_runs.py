@@ -13,7 +13,7 @@ import asyncio, os, sys
 from holdfast_agent import logs, sweeper
 from holdfast_agent.program import Program
 from holdfast_agent.settings import Settings
-sweeper._CLAIM_SECONDS = 1.0
+sweeper._CLAIM_SECONDS, sweeper._SETTLE_SECONDS = 1.0, -3600.0
 logs.configure("info")
 asyncio.run(Program(Settings.read(os.environ, host="127.0.0.1", port=int(sys.argv[1])), tidy_seconds=0.3, overdue_seconds=30.0).run())
 """
