@@ -6,7 +6,7 @@ CLUSTER ?= kind
 export CLUSTER
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-apiserver test-dapr test-cluster test-lifecycle cluster holdfast cluster-down format lint types generate lock histories soak bench bench-agent clean
+.PHONY: help setup demo test test-faults test-unit test-apiserver test-dapr test-cluster test-lifecycle cluster holdfast cluster-down format lint types generate lock histories soak bench bench-agent clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / {split($$1, name, " "); printf "  make %-15s %s\n", name[1], $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,11 @@ demo: setup ## from nothing to the proof: an agent answers although its pod was 
 
 test: setup ## every test: checks, unit, API server, Dapr, cluster; one summary
 	@$(BIN)/python -m e2e.suite
+
+test-faults: setup ## the operator under every fault (half an hour): ONLY=kill- or PLAN='kill-during PATCH services/a 1' or BUGS=1
+	@$(PYTHON) -m e2e.cluster tools kubernetes
+	@$(PYTHON) -m e2e.cluster tools dapr
+	@$(BIN)/python -m tests.operator.faults $(if $(ONLY),--only '$(ONLY)') $(if $(PLAN),--plan '$(PLAN)') $(if $(BUGS),--bugs)
 
 test-unit test-apiserver test-dapr test-cluster test-lifecycle: test-%: setup ## test-STAGE: one stage of the tests
 	@$(BIN)/python -m e2e.suite $*

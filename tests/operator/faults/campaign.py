@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tests.operator.faults.case import Case, Life, Loop
+from tests.operator.faults.kept import KeptApi
 from tests.operator.faults.plan import CONNECTS, EVENTS, KILLS, REFUSALS, Plan
 from tests.operator.live import Api
 
@@ -59,8 +60,9 @@ def _difference(wanted: str | None, found: str | None) -> str:
 
 def carry_out(api: Api, folder: Path, chosen: Iterable[Plan | None], *, at_once: int, package: Path | None = None) -> Iterator[Life]:
     """Live through plans side by side, each in a namespace of its own; as they end."""
+    kept = KeptApi(api)
     with Loop() as loop, concurrent.futures.ThreadPoolExecutor(at_once) as pool:
-        waiting = [pool.submit(Case(api, loop, folder, plan, package=package).live) for plan in chosen]
+        waiting = [pool.submit(Case(kept, loop, folder, plan, package=package).live) for plan in chosen]
         for done in concurrent.futures.as_completed(waiting):
             yield done.result()
 

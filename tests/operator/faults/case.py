@@ -159,7 +159,12 @@ class Case:
     def _drift(self) -> None:
         self._api.patch(kinds.DEPLOYMENT, self.namespace, "a", {"spec": {"progressDeadlineSeconds": 7}})
         self._api.patch(kinds.SERVICE, self.namespace, "b", {"metadata": {"labels": {"app.kubernetes.io/managed-by": "me"}}})
-        self._settle("drift", lambda: self._api.get(kinds.DEPLOYMENT, self.namespace, "a")["spec"]["progressDeadlineSeconds"] != 7)
+        self._settle("drift", self._repaired)
+
+    def _repaired(self) -> bool:
+        deployment, service = (self._api.get(kind, self.namespace, name) for kind, name in ((kinds.DEPLOYMENT, "a"), (kinds.SERVICE, "b")))
+        label = service["metadata"]["labels"]["app.kubernetes.io/managed-by"]
+        return deployment["spec"]["progressDeadlineSeconds"] != 7 and label != "me"
 
     def _remove(self) -> None:
         self._api.delete(kinds.AGENT, self.namespace, "b")
@@ -174,15 +179,17 @@ class Case:
     def _settle(self, stage: str, reached: Callable[[], bool]) -> None:
         """Wait until the Agents are ready, the stage is reached and nothing is written any more."""
         deadline = time.monotonic() + self._seconds
+        # From the cheapest question to the dearest, since many lives ask side by side.
+        questions = {"quiet": self._quiet, "the operator ready": self._up, "the Agents ready": self._ready, "reached": reached}
         while True:
             self._revive()
-            answers = {"ready": self._ready(), "reached": reached(), "quiet": self._quiet(), "operator ready": self._up()}
-            if all(answers.values()):
+            missing = next((name for name, ask in questions.items() if not ask()), None)
+            # Completing a rollout in `_ready` may have begun something.
+            if missing is None and self._quiet():
                 return
             if time.monotonic() > deadline:
-                missing = ", ".join(name for name, answer in answers.items() if not answer)
                 raise NotSettledError(f"stage {stage!r}: not {missing} within {self._seconds:.0f} s")
-            time.sleep(0.1)
+            time.sleep(0.15)
 
     def _quiet(self) -> bool:
         return time.monotonic() - self._proxy.last_write() > QUIET_SECONDS
