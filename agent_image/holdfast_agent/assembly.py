@@ -91,6 +91,11 @@ def assemble(settings: Settings, ground: Ground, stack: AsyncExitStack, *, overd
         ),
         janitor=Janitor(runs=runs, store=store, engine=engine, index=index, overdue_seconds=overdue_seconds),
         sweeper=Sweeper(
-            store=store, engine=engine, listing=listing, retention=config.retention, longest_run=config.limits.run_timeout_seconds
+            store=store,
+            engine=engine,
+            listing=listing,
+            index=index,
+            retention=config.retention,
+            longest_run=config.limits.run_timeout_seconds,
         ),
     )

@@ -22,6 +22,7 @@ from holdfast_agent.store import Store, StoreError
 
 _LOG = logging.getLogger(__name__)
 SHARDS: Final = 16
+_HEADS_AT_ONCE: Final = 200
 _BEHIND_SECONDS: Final = 1.0
 
 
@@ -96,6 +97,18 @@ class OpenRuns:
         """
         entries = await self._store.get_many(map(documents.shard_key, range(SHARDS)))
         return {run: since for entry in entries.values() for run, since in entry.value["runs"].items()}
+
+    async def sessions(self) -> set[str]:
+        """Sessions that these runs belong to.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        runs, found = sorted(await self.all()), set[str]()
+        for start in range(0, len(runs), _HEADS_AT_ONCE):
+            heads = await self._store.get_many(map(documents.head_key, runs[start : start + _HEADS_AT_ONCE]))
+            found |= {head.value["session"] for head in heads.values() if head.value.get("session")}
+        return found
 
     async def forget(self, runs: set[str]) -> None:
         """Take entries out, whichever shard they are in.

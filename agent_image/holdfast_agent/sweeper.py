@@ -21,6 +21,7 @@ from holdfast_agent.engine import EngineError
 from holdfast_agent.erasure import erase
 from holdfast_agent.heads import ERASING
 from holdfast_agent.listing import ROOT, Listing, day_key, day_of, days_of, page_key, pages_of, runs_of
+from holdfast_agent.openruns import OpenRuns
 from holdfast_agent.sessionsweep import SessionSweep
 from holdfast_agent.store import Entry, Store, StoreError
 from holdfast_agent.strays import Lister, look_for_strays
@@ -58,18 +59,23 @@ def expiry(head: Head, retention: RetentionConfig) -> float | None:
 class Sweeper:
     """Erases what nobody keeps any more. Several may do so at once."""
 
-    def __init__(self, *, store: Store, engine: Purger, listing: Listing, retention: RetentionConfig, longest_run: float) -> None:
+    def __init__(
+        self, *, store: Store, engine: Purger, listing: Listing, index: OpenRuns, retention: RetentionConfig, longest_run: float
+    ) -> None:
         """Keep the parts.
 
         Args:
             store: where documents are.
             engine: where workflows are.
             listing: which runs there are.
+            index: of runs that may not have ended.
             retention: how long what is kept.
-            longest_run: seconds that a run may take, so that deleted sessions are known as such for so long.
+            longest_run: seconds that a run may take, so that deleted sessions are known as such for so long at least.
         """
         self._store, self._engine, self._listing, self._retention = store, engine, listing, retention
-        self._sessions = SessionSweep(store, unused_seconds=retention.sessions_seconds, tombstone_seconds=longest_run + _SETTLE_SECONDS)
+        self._sessions = SessionSweep(
+            store, unused_seconds=retention.sessions_seconds, tombstone_seconds=longest_run + _SETTLE_SECONDS, in_use=index.sessions
+        )
         self._least = min(retention.completed_seconds, retention.failed_seconds)
         self._name = uuid.uuid4().hex[:8]
         self._next: dict[tuple[str, str], float] = {}
