@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from holdfast_agent import budgets, documents, loop
 from holdfast_agent.activities.completion import complete
-from holdfast_agent.activities.steps import Input, Output, Steps
+from holdfast_agent.activities.steps import Input, Output, Steps, UnstoredError
 from holdfast_agent.audit.chain import fingerprint, link
 from holdfast_agent.audit.records import arguments_digest
 from holdfast_agent.conversations import Conversation
@@ -45,23 +45,33 @@ async def ask(steps: Steps, key: str, call: Input) -> Output:
     if entry is None:
         raise LookupError(f"the head of run {run!r} is missing from the state store")
     head = Head.load(entry.value)
-    if at in found:
-        return await _said(steps, found[at].value, call, entry, await _skipped(steps, call, head))
-    if head.terminal:
+    if head.terminal and at not in found:
         return envelope(key, Failure("fatal", f"the run has ended already, {head.status}"), call["attempt"])
+    skipped = await _skipped(steps, call, head)
+    if at in found:
+        return await _said(steps, found[at].value, call, entry, skipped)
+    said = await _asked(steps, key, call, head, skipped)
+    if isinstance(said, ModelTurn):
+        try:
+            return await _said(steps, await steps.persist(key, said.dump()), call, entry, skipped)
+        except UnstoredError as error:
+            said = envelope(key, error.failure, call["attempt"])
+    # They are on record whatever became of this turn.
+    return said | ({"skipped": skipped} if skipped else {})
+
+
+async def _asked(steps: Steps, key: str, call: Input, head: Head, skipped: list[Output]) -> ModelTurn | Output:
+    """What the model said, or the activity's answer if it said nothing."""
     if head.control and (held := await steps.held(key, call)):
         return held
     if time.time() >= call["deadline"]:
         return loop.timed_out(key)
-    skipped = await _skipped(steps, call, head)
     async with steps.revisions.use(call["revision"]) as revision:
-        made = await _asked(steps, key, call | {"audit": link(call.get("audit"), skipped)}, head, revision)
-    if isinstance(made, Failure):
-        return await steps.failed(key, call, made) | ({"skipped": skipped} if skipped else {})
-    return await _said(steps, await steps.persist(key, made.dump()), call, entry, skipped)
+        made = await _made(steps, key, call | {"audit": link(call.get("audit"), skipped)}, head, revision)
+    return await steps.failed(key, call, made) if isinstance(made, Failure) else made
 
 
-async def _asked(steps: Steps, key: str, call: Input, head: Head, revision: Revision) -> ModelTurn | Failure:
+async def _made(steps: Steps, key: str, call: Input, head: Head, revision: Revision) -> ModelTurn | Failure:
     began, number = time.time(), min(call.get("model", 0), len(revision.models) - 1)
     model, closing = revision.models[number], call.get("closing")
     conversation = await steps.transcripts.conversation(
@@ -111,7 +121,7 @@ def _turn(key: str, answer: Answer, terms: Terms, *, model: ModelConfig, call: I
         started=began,
         ended=time.time(),
         finish_reason=answer.finish_reason,
-        attempt=call["attempt"],
+        attempt=call.get("tried", 0) + 1,  # a round that only waited is no attempt
         estimated=answer.estimated,
         audit=call.get("audit"),
         **fields,
