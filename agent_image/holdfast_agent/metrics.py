@@ -6,6 +6,7 @@ as `unknown`. Counters begin at zero in each process, as Prometheus expects; gau
 change them.
 """
 
+import itertools
 import time
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator
@@ -21,8 +22,15 @@ from holdfast_agent.heads import Head
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 UNKNOWN_TOOL: Final = "unknown"
 STATES: Final = ("running", "retrying", "approval", "suspended", "unknown")
+_STATUSES: Final = ("completed", "failed", "canceled")
+_OUTCOMES: Final = ("completed", "failed", "unknown", "rejected", "skipped")
+_DECISIONS: Final = ("approved", "rejected", "timedOut")
+_STEPS: Final = ("model", "tool", "undo", "recall", "compact", "evaluation", "pack", "finish")
+_KINDS: Final = ("transient", "permanent", "fatal")
 _SECONDS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 """As the GenAI conventions advise for `gen_ai.client.operation.duration`."""
+_CALL_SECONDS: Final = (*_SECONDS, 300, 900, 3600, 14_400, 86_400)
+"""Tools may take hours."""
 _TOKENS: Final = tuple(4**power for power in range(14))
 """As the GenAI conventions advise for `gen_ai.client.token.usage`."""
 _RUN_SECONDS: Final = (0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600, 14_400, 86_400)
@@ -48,7 +56,7 @@ class Metrics:
         self._turns = Counter("holdfast_turns", "Turns that models took.", registry=registry)
         self._calls = Counter("holdfast_tool_calls", "Tool calls, by what they came to.", ["tool", "outcome"], registry=registry)
         self._call_seconds = Histogram(
-            "holdfast_tool_call_duration_seconds", "Each attempt of a tool call.", ["tool"], buckets=_SECONDS, registry=registry
+            "holdfast_tool_call_duration_seconds", "Each attempt of a tool call.", ["tool"], buckets=_CALL_SECONDS, registry=registry
         )
         self._approvals = Counter("holdfast_approvals", "Decisions about calls.", ["decision"], registry=registry)
         self._failures = Counter("holdfast_step_failures", "Attempts of steps that failed.", ["step", "kind"], registry=registry)
@@ -74,14 +82,18 @@ class Metrics:
             self._open.labels(state)
 
     def agent(self, name: str, revision: str, tools: Iterable[str]) -> None:
-        """Who this is. Series of its tools are there from the start, so that a first failure shows as an increase."""
+        """Who this is. All that can be counted is there from the start, so that the first of its kind shows as an increase."""
         self._agent.info({"agent": name, "revision": revision})
-        for status in ("completed", "failed", "canceled"):
+        for status in _STATUSES:
             self._runs.labels(status)
+            self._seconds.labels(status)
         self._tools.update(tools)
-        for tool in self._tools:
-            self._calls.labels(tool, "completed")
-            self._calls.labels(tool, "failed")
+        for tool, outcome in itertools.product((*self._tools, UNKNOWN_TOOL), _OUTCOMES):
+            self._calls.labels(tool, outcome)
+        for decision in _DECISIONS:
+            self._approvals.labels(decision)
+        for step, kind in itertools.product(_STEPS, _KINDS):
+            self._failures.labels(step, kind)
 
     def counts_documents(self, written: Callable[[], int]) -> None:
         """Where the bytes of documents are counted."""

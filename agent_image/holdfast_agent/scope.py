@@ -94,6 +94,7 @@ class Scope:
         root: the run's place in its trace; None without a trace.
         own: whether spans of this run are made here; else others' headers are only passed on.
         operations: begun so far.
+        facts: what is known of all that is called in it: attributes of spans.
     """
 
     run: str
@@ -103,6 +104,7 @@ class Scope:
     own: bool
     watcher: Watcher | None
     operations: int = 0
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 _SCOPE: ContextVar[Scope | None] = ContextVar("scope", default=None)
@@ -120,16 +122,23 @@ def entered(scope: Scope) -> Iterator[None]:
         _CURRENT.reset(current)
 
 
+def note(**facts: Any) -> None:  # noqa: ANN401 - attributes of spans
+    """What is known of all that is called from here on in this step. Outside of a step nobody is told."""
+    scope = _SCOPE.get()
+    if scope:
+        scope.facts |= facts
+
+
 @contextmanager
 def operation(kind: Kind, name: str, **facts: Any) -> Iterator[Operation]:  # noqa: ANN401 - attributes of spans
     """While a model or a tool is called. Outside of a step nobody is told."""
     scope = _SCOPE.get()
     root = scope.root if scope else None
-    step = scope.step if scope else ""
+    step, known = (scope.step, scope.facts) if scope else ("", {})
     if scope:
         scope.operations += 1
     trace = root.child(f"{step}/{scope.attempt}/{scope.operations}") if scope and root and scope.own else root
-    done = Operation(kind, name, step, trace, root.span_id if root else None, time.time(), facts=dict(facts))
+    done = Operation(kind, name, step, trace, root.span_id if root else None, time.time(), facts=known | facts)
     token = _CURRENT.set(trace)
     try:
         yield done

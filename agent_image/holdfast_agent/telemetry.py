@@ -159,7 +159,7 @@ class Telemetry:
             provider, model = provider_and_model(operation.name)
             attributes |= {"gen_ai.provider.name": provider, "gen_ai.request.model": model}
         else:
-            attributes |= {"gen_ai.tool.name": operation.name, "gen_ai.tool.call.id": operation.step}
+            attributes |= {"gen_ai.tool.name": operation.name, "gen_ai.tool.type": "function"}
         attributes |= {name: value for name, value in operation.facts.items() if value is not None}
         if self._content:
             attributes |= {attribute: said() for attribute, said in operation.content.items()}

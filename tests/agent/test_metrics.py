@@ -5,6 +5,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from holdfast_agent.heads import Approval, Head, Trouble
 from holdfast_agent.metrics import Metrics
+from holdfast_agent.observer import kind_of
 from holdfast_api.config import ApprovalConfig
 from tests.agent.agents import TOKEN
 
@@ -37,6 +38,33 @@ def test_runs_count_by_how_they_ended():
     assert found["holdfast_runs_total", (("status", "failed"),)] == 1
     assert found["holdfast_runs_total", (("status", "canceled"),)] == 0
     assert found["holdfast_run_duration_seconds_sum", (("status", "completed"),)] == 4
+
+
+def test_all_that_can_be_counted_is_there_from_the_start_so_that_the_first_of_its_kind_is_an_increase():
+    metrics = Metrics()
+    metrics.agent("a", "abc", ["search"])
+    before = read(metrics)
+    for status in ("COMPLETED", "FAILED", "CANCELED"):
+        metrics.ended(head(status=status, ended=3.0))
+    for outcome in ("completed", "failed", "unknown", "rejected", "skipped"):
+        metrics.call(tool="search", outcome=outcome)
+        metrics.call(tool="made up", outcome=outcome)
+    for decision in ("approved", "rejected", "timedOut"):
+        metrics.decided(decision)
+    for key in ("r/1/model", "r/1/0", "r/1/0/undo", "r/recall", "r/1/compact", "r/1/evaluation", "r/20/pack", "r/finish"):
+        for kind in ("transient", "permanent", "fatal"):
+            metrics.failed(step=kind_of(key), kind=kind)
+
+    assert read(metrics).keys() == before.keys()
+
+
+def test_calls_of_tools_that_take_hours_are_told_apart():
+    metrics = Metrics()
+    metrics.tool(name="slow", seconds=4000.0)
+    found = read(metrics)
+    name = "holdfast_tool_call_duration_seconds_bucket"
+    assert found[name, (("le", "3600.0"), ("tool", "slow"))] == 0
+    assert found[name, (("le", "14400.0"), ("tool", "slow"))] == 1
 
 
 def test_a_tool_that_the_model_made_up_makes_no_series_of_its_own():

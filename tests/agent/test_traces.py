@@ -4,8 +4,10 @@ import asyncio
 
 import pytest
 
+from holdfast_agent.audit.lines import parse
 from holdfast_agent.local.ports import free_ports
 from holdfast_agent.scope import Trace
+from tests.agent.agents import TOKEN
 from tests.agent.otlp import receiving
 
 TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -90,7 +92,14 @@ async def test_a_run_is_one_trace_under_the_callers_span(traced, receiver):
     assert chat.attributes["gen_ai.response.finish_reasons"]
     tool = next(span for span in spans if span.name == "execute_tool search")
     assert tool.attributes["gen_ai.tool.name"] == "search"
-    assert tool.attributes["gen_ai.tool.call.id"] == f"{run}/1/0"
+    assert tool.attributes["gen_ai.tool.type"] == "function"
+    assert tool.attributes["holdfast.step"] == f"{run}/1/0"
+    # The id by which the model asked for it, as in the messages that the model gets and gives.
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    async with here.agent.session.get(f"{here.agent.url}/runs/{run}/audit?documents=true", headers=headers) as lines:
+        stored = dict(parse((await lines.read()).splitlines()))
+    [asked] = stored[f"run/{run}/1/model"]["calls"]
+    assert tool.attributes["gen_ai.tool.call.id"] == asked["id"] != tool.attributes["holdfast.step"]
     assert not any(span.failed for span in spans)
 
 
