@@ -20,7 +20,7 @@ from typing import Any
 import kopf
 import yaml
 
-from e2e.cluster import tools
+from e2e.cluster import shell, tools
 from e2e.cluster.apiserver import ApiServer
 from e2e.cluster.places import places
 from holdfast_api.defaults import AgentDefaults
@@ -206,8 +206,10 @@ class Process:
     def __init__(self, command: list[str], environment: dict[str, str], log: Path, port: int) -> None:
         self.log, self.port = log, port
         with log.open("ab") as out:
-            # A group of its own, and nothing outlives the test session: the fixture ends what is left.
-            self.popen = subprocess.Popen(command, env=environment, stdout=out, stderr=out, start_new_session=True)
+            # A group of its own, and nothing outlives the test session, not even one that is killed.
+            self.popen = subprocess.Popen(
+                command, env=environment, stdout=out, stderr=out, start_new_session=True, preexec_fn=shell.die_with_parent()
+            )
 
     def http(self, path: str) -> tuple[int, str]:
         try:
