@@ -37,7 +37,7 @@ class Flights:
     def join(self, key: str, start: Callable[[], Coroutine[Any, Any, T]]) -> "asyncio.Future[T]":
         """The result of the flight with that key, started now if there is none.
 
-        Cancelling what this gives leaves the flight in the air. Once the gate is closed, it never comes true for a key that is not
+        Canceling what this gives leaves the flight in the air. Once the gate is closed, it never comes true for a key that is not
         in the air.
         """
         task: asyncio.Task[T] | None = self._running.get(key)

@@ -81,7 +81,7 @@ class Sweeper:
         self._next: dict[tuple[str, str], float] = {}
 
     async def run(self, *, every: float) -> None:
-        """Sweep every so many seconds, until cancelled. Errors are logged; what is left is for the next time."""
+        """Sweep every so many seconds, until canceled. Errors are logged; what is left is for the next time."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(look_for_strays(self._engine, self._listing, every=every))
             tasks.create_task(self._sweep_on(every))

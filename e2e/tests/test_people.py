@@ -1,4 +1,4 @@
-"""People in the loop of a run in a cluster: approvals and sessions outlive pods, and what a cancelled run did is undone.
+"""People in the loop of a run in a cluster: approvals and sessions outlive pods, and what a canceled run did is undone.
 
 The travel desk of the examples looks up fares, books seats once a person has approved, and sends an invoice, which takes some seconds.
 """
@@ -42,7 +42,7 @@ def replace_pod(namespace: Namespace) -> None:
     eventually(another, within=90, what="another pod is ready")
 
 
-def test_a_cancelled_run_gives_back_what_it_had_booked(desk: Caller, ledger: Ledger) -> None:
+def test_a_canceled_run_gives_back_what_it_had_booked(desk: Caller, ledger: Ledger) -> None:
     run = desk.start(task())
     desk.tell(desk.asked(run)["decide"], approved=True)
     eventually(lambda: ledger.tool(run, SLOW_TOOL), within=60, what=f"{SLOW_TOOL} is at work")

@@ -169,7 +169,7 @@ class Queue:
         self._schedule.forget(key)
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Work until canceled."""
         idle = asyncio.Semaphore(self._workers)
         async with asyncio.TaskGroup() as tasks:
             while True:

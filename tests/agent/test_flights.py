@@ -35,7 +35,7 @@ async def test_a_key_that_has_landed_can_fly_again():
     assert flights.count == 0
 
 
-async def test_a_caller_that_is_cancelled_leaves_the_flight_in_the_air():
+async def test_a_caller_that_is_canceled_leaves_the_flight_in_the_air():
     flights, work = Flights(), Work()
     gone = asyncio.ensure_future(flights.join("k", work))
     await asyncio.sleep(0.01)

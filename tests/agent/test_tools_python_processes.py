@@ -102,7 +102,7 @@ async def test_a_process_that_dies_or_misbehaves_is_a_transient_failure_and_is_r
     assert await box.call("f", {"bad": False}, key="k") == ToolResult("fine")
 
 
-async def test_a_cancelled_call_ends_its_process(open_python, eventually, tmp_path):
+async def test_a_canceled_call_ends_its_process(open_python, eventually, tmp_path):
     source = f"""
         import os, time
         def f() -> None:

@@ -61,5 +61,5 @@ class Retention(ApiModel):
     """How long documents are kept; then the run is as if it had never been."""
 
     completed: Duration = Field(default="72h", description="After the end of a run that was answered.")
-    failed: Duration = Field(default="720h", description="After the end of a run that failed or was cancelled.")
+    failed: Duration = Field(default="720h", description="After the end of a run that failed or was canceled.")
     sessions: Duration | None = Field(default=None, description="After a session's last run. Left out: until it is deleted.")

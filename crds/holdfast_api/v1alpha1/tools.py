@@ -33,7 +33,7 @@ _COMPENSATIONS = (
     Rule(
         "!self.exists(t, has(t.compensate) && self.exists(o, o.name == t.compensate && has(o.approval)"
         " && (!has(o.approval.required) || o.approval.required)))",
-        "a tool that another one names in compensate cannot ask for approval: it runs when a run fails or is cancelled, with nobody there",
+        "a tool that another one names in compensate cannot ask for approval: it runs when a run fails or is canceled, with nobody there",
         lambda tools: not any(tool.approval and tool.approval.required for tool in _undoing(tools)),
     ),
 )
@@ -114,7 +114,8 @@ class Approval(ApiModel):
 
     required: bool = Field(default=True, description="false: nobody is asked.")
     timeout: Duration = Field(
-        default="24h", description="How long a call waits for a decision. The run's own runTimeout goes on meanwhile."
+        default="24h",
+        description="How long a call waits for a decision. The run's own runTimeout goes on meanwhile, and ends the wait with the run.",
     )
     on_timeout: Literal["reject", "approve", "fail"] = Field(
         default="reject",
@@ -141,7 +142,7 @@ class Tool(ApiModel):
     )
     approval: Approval | None = Field(default=None, description="A person decides before each call. Left out: nobody is asked.")
     compensate: ToolName | None = Field(
-        default=None, description="Name of another tool of this Agent that undoes what this one did, when the run fails or is cancelled."
+        default=None, description="Name of another tool of this Agent that undoes what this one did, when the run fails or is canceled."
     )
     http: HttpTool | None = Field(default=None, description="An HTTP request.")
     python: PythonTool | None = Field(default=None, description="A Python function.")
