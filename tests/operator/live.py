@@ -208,7 +208,12 @@ class Process:
         with log.open("ab") as out:
             # A group of its own, and nothing outlives the test session, not even one that is killed.
             self.popen = subprocess.Popen(
-                command, env=environment, stdout=out, stderr=out, start_new_session=True, preexec_fn=shell.die_with_parent()
+                command,
+                env=environment,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+                preexec_fn=shell.die_with_parent(),  # noqa: PLW1509 - only async-signal-safe calls in it
             )
 
     def http(self, path: str) -> tuple[int, str]:
