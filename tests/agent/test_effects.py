@@ -10,6 +10,7 @@ from holdfast_agent.activities import delivery
 from holdfast_agent.attempts import Pursuit
 from holdfast_agent.loop import Step
 from holdfast_agent.store import StoreError
+from tests.agent.desks import TOOL
 from tests.agent.driving import error
 
 ONCE = {"pay": {"delivery": "atMostOnce", "timeoutSeconds": 0.2}}
@@ -155,13 +156,96 @@ async def test_an_intent_whose_writing_was_never_confirmed_is_taken_up_by_the_pr
     assert till.asked == ["r/1/0"]
 
 
-async def test_a_call_begun_by_a_lost_process_in_a_canceled_run_is_told_of(desk, till):
+@pytest.mark.parametrize("left", [600.0, -1.0])
+async def test_the_end_of_a_run_waits_for_a_call_that_another_process_may_be_at_and_then_tells_of_it(desk, till, left):
     here = await desk(till, PAY, tools={"pay": {"compensate": "refund"}, "refund": {}})
     await here.another().steps.intents.claim("r/1/0", 600)
-    await here.change(lambda head: head.canceled(1.0, ""))
-    answer = await here.tool()
+    if left > 0:
+        await here.change(lambda head: head.canceled(1.0, ""))
+    assert (await here.tool(left=left))["waiting"] == {"until": _intent(here)["deadline"] + 10, "kind": "unknown"}
+    assert (here.outcome(), here.head.trouble.kind) == (None, "unknown")
+    here.store.documents["run/r/1/0/intent"] |= {"deadline": time.time() - 11}
+    answer = await here.tool(attempt=2, left=left)
     assert (answer["undo"], here.outcome().outcome) == (True, "unknown")
     assert till.asked == []
+
+
+async def test_a_cancel_that_lands_while_a_call_turns_out_to_be_another_process_s_loses_nothing(desk, till, monkeypatch):
+    tools = {"pay": {"delivery": "atMostOnce", "compensate": "refund"}, "refund": {}}
+    here = await desk(till, PAY, tools=tools)
+    await here.another().steps.intents.claim("r/1/0", 600)
+    claim = here.steps.intents.claim
+
+    async def canceled(key, longest, **more):
+        await here.change(lambda head: head.canceled(1.0, ""))
+        return await claim(key, longest, **more)
+
+    monkeypatch.setattr(here.steps.intents, "claim", canceled)
+    assert (await here.tool())["waiting"]["kind"] == "unknown"
+
+
+async def test_a_cancel_that_lands_while_a_call_fails_undoes_it(desk, till):
+    here = await desk(till, PAY, tools={"pay": {"compensate": "refund", "timeoutSeconds": 0.2}, "refund": {}})
+    till.go.clear()
+    calling = asyncio.create_task(here.tool())
+    await till.arrived.wait()
+    await here.change(lambda head: head.canceled(1.0, ""))
+    answer = await calling
+    assert (answer["undo"], here.outcome().outcome) == (True, "unknown")
+    till.go.set()
+
+
+async def test_a_call_of_a_run_that_ends_by_another_step_is_not_begun(desk, till):
+    here = await desk(till, PAY, tools={"pay": {"compensate": "refund"}, "refund": {}})
+    call = {"run": "r", "turn": 1, "revision": here.steps.revisions.current.name, "deadline": time.time() + 600, "call": 0}
+    answer = await here.steps.once(TOOL, call | {"attempt": 2, "failed": 0, "ends": True})
+    assert answer == {"key": "r/1/0", "dropped": True}
+    assert till.asked == []
+
+
+@pytest.mark.parametrize("lost", ["answer", "process"])
+@pytest.mark.parametrize("status", [409, 503])
+async def test_a_refusal_does_not_tell_what_an_attempt_before_it_did(desk, till, lost, status):
+    tools = {"pay": {"compensate": "refund", "timeoutSeconds": 0.2, "retries": {"maxAttempts": 2}}, "refund": {}}
+    here = await desk(till, PAY, tools=tools)
+    till.status = status
+    if lost == "answer":
+        till.go.clear()
+        assert (await here.tool())["undo"]
+        till.go.set()
+    else:
+        await here.another().steps.intents.claim("r/1/0", 0.2)
+    answer = await here.tool(attempt=2, failed=1)
+    assert (answer["undo"], here.outcome().outcome) == (True, "unknown")
+    assert "An attempt before may have taken effect" in here.outcome().content
+    assert await here.another().tool(attempt=3, failed=1) == answer
+
+
+async def test_the_intent_of_a_call_that_is_made_again_tells_until_when_that_lasts(desk, till):
+    here = await desk(till, PAY, tools={"pay": {"compensate": "refund", "timeoutSeconds": 5}, "refund": {}})
+    await here.another().steps.intents.claim("r/1/0", 0.0)
+    here.store.documents["run/r/1/0/intent"] |= {"started": time.time() - 60, "deadline": time.time() - 59}
+    till.go.clear()
+    again = asyncio.create_task(here.tool())
+    await till.arrived.wait()
+    await here.change(lambda head: head.canceled(1.0, ""))
+    assert (await here.another().tool())["waiting"]["kind"] == "unknown"
+    till.go.set()
+    assert (await again)["undo"]
+
+
+async def test_a_defect_of_ours_is_told_apart_from_the_failures_of_a_tool(desk, till, monkeypatch):
+    here = await desk(till, PAY, tools={"pay": {}})
+
+    async def broken(*_, **__):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(here.steps, "persist", broken)
+    assert (await here.tool())["error"]["cause"] == "defect"
+    call = {"run": "r", "turn": 1, "revision": "gone", "deadline": time.time() + 600, "call": 0, "attempt": 1, "failed": 0}
+    assert (await here.steps.once(TOOL, call))["error"]["cause"] == "revision"
+    await here.change(lambda head: head.canceled(1.0, ""))
+    assert (await here.steps.once(TOOL, call))["error"]["cause"] == "revision"
 
 
 async def test_a_call_that_may_have_had_its_effect_before_its_run_was_canceled_is_undone(desk, till):

@@ -68,7 +68,7 @@ async def deliver(steps: Steps, toolbox: Toolbox, order: Order) -> Delivery | Ou
         What became of it, or the activity's answer if that is not settled yet.
 
     Raises:
-        StoreError: nothing was sent.
+        StoreError: nothing was sent, or that it was not could not be stored.
     """
     held = await _held_back(steps, order)
     if held is not None:
@@ -76,17 +76,16 @@ async def deliver(steps: Steps, toolbox: Toolbox, order: Order) -> Delivery | Ou
     if not guarded(order.tool):
         result = await toolbox.call(order.tool.name, order.arguments, key=order.key)
         return await weighed(steps, order, result) if isinstance(result, Failure) else Delivery(result.content, "completed")
-    longest = toolbox.longest(order.tool.name)
-    intent, ours = await steps.intents.claim(order.key, longest)
-    if not ours and order.tool.delivery == "atMostOnce":
-        return await _begun_before(steps, order, intent)
+    longest, once = toolbox.longest(order.tool.name), order.tool.delivery == "atMostOnce"
+    intent, first = await steps.intents.claim(order.key, longest, again=not once)
+    if not first and once:
+        return await under_way(steps, order.call, order.key, order.tool, intent) or lost(order.tool)
     result = await _bounded(toolbox, order, longest)
     if not isinstance(result, Failure):
         return Delivery(result.content, "completed")
-    unsent = result.reach == "unsent" and ours
-    if unsent:
+    if first and result.reach == "unsent":
         await steps.intents.release(order.key)
-    return await weighed(steps, order, result, may_have_happened=not unsent)
+    return await weighed(steps, order, result, before=not first)
 
 
 async def _bounded(toolbox: Toolbox, order: Order, longest: float) -> ToolResult | Failure:
@@ -118,28 +117,37 @@ async def _held_back(steps: Steps, order: Order) -> Delivery | Output | None:
     if wait > _PATIENCE:
         message = f"rateLimit.perMinute of the tool {order.tool.name!r} is {order.tool.rate_limit_per_minute}, and as many calls were made"
         if wait >= order.left:
-            return Delivery.error(f"not called: {message}; the run has no time left to wait for {wait:.0f} s")
+            failure = Failure("permanent", f"not called: {message}; the run has no time left to wait for {wait:.0f} s", reach="unsent")
+            return await weighed(steps, order, failure, before=await begun(steps, order))
         trouble = Trouble(order.key, order.call["attempt"], message, until=time.time() + wait)
-        return await _waits(steps, order, trouble, "waits for its rate limit")
+        return await _waits(steps, order.call, order.tool, trouble, "waits for its rate limit")
     while wait > 0:
         await asyncio.sleep(wait)
         wait = _place(steps, order)
     return None
 
 
-async def _begun_before(steps: Steps, order: Order, intent: Intent) -> Delivery | Output:
-    """A call that must not be made twice was begun before: its outcome is unknown once nobody can be at it any more."""
+async def under_way(steps: Steps, call: Input, key: str, tool: ToolConfig, intent: Intent) -> Output | None:
+    """The wait for a call that was begun before, as long as another process may be at it; what it comes to is unknown after that."""
     if steps.intents.here(intent) or time.time() >= intent.over:
-        return lost(order.tool)
-    message = f"another process began the call of {order.tool.name!r}, which must not be made twice"
-    trouble = Trouble(order.key, order.call["attempt"], message, until=intent.over, kind="unknown")
-    return await _waits(steps, order, trouble, "waits for an outcome")
+        return None
+    message = f"another process began the call of {tool.name!r} and may still be at it"
+    trouble = Trouble(key, call["attempt"], message, until=intent.over, kind="unknown")
+    return await _waits(steps, call, tool, trouble, "waits for an outcome")
 
 
-async def _waits(steps: Steps, order: Order, trouble: Trouble, why: str) -> Output:
-    extra = {"run": order.call["run"], "step": order.key, "tool": order.tool.name, "until": moment(trouble.until)}
-    _LOG.info(why, extra=extra)
-    return (await steps.wait(order.key, order.call, trouble))[1]
+async def begun(steps: Steps, order: Order) -> bool:
+    """Whether the call was begun before and nobody knows what it came to.
+
+    Raises:
+        StoreError: the store does not answer.
+    """
+    return guarded(order.tool) and await steps.intents.find(order.key) is not None
+
+
+async def _waits(steps: Steps, call: Input, tool: ToolConfig, trouble: Trouble, why: str) -> Output:
+    _LOG.info(why, extra={"run": call["run"], "step": trouble.key, "tool": tool.name, "until": moment(trouble.until)})
+    return (await steps.wait(trouble.key, call, trouble))[1]
 
 
 def _place(steps: Steps, order: Order) -> float:
@@ -147,12 +155,21 @@ def _place(steps: Steps, order: Order) -> float:
     return steps.rates.wait(order.tool.name, order.key, limit) if limit else 0.0
 
 
-async def weighed(steps: Steps, order: Order, failure: Failure, *, may_have_happened: bool = False) -> Delivery | Output:
-    """A failure is the outcome, or there is another attempt."""
+async def weighed(steps: Steps, order: Order, failure: Failure, *, before: bool = False) -> Delivery | Output:
+    """A failure is the outcome, or there is another attempt.
+
+    Args:
+        steps: what activities share.
+        order: the call.
+        failure: of this attempt.
+        before: an attempt before this one was begun, and may have taken effect. No later answer can tell: a tool that did what it was asked
+            may well refuse to do it again.
+    """
     failed = order.call["failed"]
     once = order.tool.delivery == "atMostOnce" and failure.kind == "transient" and failure.reach != "unsent"
     if not once and not stands(order.key, failure, attempt=failed + 1, failed=failed, left=order.left, retries=order.retries):
         answer = await steps.failed(order.key, order.call, failure, tried=failed + 1, retries=order.retries)
-        return answer | ({"undo": True} if may_have_happened and order.tool.compensate else {})
+        return answer | ({"undo": True} if order.tool.compensate and (before or failure.reach != "unsent") else {})
     why = ". It was not made again, because delivery is atMostOnce and it may have taken effect" if once else ""
-    return Delivery.error(f"{failure.message}{why}", "unknown" if failure.reach == "lost" else "failed")
+    why += ". An attempt before may have taken effect" if before else ""
+    return Delivery.error(f"{failure.message}{why}", "unknown" if before or failure.reach == "lost" else "failed")

@@ -1,13 +1,14 @@
 """What is written down before a call that must not be made twice, or whose undoing depends on whether it was made.
 
-    run/<key>/intent    {process, started, deadline}, and `unsent` once it is sure that nothing was sent. Times in seconds since the epoch
+    run/<key>/intent    {process, started, deadline, again}; `unsent` once it is sure that nothing was sent. Times: seconds since the epoch
 
-The first to write it makes the call. Whoever finds it without a result knows that the call was begun, and by whom.
+The first to write it makes the call. Whoever finds it without a result knows that the call was begun, and by whom. A call that may be made
+again is written down anew each time, so that it is known until when anybody may be at it.
 """
 
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from holdfast_agent import documents
@@ -26,11 +27,13 @@ class Intent:
         process: which one began it.
         started: when.
         deadline: when it has ended, however it went.
+        again: whether it was begun before that, and nobody knows what came of it.
     """
 
     process: str
     started: float
     deadline: float
+    again: bool = False
 
     @property
     def over(self) -> float:
@@ -40,7 +43,7 @@ class Intent:
     @classmethod
     def load(cls, document: Document) -> Self:
         """From JSON-ready data."""
-        return cls(**{name: document[name] for name in cls.__dataclass_fields__})
+        return cls(**{name: document[name] for name in cls.__dataclass_fields__ if name in document})
 
 
 class Intents:
@@ -50,15 +53,16 @@ class Intents:
         self._store, self._process = store, uuid.uuid4().hex
         self._begun: set[str] = set()
 
-    async def claim(self, key: str, longest: float) -> tuple[Intent, bool]:
-        """Begin a call, unless it was begun before.
+    async def claim(self, key: str, longest: float, *, again: bool = False) -> tuple[Intent, bool]:
+        """Begin a call.
 
         Args:
             key: of the effect.
             longest: seconds that it can take.
+            again: even if it was begun before.
 
         Returns:
-            The intent that stands, and whether it is this one.
+            The intent that stands, and whether nobody had begun it before.
 
         Raises:
             StoreError: nobody knows which one stands, and nothing was begun.
@@ -67,10 +71,12 @@ class Intents:
         ours = Intent(self._process, now, now + longest)
 
         def claimed(document: Document | None) -> Document:
-            return dict(vars(ours)) if document is None or document.get("unsent") or self._idle(key, document) else document
+            if document is None or document.get("unsent") or self._idle(key, document):
+                return dict(vars(ours))
+            return dict(vars(replace(ours, again=True))) if again else document
 
         stands = Intent.load(await self._store.update(_at(key), claimed) or {})
-        if stands == ours:
+        if replace(stands, again=False) == ours:
             self._begun.add(key)
         return stands, stands == ours
 
@@ -104,7 +110,7 @@ class Intents:
 
     def _idle(self, key: str, document: Document) -> bool:
         """Whether this process wrote it and never acted on it: its answer was lost on the way here."""
-        return document["process"] == self._process and key not in self._begun
+        return document["process"] == self._process and key not in self._begun and not document.get("again")
 
 
 def _at(key: str) -> str:

@@ -100,12 +100,12 @@ class Steps:
         except UnstoredError as error:
             failure = error.failure
         except RevisionError as error:
-            return await self.failed(key, call, Failure("transient", str(error), public=str(error)))
+            return await self.failed(key, call, Failure("transient", str(error), cause="revision", public=str(error)))
         except LookupError as error:
             failure = Failure("fatal", str(error))
         except Exception as error:  # noqa: BLE001 - a defect must end as an answer too: raised, its stack trace would go into the history
             _LOG.exception("step broke", extra={"run": call["run"], "step": key})
-            failure = Failure("transient", f"{type(error).__name__} inside the agent; its log has the details")
+            failure = Failure("transient", f"{type(error).__name__} inside the agent; its log has the details", cause="defect")
         _LOG.warning("step failed: %s", clipped(failure.message), extra={"run": call["run"], "step": key, "attempt": attempt})
         return envelope(key, failure, attempt)
 
@@ -130,14 +130,15 @@ class Steps:
             try:
                 stands = await self.store.update(documents.head_key(call["run"]), change(lambda head: head.troubled(trouble)))
                 await self.index.waits(call["run"])
-                if stands and Head.load(stands).cancel and "ending" not in call:
+                # Without its revision nobody can tell what becomes of a call that was begun.
+                if stands and Head.load(stands).cancel and "ending" not in call and failure.cause != "revision":
                     return {"key": key, "control": documents.CANCEL}
             except StoreError as error:  # the head only tells people; the answer counts
                 _LOG.warning("the head cannot tell of it: %s", error, extra={"run": call["run"]})
         return answer
 
     async def wait(self, key: str, call: Input, wait: Trouble, *, first: Callable[[Head], Head] = lambda head: head) -> tuple[Head, Output]:
-        """Write into the head that the run is to wait, and answer so.
+        """Write into the head that the run is to wait, and answer so. A cancel ends no wait for what another process may be doing.
 
         Args:
             key: of the effect.
@@ -153,9 +154,10 @@ class Steps:
             StoreError: the store does not answer.
             LookupError: there is no head.
         """
+        heeds = wait.kind != "unknown" and "ending" not in call
 
         def waiting(head: Head) -> Head:
-            if head.terminal or (head.cancel and "ending" not in call):
+            if head.terminal or (head.cancel and heeds):
                 return head
             return _unless_decided(first(head), wait)
 
@@ -165,7 +167,7 @@ class Steps:
         head = Head.load(stands)
         if head.terminal:
             return head, envelope(key, Failure("fatal", f"the run has ended already, {head.status}"), call["attempt"])
-        if head.cancel and "ending" not in call:
+        if head.cancel and heeds:
             return head, {"key": key, "control": documents.CANCEL}
         await self.index.waits(call["run"])
         until = next((found.until for found in head.waits if found.key == key), wait.until)

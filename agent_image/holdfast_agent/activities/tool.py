@@ -8,7 +8,7 @@ from typing import Any
 from holdfast_agent import documents, loop
 from holdfast_agent.activities import approval
 from holdfast_agent.activities.arguments import read
-from holdfast_agent.activities.delivery import Delivery, Order, deliver, guarded, lost, weighed
+from holdfast_agent.activities.delivery import Delivery, Order, begun, deliver, guarded, lost, under_way, weighed
 from holdfast_agent.activities.outcomes import came_to, keep
 from holdfast_agent.activities.steps import Input, Output, Steps, UnstoredError
 from holdfast_agent.documents import Approval, Document, Head, ToolCall, ToolOutcome
@@ -46,12 +46,10 @@ async def carry_out(steps: Steps, key: str, call: Input) -> Output:
         job = _Job(steps, revision, key, call, asked, revision.config.tool(asked.name))
         if done:
             return await job.settled(head, done.value)
-        if head.cancel or began >= call["deadline"]:
-            return await job.not_begun(head, began)
-        if head.control and (held := await job.held()):
-            return held
-        delivery = await job.delivery(head)
-        return await job.stored(head, delivery, began) if isinstance(delivery, Delivery) else delivery
+        answer = job.ended(head, began) or (await job.held() if head.control else None) or await job.delivery(head)
+        if isinstance(answer, Delivery):
+            return await job.stored(head, answer, began)
+        return await job.not_begun(head, began, answer) if _ends(answer) else answer
 
 
 @dataclass
@@ -77,7 +75,7 @@ class _Job:
             return Delivery.error(wrong.message if wrong else f"the tool {self.asked.name!r} is not in this revision")
         order = Order(self.key, self.call, self.tool, arguments, self.tool.retries, self.call["deadline"] - time.time())
         if wrong:
-            return await weighed(self.steps, order, wrong)
+            return await weighed(self.steps, order, wrong, before=await begun(self.steps, order))
         if self.tool.approval:
             held = await self._approved(head, self.tool, arguments)
             if held is not None:
@@ -100,11 +98,20 @@ class _Job:
         begun = self.tool and self.tool.delivery == "atMostOnce" and await self.steps.intents.find(self.key)
         return None if begun else await self.steps.held(self.key, self.call)
 
-    async def not_begun(self, head: Head, now: float) -> Output:
-        """The run ends: the call is not made. It may have been begun all the same, by a process that was lost."""
-        if self.tool and guarded(self.tool) and await self.steps.intents.find(self.key):
-            return await self.stored(head, lost(self.tool), now)
-        return {"key": self.key, "control": documents.CANCEL} if head.cancel else loop.timed_out(self.key)
+    def ended(self, head: Head, now: float) -> Output | None:
+        """The answer if the run ends, so that nothing is to be begun any more."""
+        if head.cancel:
+            return {"key": self.key, "control": documents.CANCEL}
+        if now >= self.call["deadline"]:
+            return loop.timed_out(self.key)
+        return {"key": self.key, "dropped": True} if self.call.get("ends") else None
+
+    async def not_begun(self, head: Head, now: float, answer: Output) -> Output:
+        """The run ends: the call is not made. It may have been begun all the same, by a process that was lost or is still at it."""
+        intent = await self.steps.intents.find(self.key) if self.tool and guarded(self.tool) else None
+        if self.tool is None or intent is None:
+            return answer
+        return await under_way(self.steps, self.call, self.key, self.tool, intent) or await self.stored(head, lost(self.tool), now)
 
     async def stored(self, head: Head, delivery: Delivery, began: float) -> Output:
         """Write down what became of the call."""
@@ -139,3 +146,8 @@ class _Job:
     def _undo(self, outcome: ToolOutcome) -> Output:
         happened = outcome.outcome in ("completed", "unknown")
         return {"undo": True} if happened and self.tool is not None and self.tool.compensate is not None else {}
+
+
+def _ends(answer: Output) -> bool:
+    """Whether the call is given up because the run ends."""
+    return answer.get("control") == documents.CANCEL or "timeout" in answer or "dropped" in answer
