@@ -93,7 +93,7 @@ async def test_a_run_of_a_session_that_a_critic_sent_back(signing):
     run = (await here.agent.ask("Greet me.", session_id="one"))["id"]
 
     await intact(here, run)
-    assert await kinds(here, run) == ["compaction", "decision", "evaluation", "decision", "evaluation", "end"]
+    assert await kinds(here, run) == ["recall", "decision", "evaluation", "decision", "evaluation", "end"]
 
 
 async def test_a_run_that_summed_itself_up(signing):

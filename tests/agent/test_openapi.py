@@ -100,7 +100,7 @@ async def test_what_an_agent_answers_is_what_its_document_says(stage):
     status, stream = await api.call("GET", f"/runs/{run}/events")
     assert (status, stream.count("event: step"), stream.count("event: end")) == (200, 4, 1)
     audit = await api.get(f"/runs/{run}/audit")
-    assert sorted(record["kind"] for record in audit["records"]) == ["compaction", "decision", "decision", "end", "tool"]
+    assert sorted(record["kind"] for record in audit["records"]) == ["decision", "decision", "end", "recall", "tool"]
     status, lines = await api.call("GET", f"/runs/{run}/audit?documents=true")
     assert json.loads(lines.splitlines()[0])["key"] == f"run/{run}"
     assert "holdfast_runs_total" in (await api.call("GET", "/metrics"))[1]

@@ -71,6 +71,9 @@ def told(papers: Papers, report: Report, keys: Sequence[str]) -> Iterator[str]:
         yield "Next: do what the lines above say, and verify again."
     else:
         yield "CHANGED: what the run left behind is not what it wrote"
+        if {finding.kind for finding in report.findings} == {"added"} and (head.get("cancel") or {}).get("forced"):
+            yield "Next: this is expected after cancel?force=true: a call ended after the run. Look at what was added; the rest is intact."
+            return
         yield "Next: keep this output and the documents, compare with a backup of the store, and find out who can write to it."
 
 

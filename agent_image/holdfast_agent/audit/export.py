@@ -6,7 +6,7 @@ from typing import Any, Final
 from holdfast_agent import documents
 from holdfast_agent.audit.chain import Chain, fingerprint, link
 from holdfast_agent.audit.lines import Item
-from holdfast_agent.audit.records import anchor, end, records
+from holdfast_agent.audit.records import anchor, end, in_order, links, records
 from holdfast_agent.audit.sheets import RECALL, document_name, turn_of
 from holdfast_agent.documents import Document, Head, ModelTurn
 from holdfast_agent.store import Store
@@ -31,23 +31,25 @@ class Audits:
     async def view(self, run: str) -> dict[str, Any]:
         """The records of a run and its anchor, without a word of what was said: `{id, status, revision, records, anchor}`.
 
-        The records are in the order of the chain: what was undone is at the end, newest first.
+        The records are in the order of the chain, each with the number of the link that binds it, as far as the chain is written down.
 
         Raises:
             StoreError: the store does not answer.
         """
         head: Document = {}
+        numbers: dict[str, int] = {}
         first: list[dict[str, Any]] = []
         found: list[dict[str, Any]] = []
         undone: list[dict[str, Any]] = []
         async for key, document in self.documents(run):
+            numbers |= links(document.get("audit"))
             if key == documents.head_key(run):
                 head = document
             elif not key.startswith(documents.segment_key(run, 0)[:-1]):
                 name = key.removeprefix(f"{documents.head_key(run)}/")
                 into = undone if name.endswith("/undo") else first if name == document_name(RECALL) else found
                 into += records(name, document)
-        told = [*first, *found, *reversed(undone), *end(head)]
+        told = in_order([*first, *found, *reversed(undone), *end(head)], numbers)
         return {"id": run, "status": head.get("status"), "revision": head.get("revision"), "records": told, "anchor": anchor(head)}
 
 

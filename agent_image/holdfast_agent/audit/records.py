@@ -1,7 +1,8 @@
-"""What happened in a run, record by record, without a word of what was said: who decided what, when, and what it came to. Pure."""
+"""What happened in a run, record by record, without a word of what was said: what was decided, when, and what it came to. Pure."""
 
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -37,7 +38,7 @@ def records(name: str, document: Document) -> Iterator[Record]:
     elif kind == "evaluation":
         yield {**common, "kind": "evaluation", **_span(document), "accepted": document.get("accepted"), **_used(document)}
     elif kind == "compact" or record == RECALL:
-        yield {**common, "kind": "compaction", **_span(document), **_used(document)}
+        yield {**common, "kind": RECALL if record == RECALL else "compaction", **_span(document), **_used(document)}
     else:
         yield from _approval(record, document)
         kind = "compensation" if kind == "undo" else "tool"
@@ -45,22 +46,44 @@ def records(name: str, document: Document) -> Iterator[Record]:
 
 
 def end(head: Document) -> Iterator[Record]:
-    """The records that the head of a run makes: that it was canceled, which limit it met, how it ended and what sealed it."""
+    """The records that the head of a run makes: that it was canceled, which limit it met, and how it ended. One link binds them all."""
     cancel = head.get("cancel")
     if cancel:
-        yield {"kind": "cancel", "at": _time(cancel.get("at")), "reason": cancel.get("reason"), "forced": bool(cancel.get("forced"))}
+        yield {
+            "record": END,
+            "kind": "cancel",
+            "at": _time(cancel.get("at")),
+            "reason": cancel.get("reason"),
+            "forced": bool(cancel.get("forced")),
+        }
     error = head.get("error") or {}
     if head.get("exceeded") or error.get("type") in ("LimitExceeded", "RunTimeout"):
-        yield {"kind": "limit", "limit": head.get("exceeded") or error.get("message")}
+        yield {"record": END, "kind": "limit", "limit": head.get("exceeded") or error.get("message")}
     if head.get("ended") is not None:
         told = {"error": error["type"]} if error.get("type") else {}
         yield {"record": END, "digest": head_digest(head), "kind": "end", "at": _time(head["ended"]), "status": head.get("status"), **told}
 
 
 def anchor(head: Document) -> Record | None:
-    """What seals a run, for whoever wants to keep it elsewhere; None while there is nothing."""
+    """What seals a run, for whoever wants to keep it elsewhere; None until it is sealed."""
     chain = head.get("audit")
-    return {name: chain[name] for name in ("count", "hash", "spiffe", "kid", "mac") if name in chain} if isinstance(chain, dict) else None
+    if not isinstance(chain, dict) or END not in links(chain):
+        return None
+    return {name: chain[name] for name in ("count", "hash", "spiffe", "kid", "mac") if name in chain}
+
+
+def links(chain: object) -> dict[str, int]:
+    """Which link of the chain, from 1, each record in a chain's tail is."""
+    if not isinstance(chain, dict) or not isinstance(chain.get("count"), int) or not isinstance(chain.get("tail"), list):
+        return {}
+    named = [str(entry).partition(" ")[0] for entry in chain["tail"]]
+    return {name: number for number, name in enumerate(named, start=chain["count"] - len(named) + 1)}
+
+
+def in_order(found: Iterable[Record], numbers: Mapping[str, int]) -> list[Record]:
+    """Records as the chain has them, each with its `link`. Those that it does not have come last and without one."""
+    told = [record | ({"link": numbers[record["record"]]} if record.get("record") in numbers else {}) for record in found]
+    return sorted(told, key=lambda record: record.get("link", math.inf))
 
 
 def _asked(document: Document) -> Iterator[Record]:

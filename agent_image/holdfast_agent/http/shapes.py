@@ -6,6 +6,7 @@ Objects are closed: an answer with a field that is not described here fails the 
 from typing import Any, Final
 
 from holdfast_agent.http.requests import STATUSES
+from holdfast_agent.waits import STATES, WAITING
 
 Schema = dict[str, Any]
 
@@ -37,19 +38,7 @@ _TIME: Final = {"type": "string", "format": "date-time"}
 _STATUS: Final = {"type": "string", "enum": list(STATUSES)}
 _BOOLEAN: Final = {"type": "boolean"}
 _NUMBER: Final = {"type": "number", "minimum": 0}
-_STEP_STATUSES: Final = [
-    "running",
-    "retrying",
-    "awaiting_approval",
-    "awaiting_outcome",
-    "suspended",
-    "completed",
-    "failed",
-    "unknown",
-    "rejected",
-    "skipped",
-    "abandoned",
-]
+_STEP_STATUSES: Final = [*STATES, "completed", "failed", "unknown", "rejected", "skipped", "abandoned"]
 _NEXT: Final = _text("Path of the next page; absent on the last one.")
 _ASKED: Final[dict[str, Schema]] = {"asked": _TIME, "until": _TIME, "on_timeout": {"type": "string", "enum": ["reject", "approve", "fail"]}}
 _ANSWERED: Final[dict[str, Schema]] = {
@@ -121,18 +110,23 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "status": _text("As it is stored: a run that is held is RUNNING."),
             "revision": _text(),
             "records": _list(ref("Record")),
-            "anchor": {"anyOf": [ref("Anchor"), {"type": "null"}]},
+            "anchor": {"anyOf": [ref("Anchor"), {"type": "null"}], "description": "null until the run has ended."},
         }
     ),
     "Record": _object(
         {
             "kind": {
                 "type": "string",
-                "enum": ["decision", "tool", "approval", "evaluation", "compaction", "compensation", "cancel", "limit", "end"],
+                "enum": ["recall", "decision", "tool", "approval", "evaluation", "compaction", "compensation", "cancel", "limit", "end"],
             }
         },
         {
             "record": _text("Its name in the chain."),
+            "link": {
+                "type": "integer",
+                "minimum": 1,
+                "description": "The link that binds it; absent if the chain does not have it, or not yet.",
+            },
             "digest": _text(),
             "began": _TIME,
             "at": _TIME,
@@ -161,7 +155,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
         {"id": _text(), "status": _STATUS, "task": _text("Its beginning."), "created": _TIME},
         {
             "session_id": _text(),
-            "waiting_for": {"type": "string", "enum": ["retry", "approval", "suspend", "unknown"]},
+            "waiting_for": {"type": "string", "enum": list(WAITING), "description": "Why nothing goes on; absent while it works."},
             "ended": _TIME,
             "error": ref("Error"),
         },
