@@ -3,7 +3,7 @@
 Pinned to dapr 1.19.0, because three things here lean on how it is built:
 
 * its worker runs on an event loop in a thread of its own. Activities hop from there to the program's loop, where every connection
-  lives, and are shielded from the cancelling that the worker does when it stops;
+  lives, and are shielded from the canceling that the worker does when it stops;
 * after losing the sidecar it waits 2, 4, 8, 15 s between attempts to connect, on an Event. Ours ends that wait as soon as the sidecar
   serves again, so an agent works again a quarter of a second after its sidecar, not up to 15 s;
 * no call of its client has a deadline, and its channel may wait for minutes before it looks for the sidecar again. Here both are short.
@@ -242,7 +242,7 @@ class Engine:
 
 
 def _take_off(function: Activity, payload: dict[str, Any], landed: "asyncio.Future[dict[str, Any]]") -> None:
-    """Begin an activity on the program's loop. The worker's cancelling ends at `landed`; what was begun goes on."""
+    """Begin an activity on the program's loop. The worker's canceling ends at `landed`; what was begun goes on."""
     asyncio.ensure_future(function(payload)).add_done_callback(lambda done: _hand_over(done, landed))
 
 

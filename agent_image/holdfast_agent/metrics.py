@@ -10,18 +10,18 @@ import itertools
 import time
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, Metric, disable_created_metrics, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
+from holdfast_agent import waits
 from holdfast_agent.heads import Head
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 UNKNOWN_TOOL: Final = "unknown"
-STATES: Final = ("running", "retrying", "approval", "suspended", "unknown")
 _STATUSES: Final = ("completed", "failed", "canceled")
 _OUTCOMES: Final = ("completed", "failed", "unknown", "rejected", "skipped")
 _DECISIONS: Final = ("approved", "rejected", "timedOut")
@@ -78,7 +78,7 @@ class Metrics:
         self._passed = 0
         self._tools: set[str] = set()
         registry.register(_Payload(self))
-        for state in STATES:
+        for state in waits.STATES:
             self._open.labels(state)
 
     def agent(self, name: str, revision: str, tools: Iterable[str]) -> None:
@@ -146,9 +146,9 @@ class Metrics:
         tally: Tally[str] = Tally()
         waiting = 0
         for head in heads:
-            tally[_state(head)] += 1
+            tally[waits.of_run(head)] += 1
             waiting += sum(approval.decision is None for approval in head.approvals.values())
-        for state in STATES:
+        for state in waits.STATES:
             self._open.labels(state).set(tally[state])
         self._waiting.set(waiting)
         self._looked.set(time.time())
@@ -180,10 +180,3 @@ class _Payload(Collector):
         yield GaugeMetricFamily(
             "holdfast_payload_ratio", "Bytes of documents for each byte through the workflow, since the start.", value=ratio
         )
-
-
-def _state(head: Head) -> str:
-    if head.suspended is not None:
-        return "suspended"
-    kinds: dict[Any, str] = {"retry": "retrying", "approval": "approval", "unknown": "unknown", "suspend": "suspended"}
-    return kinds.get(head.trouble.kind, "running") if head.trouble else "running"

@@ -103,7 +103,7 @@ def test_open_runs_are_told_by_what_they_are_at():
     )
 
     found = read(metrics)
-    for state in ("running", "retrying", "approval", "suspended", "unknown"):
+    for state in ("running", "retrying", "awaiting_approval", "awaiting_outcome", "suspended"):
         assert found["holdfast_runs_active", (("state", state),)] == 1, state
     assert found["holdfast_approvals_waiting", ()] == 2
     metrics.open_runs([])
@@ -179,7 +179,7 @@ async def test_a_run_that_waits_for_approval_is_seen_again_after_a_restart(stage
 
     async def waits():
         found = await scraped(here)
-        return found["holdfast_approvals_waiting", ()] == 1 and found["holdfast_runs_active", (("state", "approval"),)] == 1
+        return found["holdfast_approvals_waiting", ()] == 1 and found["holdfast_runs_active", (("state", "awaiting_approval"),)] == 1
 
     assert await here.agent.until(waits)
     await here.agent.call("POST", f"/runs/{run}/approvals/{approval['call']}", json={"approved": True})

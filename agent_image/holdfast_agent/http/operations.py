@@ -89,7 +89,7 @@ OPERATIONS: Final = (
         "/runs",
         "All runs, newest first",
         {200: _json("A page of them. With a filter a page may be short, or empty, and still have a next one.", "RunPage")},
-        query=(requests.CURSOR, requests.LIMIT, requests.STATUS, requests.OF_SESSION),
+        query=(requests.CURSOR, requests.LIMIT, requests.STATUS, requests.WAITING_FOR, requests.OF_SESSION),
     ),
     Operation("run", "GET", "/runs/{id}", "How a run stands", _STANDS, place=_RUN, errors=(404,)),
     Operation(

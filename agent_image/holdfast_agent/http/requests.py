@@ -13,6 +13,7 @@ from holdfast_agent.documents import ID_PATTERN
 from holdfast_agent.http import fields, places
 from holdfast_agent.http.fields import CALL_PATTERN, Field, Schema
 from holdfast_agent.http.problems import Problem
+from holdfast_agent.waits import WAITING
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 DEFAULT_PAGE: Final = 100
@@ -57,6 +58,9 @@ TURN: Final = Field(
 )
 STATUS: Final = Field(
     "status", {"type": "string", "enum": list(STATUSES), "description": "Only runs that stand so."}, fields.one_of(*STATUSES)
+)
+WAITING_FOR: Final = Field(
+    "waiting_for", {"type": "string", "enum": list(WAITING), "description": "Only runs that wait for this."}, fields.one_of(*WAITING)
 )
 OF_SESSION: Final = Field("session_id", _ID | {"description": "Only runs of this session."}, fields.session_id)
 FORCE: Final = Field(

@@ -45,15 +45,14 @@ class RunRoutes:
         return answer(views.accepted(head), status=202)
 
     async def _runs(self, request: web.Request) -> web.Response:
-        asked = requests.query(request, (requests.CURSOR, requests.LIMIT, requests.STATUS, requests.OF_SESSION))
+        asked = requests.query(request, (requests.CURSOR, requests.LIMIT, requests.STATUS, requests.WAITING_FOR, requests.OF_SESSION))
         limit = asked["limit"] or requests.DEFAULT_PAGE
+        wanted = {name: asked[name] for name in ("status", "waiting_for", "session_id")}
         try:
-            heads, cursor = await listed(
-                self._site.connected(), asked["cursor"], limit, status=asked["status"], session=asked["session_id"]
-            )
+            heads, cursor = await listed(self._site.connected(), asked["cursor"], limit, wanted)
         except CursorError as error:
             raise unknown_cursor(asked["cursor"]) from error
-        following = requests.path("/runs", cursor=cursor, limit=limit, status=asked["status"], session_id=asked["session_id"])
+        following = requests.path("/runs", cursor=cursor, limit=limit, **wanted)
         return answer({"runs": [views.summary(head) for head in heads]} | ({"next": following} if cursor else {}))
 
     async def _dapr(self, request: web.Request) -> web.Response:

@@ -8,14 +8,13 @@ whoever reads it and whenever, and an id is a place that one can go on from (see
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from holdfast_agent import documents
+from holdfast_agent import documents, waits
 from holdfast_agent.documents import Document, Head, ModelTurn, ToolOutcome, Trouble, Usage
 from holdfast_agent.heads import Approval
 from holdfast_agent.timelines import Timeline, shown
 
 View = dict[str, Any]
-OPEN: Final = frozenset({"running", "retrying", "awaiting_approval", "awaiting_outcome", "suspended"})
-_WAITS: Final = {"retry": "retrying", "approval": "awaiting_approval", "unknown": "awaiting_outcome", "suspend": "suspended"}
+OPEN: Final = frozenset(waits.STATES)
 _COMPACTION, _MODEL, _FIRST_CALL = 0, 1, 2
 
 
@@ -30,8 +29,8 @@ def steps(head: Head, timeline: Timeline, *, newest: bool = True) -> list[View]:
     found = [_recall_step(head, timeline.recall)] if timeline.recall else []
     for turn in timeline.turns:
         found += _turn(head, timeline, turn)
-    waits = any(step["status"] in OPEN for step in found)
-    if newest and not head.terminal and not waits and not head.ending:
+    under_way = any(step["status"] in OPEN for step in found)
+    if newest and not head.terminal and not under_way and not head.ending:
         found += _next(head, timeline)
     return found
 
@@ -186,8 +185,7 @@ def _judged(key: str, document: Document) -> View:
 
 
 def _open_step(head: Head, key: str, step: View) -> View:
-    wait = waiting(head, key)
-    status = "abandoned" if head.terminal else _WAITS[wait.kind] if wait else "running"
+    status = "abandoned" if head.terminal else waits.of_step(head, waiting(head, key))
     return {**step, "key": key, "status": status}
 
 

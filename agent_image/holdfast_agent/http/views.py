@@ -3,8 +3,9 @@
 import json
 from typing import Final
 
+from holdfast_agent import waits
 from holdfast_agent.audit.records import anchor
-from holdfast_agent.documents import Head, ModelTurn
+from holdfast_agent.documents import SUSPEND, Head, ModelTurn
 from holdfast_agent.http.steps import OPEN, View, approval, steps, time, tokens
 from holdfast_agent.loop import WORKFLOW
 from holdfast_agent.timelines import Timeline, shown
@@ -21,14 +22,15 @@ def accepted(head: Head) -> View:
 
 def status(head: Head) -> str:
     """How a run stands, in one word."""
-    return "SUSPENDED" if not head.terminal and head.control == "suspend" else head.status
+    return "SUSPENDED" if not head.terminal and head.control == SUSPEND else head.status
 
 
 def summary(head: Head) -> View:
     """A run in a list."""
     view: View = {"id": head.id, "status": status(head), "task": _beginning(head.task), "created": time(head.created)}
     view |= {"session_id": head.session} if head.session is not None else {}
-    view |= {"waiting_for": head.trouble.kind} if head.trouble and not head.terminal else {}
+    at = "running" if head.terminal else waits.of_run(head)
+    view |= {"waiting_for": at} if at != "running" else {}
     view |= {"ended": time(head.ended)} if head.ended is not None else {}
     return view | ({"error": head.error} if head.error is not None else {})
 
@@ -90,7 +92,7 @@ def _waits(head: Head, timeline: Timeline) -> View:
         view["cancel"] = cancel | ({"reason": head.cancel.reason} if head.cancel.reason else {})
     if head.terminal:
         return view
-    if head.suspended is not None:
+    if head.suspended is not None and head.control == SUSPEND:
         view["suspended"] = time(head.suspended)
     arguments = {key: call.arguments for turn in timeline.turns for key, call in zip(turn.call_keys(), turn.calls, strict=True)}
     asked = [
@@ -105,7 +107,8 @@ def _waits(head: Head, timeline: Timeline) -> View:
         if question.decision is None and not head.cancel
     ]
     view |= {"approvals": asked} if asked else {}
-    retry = next((wait for wait in head.waits if wait.kind == "retry" and not _settled(wait.key, timeline)), None)
+    retrying = (wait for wait in head.waits if waits.of_step(head, wait) == "retrying" and not _settled(wait.key, timeline))
+    retry = next(retrying, None)
     if retry:
         view["retrying"] = {
             "key": retry.key,
