@@ -141,6 +141,11 @@ class Head:
         return self.status != "RUNNING"
 
     @property
+    def left_session(self) -> bool:
+        """Whether it has a session in which it must not be: only runs that completed are told of there."""
+        return self.session is not None and self.terminal and self.status != "COMPLETED"
+
+    @property
     def control(self) -> Control | None:
         """What people want of the run instead of its next step."""
         return CANCEL if self.cancel else SUSPEND if self.suspended is not None and self.ending is None else None

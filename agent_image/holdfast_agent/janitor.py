@@ -65,9 +65,9 @@ class Janitor:
 
         async def look(run: str, entry: Entry | None) -> None:
             head = Head.load(entry.value) if entry else None
-            if (head is None and open_runs[run] + _GRACE_SECONDS < now) or (head and head.terminal):
+            if (head is None and open_runs[run] + _GRACE_SECONDS < now) or (head and head.terminal and await self._left(head)):
                 gone.add(run)
-            elif head and (thorough or run in self._runs.again or self._needed(head, now)):
+            elif head and not head.terminal and (thorough or run in self._runs.again or self._needed(head, now)):
                 async with gate:
                     await self._try_to_look_after(head, now)
 
@@ -92,6 +92,15 @@ class Janitor:
 
     def _overdue(self, head: Head, now: float) -> bool:
         return head.trouble is not None and head.trouble.until + self._overdue_seconds < now
+
+    async def _left(self, head: Head) -> bool:
+        """Whether nothing is left to do about a run that has ended."""
+        try:
+            await self._runs.leave_session(head)
+        except StoreError as error:
+            _LOG.warning("a run cannot be taken out of its session now: %s", error, extra={"run": head.id})
+            return False
+        return True
 
     async def _try_to_look_after(self, head: Head, now: float) -> None:
         """One run that is broken must not keep the others from being looked after."""

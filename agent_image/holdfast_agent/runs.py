@@ -22,6 +22,7 @@ from holdfast_agent.loop import CANCELED, Loop
 from holdfast_agent.observer import Observer
 from holdfast_agent.openruns import OpenRuns
 from holdfast_agent.revisions import Revisions
+from holdfast_agent.sessions import Sessions
 from holdfast_agent.store import Store, StoreError
 from holdfast_agent.timelines import Timelines
 from holdfast_api.config import AgentConfig
@@ -229,9 +230,19 @@ class Runs:
         stands = await self._store.update(documents.head_key(head.id), closed)
         _LOG.warning("run closed: %s", error["message"], extra={"run": head.id})
         closing = Head.load(stands) if stands else head
+        await self.leave_session(closing)
         self.observer.ended(closing, here=here)
         self.ended(head.id)
         return closing
+
+    async def leave_session(self, head: Head) -> None:
+        """Take a run that did not end well out of its session: its process may have died when it was about to complete. Else nothing.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        if head.session is not None and head.left_session:
+            await Sessions(self._store).withdraw(head.session, head.id)
 
     async def end_by_force(self, head: Head) -> Head:
         """End a run whose head says so (`cancel.forced`) where it stands. What is in flight is not stopped, and nothing is undone.

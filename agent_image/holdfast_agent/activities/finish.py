@@ -5,6 +5,7 @@ import time
 
 from holdfast_agent.activities.steps import Input, Output, Steps
 from holdfast_agent.documents import Usage
+from holdfast_agent.sessions import Sessions
 
 _LOG = logging.getLogger(__name__)
 
@@ -15,12 +16,15 @@ def key(call: Input) -> str:
 
 
 async def finish(steps: Steps, key: str, call: Input) -> Output:
-    """Write down that a run failed.
+    """Write down that a run failed, and take its answer out of its session: one that was about to complete may have put it there.
 
     Returns:
         `{key}`.
     """
     now, usage = time.time(), Usage.load(call["usage"])
-    await steps.end(call["run"], lambda head: head.failed(call["error"], usage, now), audit=call.get("audit"))
+    ended = await steps.end(call["run"], lambda head: head.failed(call["error"], usage, now), audit=call.get("audit"))
+    if ended.session is not None and ended.left_session:
+        session = ended.session
+        await steps.patiently(lambda: Sessions(steps.store).withdraw(session, ended.id))
     _LOG.warning("run failed: %s", call["error"]["type"], extra={"run": call["run"]})
     return {"key": key}
