@@ -171,14 +171,23 @@ class Pursuit:
     insists: bool = True
     failed: Counter[str] = field(default_factory=Counter)
 
-    def input(self, number: int) -> dict[str, Any]:
-        """What the activity gets in the round of that number, from 1."""
+    def input(self, number: int, now: float = math.inf) -> dict[str, Any]:
+        """What the activity gets in the round of that number, from 1.
+
+        Args:
+            number: see above.
+            now: when the run was woken, if that is why: an attempt that is not due yet only looks whether the run is canceled.
+        """
         more: dict[str, Any] = {"model": self.choice.current} if self.choice else {}
+        more |= {"early": True} if self.kind == "retry" and self.due > now else {}
+        more |= {"tried": self.failed.total()} if self.insists and self.failed.total() else {}
         more |= {"ends": True} if self.given_up else {}
         return self.step.input | more | {"attempt": number, "failed": self.failed["call"] + self.failed[_BROKEN]}
 
     def take(self, answer: object, now: float) -> None:
         """Go by an answer; None if the activity broke."""
+        if isinstance(answer, dict) and answer.get("early") and answer.get("key") == self.step.key:
+            return
         verdict = judge(self.step, self.failed, answer)
         if isinstance(answer, dict):
             self.kept |= {name: answer[name] for name in ("undo", "skipped") if answer.get(name)}

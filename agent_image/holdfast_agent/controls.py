@@ -15,7 +15,7 @@ from holdfast_agent.activities.approval import described
 from holdfast_agent.documents import Head, ToolOutcome
 from holdfast_agent.engine import Engine, EngineError
 from holdfast_agent.heads import Decision, change
-from holdfast_agent.loop import poke_event
+from holdfast_agent.loop import wake_event
 from holdfast_agent.openruns import OpenRuns
 from holdfast_agent.runs import ConflictError, Runs
 from holdfast_agent.store import Store
@@ -189,11 +189,12 @@ class Controls:
         return head
 
     async def _wake(self, head: Head) -> None:
-        """What is stored holds; whoever waits learns of it now, or by the janitor. A run that is being undone heeds nobody any more."""
-        if head.trouble is None or head.ending is not None:
+        """What is stored holds; whoever waits for it learns of it now, or by the janitor. Nobody else is woken."""
+        event = wake_event(head)
+        if event is None or not head.unheeded:
             return
         try:
-            await self._engine.wake(head.id, poke_event(head.trouble.key, head.trouble.attempt))
+            await self._engine.wake(head.id, event)
         except EngineError as error:
             await self._later(head.id, error)
 

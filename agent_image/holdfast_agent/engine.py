@@ -17,7 +17,7 @@ import time
 import urllib.request
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import grpc
@@ -56,7 +56,7 @@ class EngineError(Exception):
 
 @dataclass(frozen=True)
 class Instance:
-    """A workflow instance as Dapr knows it."""
+    """A workflow instance as Dapr knows it. `updated` is the time of its newest event."""
 
     status: str
     updated: datetime
@@ -162,7 +162,7 @@ class Engine:
             if state is None:
                 return None
             details = state.failure_details
-            return Instance(state.runtime_status.name, state.last_updated_at, details.message if details else None)
+            return Instance(state.runtime_status.name, state.last_updated_at.replace(tzinfo=UTC), details.message if details else None)
         raise EngineError(f"Dapr does not tell the state of {instance!r}: {told}")
 
     async def wake(self, instance: str, event: str) -> None:

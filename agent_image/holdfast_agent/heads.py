@@ -33,13 +33,14 @@ class Trouble:
 
     Attributes:
         key: the effect that waits.
-        attempt: the round of steps after which it waits; with the turn it names the wait (`loop.poke_event`).
+        attempt: the round of steps after which it waits. In a run without a plan it names the wait (`loop.poke_event`).
         message: for people: what the last attempt said, or what is waited for.
         until: when it is looked at again at the latest, in seconds since the epoch.
         kind: `retry`: an attempt failed and another follows; `approval`: a person decides; `suspend`: until it is resumed; `unknown`:
             another process may be carrying the call out.
     """
 
+        failed: attempts that failed before; None: written by a version that did not say.
     key: str
     attempt: int
     message: str
@@ -47,6 +48,7 @@ class Trouble:
     kind: WaitKind = "retry"
 
     @property
+    failed: int | None = None
     def scope(self) -> str:
         """The turn; steps of one turn wait together."""
         return self.key.rpartition("/")[0]
@@ -200,18 +202,14 @@ class Head:
         return cls(**read)
 
     def troubled(self, trouble: Trouble) -> Self:
-        """The same run with one more step that waits; unchanged if it has ended. What waits beside it waits under its newest round."""
-        if self.terminal:
-            return self
-        others = [replace(wait, attempt=max(wait.attempt, trouble.attempt)) for wait in self._others(trouble.key)]
-        newest = max([trouble.attempt, *(wait.attempt for wait in others)])
-        return self._waiting([*others, replace(trouble, attempt=newest)])
+        """The same run with one more step that waits; unchanged if it has ended."""
+        return self if self.terminal else self._waiting([*self._others(trouble.key), trouble])
 
     def resumed(self, key: str, attempt: int) -> Self:
-        """The same run when a step that waited has been begun again; what still waits beside it waits under this round."""
+        """The same run when a step that waited has been begun again."""
         if not any(wait.key == key and wait.attempt < attempt for wait in self.waits):
             return self
-        return self._waiting([replace(wait, attempt=max(wait.attempt, attempt)) for wait in self._others(key)])
+        return self._waiting(self._others(key))
 
     def calm(self) -> Self:
         """The same run with nothing that waits."""

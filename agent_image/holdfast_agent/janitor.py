@@ -12,9 +12,9 @@ from dataclasses import replace
 from typing import Final
 
 from holdfast_agent import documents
-from holdfast_agent.documents import Head, Trouble
-from holdfast_agent.engine import Engine, EngineError
-from holdfast_agent.loop import RUN_TIMEOUT, poke_event
+from holdfast_agent.documents import Head
+from holdfast_agent.engine import Engine, EngineError, Instance
+from holdfast_agent.loop import RUN_TIMEOUT, poke_event, wake_event
 from holdfast_agent.openruns import OpenRuns
 from holdfast_agent.runs import Runs
 from holdfast_agent.store import Entry, Store, StoreError
@@ -26,8 +26,6 @@ _CONCURRENCY: Final = 8
 _GROUP: Final = 200
 _SETTLE_SECONDS: Final = 900.0
 """How long a run may need to end after its deadline and its last call: a result that cannot be stored is held for ten minutes."""
-
-_Wait = tuple[str, int]
 
 
 class Janitor:
@@ -45,7 +43,7 @@ class Janitor:
         """
         self._runs, self._store, self._engine, self._index = runs, store, engine, index
         self._overdue_seconds = overdue_seconds
-        self._poked: dict[str, tuple[_Wait, float, float]] = {}
+        self._poked: dict[str, tuple[tuple[str, int] | None, float, float]] = {}
         self._outlived: dict[str, float] = {}
 
     async def tidy(self, *, thorough: bool) -> None:
@@ -128,29 +126,45 @@ class Janitor:
             await self._runs.close(head, {"type": "WorkflowEnded", "message": message})
         elif _outlived(head, now):
             await self._end(head, instance.status, now)
-        elif head.trouble and (head.unheeded or self._overdue(head, now)):
-            await self._wake(head, head.trouble, now)
+        elif why := await self._why_wake(head, instance, now):
+            await self._wake(head, why, now)
 
-    async def _wake(self, head: Head, trouble: Trouble, now: float) -> None:
-        """Once for each wait, then ever more seldom: an event that nobody waits for stays with the workflow until its end."""
-        waited = trouble.key, trouble.attempt
+    async def _why_wake(self, head: Head, instance: Instance, now: float) -> str | None:
+        """Why a run that is under way has to be woken, in words for the log."""
+        if head.unheeded:
+            return "the run has not seen its head"
+        trouble = head.trouble
+        if trouble and not self._overdue(head, now):
+            return None
+        if trouble and not await self._store.get(documents.effect_document(trouble.key)):
+            return "a timer is overdue"
+        # Hardly a step takes so long. It waits, and its head does not say so because the store was away; if not, it looks once too often.
+        silent = instance.updated.timestamp() + head.longest_call + _SETTLE_SECONDS < now
+        return "nothing has happened for long" if silent else None
+
+    async def _wake(self, head: Head, why: str, now: float) -> None:
+        """Once for each wait, then ever more seldom: an event that nobody waits for stays with the workflow until somebody does."""
+        waited = (head.trouble.key, head.trouble.attempt) if head.trouble else None
         before, again, pause = self._poked.get(head.id, (None, 0.0, 0.0))
-        if before == waited and now < again:
+        event = wake_event(head)
+        if event is None or (pause and before == waited and now < again):
             return
-        if not head.unheeded and await self._store.get(documents.effect_document(trouble.key)):
-            return
-        why = "the run has not seen its head" if head.unheeded else "a timer is overdue"
-        _LOG.warning("%s, waking the run", why, extra={"run": head.id, "step": trouble.key})
-        await self._engine.wake(head.id, poke_event(*waited))
-        pause = 2 * pause if before == waited else _AGAIN_SECONDS
+        _LOG.warning("%s, waking the run", why, extra={"run": head.id} | ({"step": head.trouble.key} if head.trouble else {}))
+        await self._engine.wake(head.id, event)
+        pause = 2 * pause if pause and before == waited else _AGAIN_SECONDS
         self._poked[head.id] = waited, now + pause, pause
 
     async def _end(self, head: Head, status: str, now: float) -> None:
         """A run that outlived its deadline, when nothing can be under way any more.
 
-        First it is given time to end by itself: it may only just have got a process again.
+        First it is woken, if it can be, and given time to end by itself: it may only just have got a process again, or stand in a wait
+        that nobody knows of.
         """
-        if now < self._outlived.setdefault(head.id, now) + _GRACE_SECONDS:
+        if head.id not in self._outlived:
+            self._outlived[head.id] = now
+            if head.plan:
+                await self._engine.wake(head.id, poke_event(head.id))
+        if now < self._outlived[head.id] + _GRACE_SECONDS:
             return
         await self._engine.terminate(head.id)
         message = f"limits.runTimeout has passed long ago and the run did not end by itself: Dapr held its workflow as {status}"

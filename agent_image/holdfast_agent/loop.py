@@ -15,8 +15,8 @@ of a run without a plan (`Loop.plan`) are as the first version asked for them, t
 | finish | `<run>/finish` | |
 
 `digest` in any of them is that of the document which was stored, for the audit. In place of all this an answer may be an `error`
-(`failures.envelope`), `waiting: {until, kind}` (ask again then, or when woken; no attempt is counted), or `control: "cancel" | "suspend"`
-(the head says so, and nothing was done).
+(`failures.envelope`), `waiting: {until, kind}` (ask again then, or when woken; no attempt is counted), `control: "cancel" | "suspend"`
+(the head says so, and nothing was done), or `early` (woken before the time of its next attempt, it found nothing to heed).
 
 No calls of the model mean that the run has ended well and its head says so, unless `open` is there: `invalid` (the answer does not fit
 the schema; the next turn is asked for it again) or `candidate` (to be evaluated). `skipped` are key and digest of calls of the turn before
@@ -178,11 +178,20 @@ def with_left(error: dict[str, str], left: tuple[str, ...]) -> dict[str, str]:
     return error | {"message": f"{error['message']}; not undone, see the steps: {', '.join(left)}"}
 
 
-def poke_event(key: str, attempt: int) -> str:
+def poke_event(key: str, attempt: int | None = None) -> str:
     """Name of the event that wakes a run from its wait: to look at its head, or at the time if a timer was lost.
 
     Args:
         key: of any of the steps that wait; those that are carried out side by side wait together.
-        attempt: the round after which they wait.
+        attempt: the round after which they wait, if the run has no plan. One that has is woken by the same name all its life.
     """
-    return f"poke/{key.rpartition('/')[0]}/{attempt}"
+    scope = key.partition("/")[0] if attempt is None else f"{key.rpartition('/')[0]}/{attempt}"
+    return f"poke/{scope}"
+
+
+def wake_event(head: documents.Head) -> str | None:
+    """Name of the event that wakes that run now; None: nobody knows what it waits for, and it has no plan."""
+    if head.plan:
+        return poke_event(head.id)
+    newest = max(head.waits, key=lambda wait: wait.attempt, default=None)
+    return poke_event(newest.key, newest.attempt) if newest else None

@@ -180,9 +180,10 @@ def _settle(ctx: Context, steps: list[Step], *, deadline: float, together: bool 
         choice: of the model, if the step may have another one.
     """
     pursuits = [Pursuit(step, choice, insists=not together) for step in steps]
-    due = pursuits
+    due, woken = pursuits, False
     for number in itertools.count(1):
-        tasks = [ctx.call_activity(pursuit.step.activity, input=pursuit.input(number)) for pursuit in due]
+        at = _now(ctx) if woken else math.inf
+        tasks = [ctx.call_activity(pursuit.step.activity, input=pursuit.input(number, at)) for pursuit in due]
         with contextlib.suppress(TaskFailed):  # each task is looked at below
             yield when_all(tasks)
         for pursuit, task in zip(due, tasks, strict=True):
@@ -192,7 +193,7 @@ def _settle(ctx: Context, steps: list[Step], *, deadline: float, together: bool 
             break
         until = min(pursuit.ends_by(deadline) for pursuit in pending)
         heed = not together or any(pursuit.kind != "retry" for pursuit in pending)
-        woken = yield from _pause(ctx, until, decide.poke_event(steps[0].key, number), heed=heed)
+        woken = yield from _pause(ctx, until, decide.poke_event(steps[0].key, number if together else None), heed=heed)
         if not woken:
             pending = _pending(pursuits, until, deadline, together=together)
         if not pending:

@@ -80,13 +80,13 @@ async def retries(build: Build) -> str:
 
 
 async def early_poke(build: Build) -> str:
-    """An event during the wait for a timer: the run looks at the time and waits for the rest."""
+    """An event during the wait for a timer: the run looks at its head and waits for the rest."""
     here = await build(
         _script({"toolCalls": [SEARCH]}, {"answer": "done"}, search={"faults": [{"status": 503, "retryAfter": 4}]}), "search"
     )
     await here.agent.begin("go", id=RUN)
     client = await _waiting(here)
-    await client.raise_workflow_event(RUN, f"poke/{RUN}/1/1", data={"wake": True})
+    await client.raise_workflow_event(RUN, f"poke/{RUN}", data={"wake": True})
     return (await here.agent.ended(RUN))["status"]
 
 

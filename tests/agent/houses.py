@@ -45,14 +45,14 @@ class Dapr:
 
     def __init__(self, **statuses):
         self.statuses, self.events, self.scheduled, self.terminated, self.asked = statuses, [], [], [], []
-        self.away = False
+        self.away, self.updated = False, datetime.now(UTC)
 
     async def instance(self, run):
         self.asked.append(run)
         status = self.statuses.get(run)
         if isinstance(status, Exception):
             raise status
-        return Instance(status, datetime.now(UTC), None) if status else None
+        return Instance(status, self.updated, None) if status else None
 
     async def wake(self, run, event):
         self._there()

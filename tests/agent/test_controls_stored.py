@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from holdfast_agent.controls import EndedRun, UnknownCall, UnknownRun
-from holdfast_agent.documents import Approval, ToolOutcome, Trouble, Usage
+from holdfast_agent.documents import Approval, Plan, ToolOutcome, Trouble, Usage
 from holdfast_agent.loop import poke_event
 from holdfast_agent.runs import ConflictError
 from holdfast_agent.store import StoreError
@@ -41,6 +41,22 @@ async def test_an_event_that_dapr_does_not_take_is_raised_by_the_janitor(verb):
     house.dapr.away = False
     await house.janitor.tidy(thorough=False)
     assert house.dapr.events == [POKE]
+
+
+@pytest.mark.parametrize("kind", ["approval", "retry"])
+async def test_a_resume_of_a_run_that_nobody_suspended_wakes_nobody(kind):
+    house = House(replace(WAITING, trouble=replace(WAIT, kind=kind)), r="RUNNING")
+    for _ in range(3):
+        await house.controls.resume("r")
+    await house.controls.suspend("r")
+    await house.controls.resume("r")
+    assert house.dapr.events == []
+
+
+async def test_a_run_with_a_plan_is_woken_by_one_name_in_every_round():
+    house = House(replace(WAITING, plan=Plan(max_iterations=5)), r="RUNNING")
+    await house.controls.approve("r", "2.1", approved=True)
+    assert house.dapr.events == [("r", "poke/r")]
 
 
 async def test_nothing_is_acknowledged_that_is_not_stored():

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from holdfast_agent.documents import Approval, Cancel, Head, ModelTurn, Plan, ToolOutcome, Trouble, Usage, task_digest
+from holdfast_agent.loop import wake_event
 
 HEAD = Head(id="r", task="go", digest="d", revision="abc", created=0.0, deadline=60.0, max_iterations=50, longest_call=60.0)
 ASKED = Approval(tool="pay", digest="abc", asked=1.0, until=90.0)
@@ -16,11 +17,19 @@ def test_a_head_names_the_wait_that_is_due_first_and_keeps_the_others():
     assert (waiting.trouble, waiting.beside) == (SHORT, (LONG,))
 
 
-def test_what_waits_on_waits_under_the_round_of_the_newest_attempt():
+def test_what_waits_on_is_not_touched_by_what_goes_on_beside_it():
     waiting = HEAD.troubled(LONG).troubled(SHORT).resumed("r/1/1", 2)
-    assert waiting.waits == (replace(LONG, attempt=2),)
+    assert waiting.waits == (LONG,)
     again = waiting.troubled(Trouble("r/1/1", 3, "busy", 5.0))
-    assert [(wait.key, wait.attempt) for wait in again.waits] == [("r/1/1", 3), ("r/1/0", 3)]
+    assert [(wait.key, wait.attempt) for wait in again.waits] == [("r/1/1", 3), ("r/1/0", 1)]
+    assert again.resumed("r/1/0", 4).resumed("r/1/1", 4) == HEAD
+
+
+def test_a_run_with_a_plan_is_woken_by_one_name_and_one_without_by_its_newest_round():
+    planned = replace(HEAD, plan=Plan(max_iterations=5))
+    assert wake_event(planned) == wake_event(planned.troubled(LONG)) == "poke/r"
+    assert wake_event(HEAD) is None
+    assert wake_event(HEAD.troubled(replace(LONG, attempt=2)).troubled(SHORT)) == "poke/r/1/2"
 
 
 def test_only_the_step_that_waited_ends_its_wait_and_only_by_a_later_attempt():

@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import pytest
 
-from holdfast_agent import loop
 from holdfast_agent.workflow import RunFailed
 from tests.agent.driving import NOW, drive, error, new, old, said, waiting
 
@@ -25,7 +24,7 @@ def test_the_first_due_step_is_tried_again_while_another_waits_on():
     assert driver.called("tool")[-1]["attempt"] == 2
     driver.answer({"key": "r/1/1"})
     assert driver.ctx.timers[-1][0] == timedelta(seconds=58)
-    assert list(driver.ctx.events)[-1] == loop.poke_event("r/1/0", 2)
+    assert list(driver.ctx.events)[-1] == "poke/r"
     driver.fire()
     assert (driver.called("tool")[-1]["call"], driver.called("tool")[-1]["attempt"]) == (0, 3)
     assert driver.answer({"key": "r/1/0"}).names[-1] == "model"
@@ -34,7 +33,7 @@ def test_the_first_due_step_is_tried_again_while_another_waits_on():
 def test_runs_of_the_first_shape_wait_for_the_last_due_step_and_heed_no_wake_before_it():
     driver = drive(old()).answer(said(1, "a", "b")).answer(error("r/1/0", after=60.0), error("r/1/1", after=2.0))
     assert driver.ctx.timers[-1][0] == timedelta(seconds=60)
-    driver.wake()
+    assert driver.wake() == "poke/r/1/1"
     assert len(driver.called("tool")) == 2
     assert [given["call"] for given in driver.fire().called("tool")] == [0, 1, 0, 1]
 
@@ -42,12 +41,55 @@ def test_runs_of_the_first_shape_wait_for_the_last_due_step_and_heed_no_wake_bef
 def test_a_wake_makes_every_waiting_step_look_again_and_costs_no_attempt():
     driver = drive(new()).answer(said(1, "pay")).answer(waiting("r/1/0", 500))
     assert driver.ctx.timers[-1][0] == timedelta(seconds=500)
-    assert driver.wake() == loop.poke_event("r/1/0", 1)
+    assert driver.wake() == "poke/r"
     again = driver.called("tool")[-1]
     assert (again["attempt"], again["failed"]) == (2, 0)
     driver.answer(waiting("r/1/0", 500))
-    assert driver.wake() == loop.poke_event("r/1/0", 2)
+    assert driver.wake() == "poke/r"
     assert driver.answer({"key": "r/1/0"}).names == ["model", "tool", "tool", "tool", "model"]
+
+
+def test_a_wake_neither_hurries_a_retry_nor_uses_up_an_attempt_of_it():
+    driver = drive(new()).answer(said(1, "pay", "slow")).answer(waiting("r/1/0", 900), error("r/1/1", after=300.0))
+    for number in range(2, 5):
+        driver.wake()
+        pay, slow = driver.called("tool")[-2:]
+        assert ("early" in pay, slow["early"], slow["failed"], slow["attempt"]) == (False, True, 1, number)
+        driver.answer(waiting("r/1/0", 900), {"key": "r/1/1", "early": True})
+        assert driver.ctx.timers[-1][0] == timedelta(seconds=300)
+    again = driver.fire().called("tool")[-1]
+    assert (again["call"], again["failed"], "early" in again) == (1, 1, False)
+
+
+def test_a_cancel_that_a_woken_retry_finds_ends_the_run_at_once():
+    driver = drive(new()).answer(said(1, "slow")).answer(error("r/1/0", after=300.0))
+    driver.wake()
+    assert driver.called("tool")[-1]["early"]
+    assert driver.answer({"key": "r/1/0"} | CANCEL).called("finish")[0]["status"] == "CANCELED"
+
+
+def test_a_wake_after_the_time_of_a_lost_timer_begins_the_attempt():
+    driver = drive(new()).answer(said(1, "slow")).answer(error("r/1/0", after=300.0)).passes(301)
+    driver.wake()
+    assert "early" not in driver.called("tool")[-1]
+
+
+def test_an_undoing_that_is_woken_before_its_time_waits_on():
+    driver = drive(new(state={"undo": ("r/1/0",), "ending": {"type": "LimitExceeded", "message": "enough"}}))
+    key = f"{driver.called('compensate')[0]['call']}/undo"
+    driver.answer(error(key, after=60.0))
+    for _ in range(3):
+        driver.wake()
+        assert driver.called("compensate")[-1]["early"]
+        driver.answer({"key": key, "early": True})
+    assert driver.fire().called("compensate")[-1]["failed"] == 1
+
+
+def test_a_wake_that_comes_early_is_for_the_next_wait_of_the_run_whatever_its_turn():
+    driver = drive(new()).answer(said(1, "slow")).answer(error("r/1/0", after=2.0)).fire().answer({"key": "r/1/0"})
+    driver.answer(error("r/2/model", after=300.0))
+    assert driver.wake() == "poke/r"
+    assert driver.called("model")[-1]["early"]
 
 
 def test_an_approval_that_nobody_gives_is_looked_at_when_its_time_is_up():
@@ -68,7 +110,7 @@ def test_a_suspended_run_waits_until_it_is_woken_and_then_goes_on():
     assert driver.ctx.timers[-1][0] == timedelta(seconds=1000)
     driver.wake()
     driver.answer({"key": "r/1/model", "control": "suspend"})
-    assert driver.wake() == loop.poke_event("r/1/model", 2)
+    assert driver.wake() == "poke/r"
     assert driver.answer(said(1)).output["usage"]["turns"] == 1
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from holdfast_agent import program
-from holdfast_agent.documents import Approval, ModelTurn, Trouble, Usage
+from holdfast_agent.documents import Approval, ModelTurn, Plan, Trouble, Usage
 from holdfast_agent.engine import EngineError
 from holdfast_agent.loop import poke_event
 from holdfast_agent.store import StoreError
@@ -99,6 +99,61 @@ async def test_a_run_that_waits_for_good_reason_is_left_alone(kind):
     house = House(head.suspend(1.0) if kind == "suspend" else head, r="RUNNING")
     await house.janitor.tidy(thorough=True)
     assert house.dapr.events == []
+
+
+PLAN = Plan(max_iterations=5)
+ENDING = {"status": "FAILED", "error": {"type": "LimitExceeded", "message": "enough"}}
+QUIET = 60.0 + 900.0
+"""Seconds after which a run that waits for nothing known should have told Dapr something."""
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"left": 100_000.0},
+        {"ending": ENDING, "left": -100_000.0},
+        {"left": 100_000.0, "trouble": Trouble("r/1/0", 1, "busy", time.time() - 2 * QUIET)},
+    ],
+    ids=["a wait that the store could not be told of", "while it is being undone", "behind a wait that is over"],
+)
+async def test_a_wait_that_nobody_knows_of_is_found_by_its_silence_and_woken_ever_more_seldom(more, monkeypatch):
+    house, start = House(head_of("r", plan=PLAN, **more), r="RUNNING"), time.time()
+    house.store.documents["run/r/1/0"] = {}
+    await house.janitor.tidy(thorough=True)
+    assert house.dapr.events == []
+    for minute in range(12):
+        monkeypatch.setattr(time, "time", lambda minute=minute: start + QUIET + 1 + 60.5 * minute)
+        await house.janitor.tidy(thorough=True)
+    assert house.dapr.events == [("r", "poke/r")] * 4
+
+
+async def test_a_run_that_outlives_its_deadline_is_woken_before_it_is_ended_so_that_it_can_undo_what_it_did(monkeypatch):
+    house = House(head_of("r", plan=PLAN, left=-61 - 901), r="RUNNING")
+    for seconds in (0, 30):
+        house.passes(monkeypatch, seconds)
+        await house.janitor.tidy(thorough=False)
+    assert (house.dapr.events, house.dapr.terminated) == ([("r", "poke/r")], [])
+    house.store.documents["run/r"] = replace(house.head("r"), ending=ENDING).dump()
+    house.passes(monkeypatch, 61)
+    await house.janitor.tidy(thorough=False)
+    assert house.dapr.terminated == []
+
+
+@pytest.mark.parametrize("kind", WAITS)
+async def test_a_wait_that_is_known_may_be_as_silent_as_it_is_long(kind, monkeypatch):
+    wait = replace(WAITS[kind], until=time.time() + 10 * QUIET)
+    head = head_of("r", plan=PLAN, left=20 * QUIET, trouble=wait, suspended=1.0 if kind == "suspend" else None)
+    house = House(head.asks("1/0", ASKED), r="RUNNING")
+    house.passes(monkeypatch, 9 * QUIET)
+    await house.janitor.tidy(thorough=True)
+    assert house.dapr.events == []
+
+
+async def test_a_run_with_a_plan_is_woken_by_its_one_name():
+    head = head_of("r", plan=PLAN, trouble=Trouble("r/1/0", 7, "busy", time.time() - 10))
+    house = House(head, r="RUNNING")
+    await house.janitor.tidy(thorough=False)
+    assert house.dapr.events == [("r", "poke/r")]
 
 
 async def test_a_forced_end_that_was_only_noted_is_carried_out():

@@ -119,7 +119,7 @@ async def _held_back(steps: Steps, order: Order) -> Delivery | Output | None:
         if wait >= order.left:
             failure = Failure("permanent", f"not called: {message}; the run has no time left to wait for {wait:.0f} s", reach="unsent")
             return await weighed(steps, order, failure, before=await begun(steps, order))
-        trouble = Trouble(order.key, order.call["attempt"], message, until=time.time() + wait)
+        trouble = Trouble(order.key, order.call["attempt"], message, until=time.time() + wait, failed=order.call["failed"])
         return await _waits(steps, order.call, order.tool, trouble, "waits for its rate limit")
     while wait > 0:
         await asyncio.sleep(wait)

@@ -92,6 +92,8 @@ class Steps:
         attempt = call["attempt"]
         self.index.add(call["run"])
         try:
+            if call.get("early") and not await self._canceled(call):
+                return {"key": key, "early": True}
             if attempt > 1:
                 await self._resumed(key, call)
             return await work(self, key, call)
@@ -125,8 +127,8 @@ class Steps:
         _LOG.warning("step failed: %s", clipped(failure.public) or "see the steps of the run", extra=extra | {"cause": failure.cause})
         if failure.kind == "transient":
             until = time.time() + answer["error"]["retryAfter"]
-            trouble = Trouble(key=key, attempt=call["attempt"], message=answer["error"]["message"], until=until)
-
+            count = tried or call.get("tried", call["attempt"] - 1) + 1
+            trouble = Trouble(key=key, attempt=call["attempt"], message=answer["error"]["message"], until=until, failed=count)
             try:
                 stands = await self.store.update(documents.head_key(call["run"]), change(lambda head: head.troubled(trouble)))
                 await self.index.waits(call["run"])
@@ -209,9 +211,9 @@ class Steps:
             if document is None:
                 raise LookupError(f"the head of run {run!r} is missing from the state store")
             before = Head.load(document)
-            after = how(before)
             here = not before.terminal
-            return (after if before.terminal or not after.terminal else self._auditor.sealed(after, audit)).dump()
+            after = how(before) if here else before
+            return None if after == before else self._auditor.sealed(after, audit).dump()
 
         stands = await self.patiently(lambda: self.store.update(documents.head_key(run), ended, known=known))
         head = Head.load(stands or {})
@@ -238,6 +240,16 @@ class Steps:
     async def _resumed(self, key: str, call: Input) -> None:
         """The attempt that the run waited for has begun, so nobody needs to be told of a trouble, and nobody to wake the run."""
         await self.store.update(documents.head_key(call["run"]), change(lambda head: head.resumed(key, call["attempt"])))
+
+    async def _canceled(self, call: Input) -> bool:
+        """Whether the run is to be canceled, as far as can be seen now. While it is being undone that changes nothing."""
+        if "ending" in call:
+            return False
+        try:
+            entry = await self.store.get(documents.head_key(call["run"]))
+        except StoreError:
+            return False
+        return entry is not None and Head.load(entry.value).cancel is not None
 
     async def patiently(self, write: Callable[[], Awaitable[T]]) -> T:
         """Write with patience: what is to be written has been paid for, and only this process knows it."""

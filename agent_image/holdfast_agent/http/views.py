@@ -112,7 +112,7 @@ def _waits(head: Head, timeline: Timeline) -> View:
     if retry:
         view["retrying"] = {
             "key": retry.key,
-            "failed_attempts": retry.attempt,
+            "failed_attempts": retry.attempt if retry.failed is None else retry.failed,
             "message": retry.message,
             "next_attempt": time(retry.until),
         }

@@ -45,7 +45,8 @@ class Timeline:
             return []
         self._trouble = found
         again = found["next_attempt"][11:19]
-        return [f"     ↻  attempt {found['failed_attempts']} failed: {excerpt(found['message'], _MAX_REASON)}; the next is at {again} UTC"]
+        count, reason = found["failed_attempts"], excerpt(found["message"], _MAX_REASON)
+        return [f"     ↻  {f'attempt {count} failed' if count else 'it waits'}: {reason}; the next is at {again} UTC"]
 
 
 def line(step: View) -> str:
