@@ -14,7 +14,7 @@ from typing import Final
 from holdfast_agent import documents
 from holdfast_agent.documents import Head
 from holdfast_agent.engine import Engine, EngineError, Instance
-from holdfast_agent.loop import RUN_TIMEOUT, poke_event, wake_event
+from holdfast_agent.loop import RUN_TIMEOUT, WORKFLOW_ENDED, poke_event, wake_event
 from holdfast_agent.openruns import OpenRuns
 from holdfast_agent.runs import Runs
 from holdfast_agent.store import Entry, Store, StoreError
@@ -123,7 +123,7 @@ class Janitor:
             await self._runs.schedule(head)
         elif instance.terminal:
             message = f"Dapr ended the workflow as {instance.status}: {instance.failure or 'no reason given'}"
-            await self._runs.close(head, {"type": "WorkflowEnded", "message": message})
+            await self._runs.close(head, {"type": WORKFLOW_ENDED, "message": message})
         elif _outlived(head, now):
             await self._end(head, instance.status, now)
         elif why := await self._why_wake(head, instance, now):

@@ -50,6 +50,7 @@ MODEL_FAILED: Final = "ModelFailed"
 TOOL_FAILED: Final = "ToolFailed"
 STORE_FAILED: Final = "StoreFailed"
 OUTPUT_INVALID: Final = "OutputInvalid"
+WORKFLOW_ENDED: Final = "WorkflowEnded"
 CANCELED: Final = "Canceled"
 _ERROR_TYPES: Final = {MODEL: MODEL_FAILED, RECALL: MODEL_FAILED, COMPACT: MODEL_FAILED, EVALUATE: MODEL_FAILED, TOOL: TOOL_FAILED}
 _CAUSE_TYPES: Final = {"store": STORE_FAILED, "unstored": STORE_FAILED, "output": OUTPUT_INVALID}

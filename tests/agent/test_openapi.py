@@ -71,6 +71,15 @@ def test_the_docs_tell_of_every_operation():
     assert [operation.id for operation in OPERATIONS if f"`{operation.method} {operation.path}`" not in text] == []
 
 
+def test_the_docs_tell_of_every_type_of_error_and_there_is_no_other_in_the_code():
+    types = DOCUMENT["components"]["schemas"]["Error"]["properties"]["type"]["enum"]
+    told = re.findall(r"^\| `([A-Z]\w+)` \|", Path("docs/http-api.md").read_text().partition("Types of errors:")[2], re.MULTILINE)
+    assert sorted(told) == sorted(types)
+    code = "\n".join(path.read_text() for path in Path("agent_image/holdfast_agent").glob("*.py"))
+    made = set(re.findall(r"^[A-Z_]+: Final = \"((?:[A-Z][a-z]+)+)\"$", code, re.MULTILINE))
+    assert made == set(types)
+
+
 @pytest.mark.dapr
 async def test_what_an_agent_answers_is_what_its_document_says(stage):
     search = {"name": "search", "arguments": {"city": "Paris"}}

@@ -5,6 +5,7 @@ Objects are closed: an answer with a field that is not described here fails the 
 
 from typing import Any, Final
 
+from holdfast_agent import loop
 from holdfast_agent.http.requests import STATUSES
 from holdfast_agent.waits import STATES, WAITING
 
@@ -34,6 +35,16 @@ def _object(required: dict[str, Schema], optional: dict[str, Schema] | None = No
     return schema | ({"description": description} if description else {})
 
 
+ERROR_TYPES: Final = (
+    loop.LIMIT_EXCEEDED,
+    loop.RUN_TIMEOUT,
+    loop.CANCELED,
+    loop.MODEL_FAILED,
+    loop.OUTPUT_INVALID,
+    loop.TOOL_FAILED,
+    loop.STORE_FAILED,
+    loop.WORKFLOW_ENDED,
+)
 _TIME: Final = {"type": "string", "format": "date-time"}
 _STATUS: Final = {"type": "string", "enum": list(STATUSES)}
 _BOOLEAN: Final = {"type": "boolean"}
@@ -98,7 +109,9 @@ SCHEMAS: Final[dict[str, Schema]] = {
         "additionalProperties": False,
     },
     "Tokens": _object({"input": _count(), "output": _count()}),
-    "Error": _object({"type": _text(), "message": _text()}, description="Why a run did not end well."),
+    "Error": _object(
+        {"type": {"type": "string", "enum": list(ERROR_TYPES)}, "message": _text()}, description="Why a run did not end well."
+    ),
     "Anchor": _object(
         {"count": _count(), "hash": _text()},
         {"spiffe": _text("Identity of the agent."), "kid": _text("Which key."), "mac": _text()},
