@@ -16,6 +16,8 @@ Control = Literal["cancel", "suspend"]
 WaitKind = Literal["retry", "approval", "suspend", "unknown"]
 Decision = Literal["approved", "rejected", "timedOut"]
 CANCEL: Final[Control] = "cancel"
+CANCELED: Final = "Canceled"
+"""Type of the error of a run that was canceled."""
 SUSPEND: Final[Control] = "suspend"
 ERASING: Final = "erasing"
 """Beside what a head holds of its run: which sweeper is about to erase it. Not the run's own, so no `Head` has it."""
@@ -56,7 +58,7 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Cancel:
-    """That a run is to end, from whom it may be, and whether it was ended by force: then nothing was undone."""
+    """That a run is to end, from whom it may be, and whether it was ended by force: then nothing more was undone."""
 
     at: float
     reason: str = ""
@@ -169,7 +171,8 @@ class Head:
             return False
         decided = {f"{self.id}/{call}" for call, asked in self.approvals.items() if asked.decision}
         resumed = self.suspended is None and any(wait.kind == SUSPEND for wait in self.waits)
-        canceled = self.cancel is not None and self.ending is None
+        # A call that another process may be at is waited for all the same.
+        canceled = self.cancel is not None and self.ending is None and any(wait.kind != "unknown" for wait in self.waits)
         return canceled or resumed or any(wait.kind == "approval" and wait.key in decided for wait in self.waits)
 
     def dump(self) -> Document:
@@ -262,10 +265,12 @@ class Head:
         return replace(self.calm(), status="COMPLETED", result=result, usage=usage, ended=at, **more)
 
     def failed(self, error: dict[str, str], usage: Usage, at: float, **more: Any) -> Self:  # noqa: ANN401 - fields of the head
-        """The same run, ended badly, or as canceled if somebody asked for that; unchanged if it had ended already."""
+        """The same run, ended badly, or as canceled if somebody asked for that in time; unchanged if it had ended already."""
         if self.terminal:
             return self
         status: Status = "CANCELED" if self.cancel else "FAILED"
+        if self.cancel and error["type"] != CANCELED:
+            error = {"type": CANCELED, "message": f"the run was canceled; it failed, too: {error['type']}: {error['message']}"}
         return replace(self.calm(), status=status, error=error, usage=usage, ended=at, ending=None, **more)
 
     def _approving(self, call: str, approval: Approval) -> Self:

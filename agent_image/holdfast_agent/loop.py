@@ -26,7 +26,7 @@ that were not carried out.
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from holdfast_agent import documents
+from holdfast_agent import documents, heads
 from holdfast_agent.failures import CALL_BREAKS, MODEL_ATTEMPTS
 from holdfast_agent.limits import LIMIT_EXCEEDED, RUN_TIMEOUT
 from holdfast_agent.progress import Loop, Result
@@ -51,9 +51,12 @@ TOOL_FAILED: Final = "ToolFailed"
 STORE_FAILED: Final = "StoreFailed"
 OUTPUT_INVALID: Final = "OutputInvalid"
 WORKFLOW_ENDED: Final = "WorkflowEnded"
-CANCELED: Final = "Canceled"
+CANCELED: Final = heads.CANCELED
 _ERROR_TYPES: Final = {MODEL: MODEL_FAILED, RECALL: MODEL_FAILED, COMPACT: MODEL_FAILED, EVALUATE: MODEL_FAILED, TOOL: TOOL_FAILED}
 _CAUSE_TYPES: Final = {"store": STORE_FAILED, "unstored": STORE_FAILED, "output": OUTPUT_INVALID}
+
+_NAMED: Final = 10
+"""Calls that could not be undone which the run's error names; all of them are among its steps."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +114,8 @@ def pack_step(loop: Loop) -> Step:
 
 def compensate_step(loop: Loop, ending: dict[str, Any]) -> Step:
     """Undo the newest effect that is not undone yet. `ending`: `{"status", "error"}` of the run, for people."""
-    key = loop.undo[-1]
-    data = _common(loop) | {"turn": int(key.split("/")[1]), "call": key, "ending": ending}
+    key = f"{loop.run}/{loop.undo[-1]}"
+    data = _common(loop) | {"turn": int(loop.undo[-1].partition("/")[0]), "call": key, "ending": ending}
     return Step(COMPENSATE, f"{key}/undo", CALL_BREAKS, data)
 
 
@@ -176,7 +179,8 @@ def with_left(error: dict[str, str], left: tuple[str, ...]) -> dict[str, str]:
     """The error of a run that could not undo everything it did."""
     if not left:
         return error
-    return error | {"message": f"{error['message']}; not undone, see the steps: {', '.join(left)}"}
+    more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
+    return error | {"message": f"{error['message']}; not undone, see the steps: {', '.join(left[:_NAMED])}{more}"}
 
 
 def poke_event(key: str, attempt: int | None = None) -> str:

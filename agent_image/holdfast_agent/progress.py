@@ -34,13 +34,13 @@ class Loop:
         context: tokens that the last model call took, or 0 when what it read has been summed up since.
         repairs: answers that did not fit the schema.
         rounds: answers that the critic has judged.
-        undo: keys of what has to be undone if the run does not end well, in the order in which it was done.
+        undo: calls, as `<turn>/<call>`, that have to be undone if the run does not end well, in the order in which they were made.
         repeats: the newest results, oldest first: digest of tool, arguments and result, and how often it came up.
         audit: the chain of the run's records so far; None: it has none.
         closing: the limit that was met, when the model is asked for its best answer.
         met: the error of that limit.
         ending: the error of a run that is being undone.
-        left: keys of what could not be undone.
+        left: those of them that could not be undone.
         model: which model is asked, by its place among the first one and its fallbacks. Begins anew with each continue-as-new.
         trace: as in the head; None: nobody traces the run.
     """
@@ -94,7 +94,7 @@ class Loop:
             state,
             context=used.tokens,
             model=min(int(answer.get("model", self.model)), state.plan.models - 1),
-            undo=(*self.undo, *(result["key"] for result in results if result.get("undo"))),
+            undo=(*self.undo, *(result["key"].partition("/")[2] for result in results if result.get("undo"))),
             repeats=repeated(self.repeats, fingerprints(answer, results)),
             audit=link(self.audit, [*answer.get("skipped", ()), answer, *results]),
         )

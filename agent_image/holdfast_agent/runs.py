@@ -254,7 +254,11 @@ class Runs:
         instance = await self._engine.instance(head.id)
         if instance and not instance.terminal:
             await self._engine.terminate(head.id)
-        return await self.close(head, {"type": CANCELED, "message": "the run was ended by force: nothing was undone"})
+        return await self.close(head, {"type": CANCELED, "message": f"the run was ended by force: {_undone(head)}"})
+
+
+def _undone(head: Head) -> str:
+    return "nothing was undone" if head.ending is None else "it was being undone, see the steps for what was"
 
 
 def _at_rest(head: Head) -> bool:

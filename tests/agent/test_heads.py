@@ -58,6 +58,19 @@ def test_a_run_that_is_to_be_canceled_does_not_complete_and_ends_as_canceled():
     assert HEAD.failed(ERROR, Usage(), 4.0).status == "FAILED"
 
 
+def test_a_run_that_is_canceled_while_it_is_undone_says_both():
+    ending = replace(HEAD, ending={"status": "FAILED", "error": {"type": "LimitExceeded", "message": "too much"}})
+    ended = ending.canceled(1.0, "enough").failed({"type": "LimitExceeded", "message": "too much"}, Usage(), 4.0)
+    assert ended.status == "CANCELED"
+    assert ended.error == {"type": "Canceled", "message": "the run was canceled; it failed, too: LimitExceeded: too much"}
+
+
+def test_a_cancel_wakes_no_wait_for_what_another_process_may_be_doing():
+    for kind in ("unknown", "retry", "approval", "suspend"):
+        waits = HEAD.troubled(Trouble("r/1/0", 1, "somebody is at it", 9.0, kind))
+        assert waits.suspend(0.0).canceled(1.0, "enough").unheeded == (kind != "unknown")
+
+
 def test_a_cancel_comes_before_a_suspend():
     suspended = HEAD.suspend(1.0)
     assert (HEAD.control, suspended.control, suspended.canceled(2.0, "").control) == (None, "suspend", "cancel")

@@ -43,7 +43,7 @@ def test_what_cannot_be_undone_stops_no_other_and_the_error_says_so():
     driver.answer({"key": "r/1/2/undo", "isError": True}).answer({"key": "r/1/1/undo"}).answer(error("r/1/0/undo", "fatal"))
     finish = driver.called("finish")[0]
     assert finish["status"] == "CANCELED"
-    assert finish["error"]["message"] == "the run was canceled; not undone, see the steps: r/1/2, r/1/0"
+    assert finish["error"]["message"] == "the run was canceled; not undone, see the steps: 1/2, 1/0"
 
 
 def test_undoing_waits_and_retries_past_the_deadline():
@@ -57,7 +57,7 @@ def test_undoing_waits_and_retries_past_the_deadline():
 
 
 def test_a_long_undoing_goes_on_in_further_generations():
-    state = new(max_iterations=200, state={"undo": tuple(f"r/{turn}/0" for turn in range(1, 121)), "turn": 121, "packed": 120})
+    state = new(max_iterations=200, state={"undo": tuple(f"{turn}/0" for turn in range(1, 121)), "turn": 121, "packed": 120})
     undone = []
     driver = drive(state).answer(error("r/121/model", "fatal"))
     while driver.names[-1] != "finish":
@@ -66,9 +66,26 @@ def test_a_long_undoing_goes_on_in_further_generations():
         if driver.ctx.continued:
             driver = drive(Loop.load(driver.ctx.continued))
     assert undone == [f"r/{turn}/0" for turn in range(120, 0, -1)]
-    assert driver.called("finish")[0]["error"] == {"type": "ModelFailed", "message": "busy; not undone, see the steps: r/120/0"}
+    assert driver.called("finish")[0]["error"] == {"type": "ModelFailed", "message": "busy; not undone, see the steps: 120/0"}
     with pytest.raises(RunFailed):
         driver.answer({"key": "r/finish"})
+
+
+def test_an_error_names_the_first_calls_that_could_not_be_undone_and_counts_the_others():
+    driver = drive(new()).answer(said(1, *"abcdefghijkl")).answer(*({"key": f"r/1/{call}", "undo": True} for call in range(12)))
+    driver.answer(error("r/2/model", "fatal"))
+    for call in range(11, -1, -1):
+        driver.answer({"key": f"r/1/{call}/undo", "isError": True})
+    named = ", ".join(f"1/{call}" for call in range(11, 1, -1))
+    assert driver.called("finish")[0]["error"]["message"] == f"busy; not undone, see the steps: {named} and 2 more"
+
+
+def test_what_is_to_be_undone_is_carried_on_without_the_name_of_the_run():
+    driver = drive(new(max_iterations=50))
+    for turn in range(1, 21):
+        driver.answer(said(turn, "a")).answer({"key": f"r/{turn}/0", "undo": True})
+    driver.answer({"key": "r/20/pack", "segments": 1})
+    assert driver.ctx.continued["undo"][:2] == ("1/0", "2/0")
 
 
 def test_an_answer_that_does_not_fit_is_asked_for_again_so_many_times():
