@@ -75,7 +75,7 @@ def test_a_wake_after_the_time_of_a_lost_timer_begins_the_attempt():
 
 
 def test_an_undoing_that_is_woken_before_its_time_waits_on():
-    driver = drive(new(state={"undo": ("r/1/0",), "ending": {"type": "LimitExceeded", "message": "enough"}}))
+    driver = drive(new(state={"undo": ("1/0",), "ending": {"type": "LimitExceeded", "message": "enough"}}))
     key = f"{driver.called('compensate')[0]['call']}/undo"
     driver.answer(error(key, after=60.0))
     for _ in range(3):
