@@ -102,8 +102,10 @@ async def test_a_run_that_was_about_to_complete_and_failed_leaves_its_session(st
 
 async def test_a_run_that_has_completed_stays_in_its_session_whoever_comes_too_late(steps, store):
     await in_session(store, head_of("r", session="s").completed("yes", Usage(), 1.0))
+    claimed = await store.update(head_key("r"), lambda document: document | {ERASING: {"by": "sweeper", "at": 1.0}})
     await finished(steps)
     assert await members(store) == ["other", "r"]
+    assert (await store.get(head_key("r"))).value == claimed
 
 
 @pytest.fixture

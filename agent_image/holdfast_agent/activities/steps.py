@@ -195,7 +195,7 @@ class Steps:
 
         Args:
             run: its id.
-            how: gives the ended head.
+            how: gives the ended head, or the same one if the run is not to end so.
             known: the head as it was read a moment ago, to save reading it again.
             audit: the chain with all that was stored before the end.
 
