@@ -189,7 +189,7 @@ class Pursuit:
         if isinstance(answer, dict) and answer.get("early") and answer.get("key") == self.step.key:
             return
         verdict = judge(self.step, self.failed, answer)
-        if isinstance(answer, dict):
+        if isinstance(answer, dict) and answer.get("key") == self.step.key:
             self.kept |= {name: answer[name] for name in ("undo", "skipped") if answer.get(name)}
         if self.choice and (another := self._another(self.choice, verdict)):
             switched = another.current != self.choice.current

@@ -21,6 +21,11 @@ def test_a_call_that_may_have_had_its_effect_is_undone_whatever_its_last_attempt
     assert [given["call"] for given in driver.called("compensate")] == ["r/1/0"]
 
 
+def test_what_the_answer_to_another_question_said_is_not_kept():
+    driver = drive(new()).answer(said(1, "pay")).answer({"key": "other/1/0", "undo": True}).answer({"key": "r/1/0"})
+    assert driver.answer({"key": "r/2/model", "control": "cancel"}).names[-1] == "finish"
+
+
 @pytest.mark.parametrize("cause", OURS)
 def test_a_call_whose_newest_attempt_could_not_say_what_is_stored_is_asked_again_past_the_deadline(cause):
     driver = drive(new()).answer(said(1, "pay")).passes(990).answer(error("r/1/0", after=60.0, cause=cause))
