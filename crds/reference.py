@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from holdfast_api.durations import DURATION_PATTERN
 from holdfast_api.schema import CoreV1, Schema, spec_schema, status_schema
 
 _HEAD = """# Every field of an Agent
@@ -41,6 +42,8 @@ def _type(node: Schema) -> str:
         return " \\| ".join(f"`{value}`" for value in node["enum"])
     if node["type"] == "array":
         return f"list of {node['items'].get('type', 'object')}, at most {node['maxItems']}"
+    if node.get("pattern") == DURATION_PATTERN:
+        return "duration"
     bounds = [f"{word} {node[key]}" for key, word in (("minimum", "from"), ("maximum", "to"), ("maxLength", "at most")) if key in node]
     return f"{node['type']} {' '.join(bounds)}{' characters' if 'maxLength' in node else ''}".strip()
 

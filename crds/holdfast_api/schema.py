@@ -16,6 +16,7 @@ from typing import Any
 
 from holdfast_api import names
 from holdfast_api.defaults import AgentDefaults
+from holdfast_api.durations import DURATION_PATTERN
 from holdfast_api.v1alpha1 import AgentSpec, AgentStatus
 from holdfast_api.v1alpha1.agent import AGENT_RULES
 from holdfast_api.v1alpha1.types import keyword
@@ -47,6 +48,8 @@ def _node(node: Schema, defs: Mapping[str, Schema], core_v1: CoreV1) -> Schema:
     out: Schema = {key: value for key, value in node.items() if key not in _DROPPED and not key.startswith("$")}
     if "const" in node:
         out["enum"] = [node["const"]]
+    if node.get("pattern") == DURATION_PATTERN:
+        out["description"] = f"{out.get('description', '')} A duration, such as 90s or 24h.".strip()
     if node.get("default") not in (None, "", [], {}):
         out["description"] = f"{out.get('description', '')} Default: {_literal(node['default'])}.".strip()
     if "x-core-v1" in node:
