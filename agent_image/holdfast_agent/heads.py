@@ -40,17 +40,17 @@ class Trouble:
         until: when it is looked at again at the latest, in seconds since the epoch.
         kind: `retry`: an attempt failed and another follows; `approval`: a person decides; `suspend`: until it is resumed; `unknown`:
             another process may be carrying the call out.
+        failed: attempts that failed before; None: written by a version that did not say.
     """
 
-        failed: attempts that failed before; None: written by a version that did not say.
     key: str
     attempt: int
     message: str
     until: float
     kind: WaitKind = "retry"
+    failed: int | None = None
 
     @property
-    failed: int | None = None
     def scope(self) -> str:
         """The turn; steps of one turn wait together."""
         return self.key.rpartition("/")[0]
