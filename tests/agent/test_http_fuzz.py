@@ -1,5 +1,6 @@
 """Whatever is sent, the answer is the run or a problem that says what to do. Seeded, so a failure comes again; the seed is in its name."""
 
+import asyncio
 import gzip
 import json
 import random
@@ -191,3 +192,32 @@ async def test_bodies_that_break_off_or_unpack_to_far_more_cost_only_their_sende
         await here.agent.session.post(f"{here.agent.url}/run", data=broken(), headers={"Authorization": f"Bearer {TOKEN}"})
     assert (await here.agent.ask("still well"))["result"] == "hello"
     assert "request broke" not in here.agent.log.read_text()
+
+
+@pytest.mark.dapr
+async def test_what_is_no_http_costs_its_sender_the_connection_and_the_log_nothing(stage):
+    here = await stage({"rules": [{"turns": [{"answer": "hello"}]}]})
+    address = URL(here.agent.url)
+    begun = f"POST /run HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
+    for sent in (
+        b"GARBAGE\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 9000 + b"\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\nX\r\n\r\n",
+        begun + b"Content-Length: abc\r\n\r\n",
+        begun + b"Content-Length: -1\r\n\r\n",
+        begun + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n{}\r\n0\r\n\r\n",
+    ):
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        writer.write(sent)
+        writer.write_eof()
+        async with asyncio.timeout(10):
+            answer = await reader.read()
+        writer.close()
+        assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 ")), (sent[:60], answer[:300])
+    assert (await here.agent.ask("still well"))["result"] == "hello"
+    log = here.agent.log.read_text()
+    assert '"level": "error"' not in log
+    assert "Traceback" not in log
+    assert "aiohttp.server" not in log
