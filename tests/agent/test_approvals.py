@@ -223,3 +223,44 @@ async def test_a_crash_between_the_outcome_and_the_head_leaves_no_question_behin
     assert not (await here.another().tool(attempt=2))["isError"]
     assert here.head.approvals == {}
     assert len(booking.asked) == 1
+
+
+async def test_a_decision_and_a_suspend_that_come_while_the_call_is_about_to_wait_are_both_seen(desk, booking):
+    here = await desk(booking, ROME, tools=_approving())
+    await here.tool()
+    changed = here.store.update
+
+    async def in_between(key, change, *, known=None):
+        here.store.update = changed
+        await here.change(lambda head: head.suspend(1.0))
+        await _decide(here, "approved")
+        return await changed(key, change, known=known)
+
+    here.store.update = in_between
+    assert await here.tool() == {"key": "r/1/0", "control": "suspend"}
+    assert booking.asked == []
+    await here.change(lambda head: head.resume())
+    assert not (await here.tool(attempt=2))["isError"]
+
+
+async def test_nobody_is_asked_for_longer_than_the_run_can_last(desk, booking):
+    here = await desk(booking, ROME, tools=_approving())
+    answer = await here.tool(left=60.0)
+    asked = here.head.approvals["1/0"]
+    assert 55 < asked.until - time.time() <= 60
+    assert answer["waiting"]["until"] == asked.until
+
+
+async def test_the_log_knows_a_question_and_its_end_once_each_and_no_arguments(desk, booking, caplog):
+    caplog.set_level("INFO")
+    here = await desk(booking, ROME, tools=_approving(timeoutSeconds=0.05))
+    await here.tool()
+    await here.tool(attempt=2)
+    await asyncio.sleep(0.06)
+    await here.tool(attempt=3)
+    lines = [(line.message, line.step, line.tool) for line in caplog.records if line.levelname == "INFO"]
+    told = ("waits for a person", "decided", "not called")
+    assert lines == [(message, "r/1/0", "book") for message in told]
+    [asked] = [line for line in caplog.records if line.message == "waits for a person"]
+    assert (asked.run, asked.on_timeout, asked.until[-1]) == ("r", "reject", "Z")
+    assert "Rome" not in caplog.text + str([vars(line) for line in caplog.records])

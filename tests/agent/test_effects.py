@@ -296,3 +296,39 @@ async def test_a_call_is_over_when_its_intent_says_so_whatever_it_waits_for(desk
     monkeypatch.setattr(here.steps.revisions.current.toolbox, "call", stuck)
     assert (await here.tool())["isError"]
     assert (here.outcome().outcome, "no result within 0.1 s" in here.outcome().content) == ("unknown", True)
+
+
+async def test_a_call_begun_before_its_run_was_suspended_comes_to_its_outcome(desk, till):
+    here = await desk(till, PAY, tools=ONCE)
+    await here.steps.intents.claim("r/1/0", 600)
+    await here.change(lambda head: head.suspend(1.0))
+    await here.tool()
+    assert here.outcome().outcome == "unknown"
+    assert till.asked == []
+
+
+async def test_in_a_suspended_run_an_intent_that_was_never_acted_on_begins_nothing(desk, till):
+    here = await desk(till, PAY, tools=ONCE)
+    changed = here.store.update
+
+    async def reply_lost(key, change, *, known=None):
+        here.store.update = changed
+        await changed(key, change, known=known)
+        here.store.away = True
+        return await changed(key, change, known=known)
+
+    here.store.update = reply_lost
+    assert (await here.tool())["error"]["cause"] == "store"
+    here.store.away = False
+    await here.change(lambda head: head.suspend(1.0))
+    assert (await here.tool(attempt=2))["control"] == "suspend"
+    assert till.asked == []
+
+
+async def test_a_call_that_may_be_made_again_is_not_in_a_suspended_run(desk, till):
+    here = await desk(till, PAY, tools={"pay": {"compensate": "refund"}, "refund": {}})
+    await here.another().steps.intents.claim("r/1/0", 600)
+    await here.change(lambda head: head.suspend(1.0))
+    assert await here.tool(attempt=2) == {"key": "r/1/0", "control": "suspend"}
+    assert here.head.trouble.kind == "suspend"
+    assert till.asked == []

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from holdfast_agent.documents import Approval, Head, ModelTurn, Plan, ToolCall, ToolOutcome, Trouble, Usage
 from holdfast_agent.http import views
 from holdfast_agent.http.steps import steps
@@ -142,3 +144,37 @@ def test_while_it_is_undone_a_run_says_how_it_will_end_and_begins_nothing():
     ending = replace(HEAD, ending={"status": "FAILED", "error": {"type": "LimitExceeded", "message": "m"}})
     view = views.run(ending, Timeline([TURN], {"r/1/0": DONE, "r/1/1": replace(DONE, key="r/1/1")}))
     assert (view["status"], view["ending"]["status"], "pending" in view) == ("RUNNING", "FAILED", False)
+
+
+WAITS = {kind: Trouble("r/1/1", 2, "it waits", 30.0, kind) for kind in ("retry", "approval", "suspend", "unknown")}
+WORDS = {"retry": "retrying", "approval": "awaiting_approval", "unknown": "awaiting_outcome"}
+
+
+def _at(head):
+    """What its list entry and its one open step say, and whether it tells of another attempt."""
+    view = views.run(head, Timeline([TURN], {"r/1/0": DONE}))
+    [step] = view["pending"]
+    return views.summary(head).get("waiting_for", "running"), step["status"], "retrying" in view
+
+
+@pytest.mark.parametrize(("kind", "word"), WORDS.items())
+def test_a_wait_has_the_same_word_in_the_list_and_in_the_steps(kind, word):
+    assert _at(HEAD.troubled(WAITS[kind])) == (word, word, kind == "retry")
+
+
+@pytest.mark.parametrize("kind", ["retry", "approval", "suspend"])
+def test_while_a_run_is_suspended_its_steps_are_whatever_they_waited_for_before(kind):
+    head = HEAD.troubled(WAITS[kind]).suspend(5.0)
+    assert _at(head) == ("suspended", "suspended", False)
+    assert _at(head.resume())[:2] == (WORDS.get(kind, "running"),) * 2
+
+
+def test_what_another_process_is_at_goes_on_in_a_suspended_run():
+    assert _at(HEAD.troubled(WAITS["unknown"]).suspend(5.0)) == ("suspended", "awaiting_outcome", False)
+
+
+def test_of_steps_that_wait_in_different_ways_the_run_names_the_one_that_a_person_can_end():
+    head = HEAD.troubled(replace(WAITS["approval"], until=90.0)).troubled(replace(WAITS["retry"], key="r/1/2"))
+    assert head.trouble.kind == "retry"
+    assert views.summary(head)["waiting_for"] == "awaiting_approval"
+    assert "waiting_for" not in views.summary(HEAD.troubled(WAITS["approval"]).canceled(1.0, ""))
