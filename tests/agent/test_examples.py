@@ -88,6 +88,10 @@ async def test_the_travel_desk_books_once_a_person_has_approved_and_remembers_it
     code, out, err = await command("--resume", "--approve", "2.0", *where)
     assert (code, json.loads(out)) == (0, {"booked": True, "reference": "TD-4411", "total": 58.4}), err
 
+    code, out, err = await command("--task", AGENTS["travel-desk.yaml"], "--new", "--reject", "all", *where)
+    assert (code, json.loads(out)) == (0, {"booked": False, "reference": None, "total": 0}), err
+    assert "send_invoice" not in err
+
     code, out, err = await command("--task", "The same seats again", "--session", "ana", *where)
     assert (code, json.loads(out)["reference"]) == (0, "TD-4411"), err
     code, out, err = await command("--task", "The same seats again", "--session", "ivo", *where)

@@ -71,6 +71,18 @@ async def test_with_nobody_at_the_terminal_the_command_says_how_to_decide_and_ke
     assert await _booked(desk) == []
 
 
+async def test_a_run_or_a_call_that_there_is_not_is_told_by_its_name(desk, command):
+    code, out, err = await command("--resume", "nope")
+    assert (code, out) == (2, "")
+    assert "error: there is no run nope in " in err
+    assert "--task TEXT" in err
+    assert "is kept" not in err
+
+    code, _, err = await command("--task", TASK, "--approve", "9.9")
+    assert code == 3
+    assert "note: no call 9.9 waits for a decision; waiting: 1.0" in err
+
+
 async def test_what_is_approved_beforehand_is_not_asked(desk, command):
     code, out, err = await command("--task", TASK, "--approve", "all")
     assert (code, out) == (0, "Over.\n"), err

@@ -83,6 +83,17 @@ async def test_an_answer_that_comes_too_late_is_told_and_the_run_goes_on():
     assert (room.said[-1].strip(), room.desk.busy) == ("the agent refuses: it is decided: timedOut", False)
 
 
+async def test_an_answer_for_a_call_that_nobody_asked_about_is_told_with_those_that_wait():
+    room = Room(approve=["9.9"], reject=["2.2"], somebody=False)
+    with pytest.raises(Undecided):
+        await room.desk.look([QUESTION, OTHER], idle=True)
+    assert [call for call, *_ in room.decided] == ["2.2"]
+    assert room.said[-1] == "note: no call 9.9 waits for a decision; waiting: 2.1"
+    room.desk.tell_unused([])
+    assert room.said[-1] == "note: no call 9.9 waits for a decision; waiting: none"
+    assert not any("2.2 waits" in said for said in room.said)
+
+
 async def test_answers_given_beforehand_are_used_and_a_no_wins():
     room = Room(approve=["all"], reject=["2.2"])
     await room.desk.look([QUESTION, OTHER], idle=True)

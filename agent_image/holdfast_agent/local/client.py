@@ -1,10 +1,11 @@
 """The agent's HTTP API, as the command uses it."""
 
+from http import HTTPStatus
 from typing import Any, Self
 
 import aiohttp
 
-from holdfast_agent.local.faults import LocalError
+from holdfast_agent.local.faults import LocalError, UnknownRunError
 
 TERMINAL = frozenset({"COMPLETED", "FAILED", "TERMINATED", "CANCELED"})
 _TIMEOUT = aiohttp.ClientTimeout(total=15.0)
@@ -113,5 +114,7 @@ class AgentClient:
                     return document
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise NoAnswer(str(error) or type(error).__name__) from None
+        if response.status == HTTPStatus.NOT_FOUND and document.get("field") == "id":
+            raise UnknownRunError(str(document["detail"]))
         words = [str(document[name]) for name in ("title", "detail", "fix") if document.get(name)]
         raise LocalError(f"the agent refuses: {'; '.join(words) or response.status}")

@@ -21,7 +21,7 @@ from holdfast_agent.local.client import TERMINAL, NoAnswer, View
 from holdfast_agent.local.decisions import ALL, Answers, Desk, Undecided, terminal
 from holdfast_agent.local.display import OPEN, Timeline
 from holdfast_agent.local.documents import Documents
-from holdfast_agent.local.faults import LocalError
+from holdfast_agent.local.faults import LocalError, UnknownRunError
 from holdfast_agent.local.session import Session, new_run_id, running
 from holdfast_agent.local.signals import INTERRUPTED, interruption
 from holdfast_agent.local.workspace import AskedRun, Workspace
@@ -104,6 +104,9 @@ async def _main(options: argparse.Namespace) -> int:
         with interruption() as interrupted:
             try:
                 outcome = await _until_ended(_Work(options, documents, workspace, run, interrupted))
+            except UnknownRunError:
+                _say(f"error: there is no run {run.id} in {workspace.folder}: start one with --task TEXT, or give its --state-dir")
+                return REFUSED
             except LocalError as error:
                 _say(f"error: {error}")
                 _say(f"run {run.id} is kept; when that is mended, go on with: {common.again(options)} --resume {run.id}")
@@ -217,6 +220,7 @@ class _Work:
                     for news in timeline.news(steps):
                         _say(news)
                     if status in TERMINAL:
+                        desk.tell_unused([])
                         return await client.status(run)
                     waiting = {step["status"] for step in steps if step["status"] in OPEN}
                     if desk.busy or waiting & {"retrying", "awaiting_approval"}:

@@ -50,6 +50,11 @@ class Answers:
         """From lists of calls; `all` stands for every one that is asked."""
         return cls(frozenset(approve), frozenset(reject))
 
+    @property
+    def named(self) -> frozenset[str]:
+        """Calls about which something is said by name."""
+        return (self.approve | self.reject) - {ALL}
+
     def to(self, call: str) -> bool | None:
         """Whether a call is approved; None when nothing is said about it. A no wins."""
         for calls, answer in ((self.reject, False), (self.approve, True)):
@@ -127,7 +132,18 @@ class Desk:
             self.say(f"     ?  {_question(question)}, until {question['until'][:19]} UTC")
             self._asking = call, asyncio.create_task(self._ask())
         elif idle:
+            self.tell_unused(questions)
             raise Undecided(list(questions.values()))
+
+    def tell_unused(self, waiting: Iterable[str]) -> None:
+        """Say which answers given beforehand met no question, for a call may be named wrongly.
+
+        Args:
+            waiting: calls that wait for an answer now.
+        """
+        calls = ", ".join(waiting) or "none"
+        for call in sorted(self.answers.named - self._done):
+            self.say(f"note: no call {call} waits for a decision; waiting: {calls}")
 
     def close(self) -> None:
         """Take back the question that is open."""
