@@ -154,7 +154,7 @@ class Pursuit:
         kind: what it waits for until then.
         message: what its last attempt said.
         kept: what an attempt said that holds whatever the later ones say: `undo` (it may have had its effect) and `skipped`.
-        unheard: whether the newest attempt could not say what is stored of the step, or what another process does for it.
+        cause: by which its newest attempt failed; empty if it did not.
         given_up: whether the run ends by another step, so that nothing is to be begun for this one any more.
         insists: whether it is asked again past the end of the run while unheard. Steps of the first shape are not.
     """
@@ -166,7 +166,7 @@ class Pursuit:
     kind: str = "retry"
     message: str = ""
     kept: Result = field(default_factory=dict)
-    unheard: bool = False
+    cause: str = ""
     given_up: bool = False
     insists: bool = True
     failed: Counter[str] = field(default_factory=Counter)
@@ -176,10 +176,11 @@ class Pursuit:
 
         Args:
             number: see above.
-            now: when the run was woken, if that is why: an attempt that is not due yet only looks whether the run is canceled.
+            now: when the run was woken, if that is why: an attempt that is not due yet only looks whether the run is canceled. Where the
+                store was away it is made at once: it costs nobody anything, and the store may be back.
         """
         more: dict[str, Any] = {"model": self.choice.current} if self.choice else {}
-        more |= {"early": True} if self.kind == "retry" and self.due > now else {}
+        more |= {"early": True} if self.kind == "retry" and self.due > now and self.cause != "store" else {}
         more |= {"tried": self.failed.total()} if self.insists and self.failed.total() else {}
         more |= {"ends": True} if self.given_up else {}
         return self.step.input | more | {"attempt": number, "failed": self.failed["call"] + self.failed[_BROKEN]}
@@ -201,7 +202,7 @@ class Pursuit:
                 verdict = replace(verdict, result=None, delay=1.0)
         self.result = None if verdict.result is None else verdict.result | self.kept
         self.kind, self.message = verdict.kind, verdict.message
-        self.unheard = self.insists and (verdict.kind == _UNKNOWN or (verdict.until is None and verdict.cause in _OURS))
+        self.cause = verdict.cause if verdict.until is None else ""
         if verdict.until is not None:
             self.due = max(verdict.until, now + _LEAST_WAIT)
         elif verdict.result is None:
@@ -218,6 +219,11 @@ class Pursuit:
         self.given_up = True
         if self.result is None and not self.unheard:
             self.result = {"key": self.step.key, "dropped": True} | self.kept
+
+    @property
+    def unheard(self) -> bool:
+        """Whether the newest attempt could not say what is stored of the step, or what another process does for it."""
+        return self.insists and (self.kind == _UNKNOWN or self.cause in _OURS)
 
     def ends_by(self, deadline: float) -> float:
         """When it is looked at again at the latest."""

@@ -21,6 +21,13 @@ def test_a_call_that_may_have_had_its_effect_is_undone_whatever_its_last_attempt
     assert [given["call"] for given in driver.called("compensate")] == ["r/1/0"]
 
 
+def test_a_wake_hurries_an_attempt_that_found_no_store():
+    driver = drive(new()).answer(said(1, "pay")).passes(1500).answer(error("r/1/0", after=60.0, cause="store"))
+    driver.wake()
+    assert "early" not in driver.called("tool")[-1]
+    assert driver.answer({"key": "r/1/0"}).names[-1] == "finish"
+
+
 def test_what_the_answer_to_another_question_said_is_not_kept():
     driver = drive(new()).answer(said(1, "pay")).answer({"key": "other/1/0", "undo": True}).answer({"key": "r/1/0"})
     assert driver.answer({"key": "r/2/model", "control": "cancel"}).names[-1] == "finish"

@@ -12,8 +12,8 @@ pytestmark = [pytest.mark.dapr, pytest.mark.timeout(300)]
 
 TOOLS = ("fly", "sleep", "pay", "cancel_flight", "cancel_room", "look")
 CHANGED = {
-    "fly": {"compensate": "cancel_flight"},
-    "sleep": {"compensate": "cancel_room"},
+    "fly": {"compensate": "cancel_flight", "timeout_seconds": 2.0},
+    "sleep": {"compensate": "cancel_room", "timeout_seconds": 2.0},
     "pay": {"delivery": "atMostOnce", "timeout_seconds": 1.0},
 }
 MOMENTS = (("agent", 0.10), ("daprd", 0.16), ("agent", 0.22), ("agent", 0.28), ("daprd", 0.34), ("agent", 0.40))

@@ -168,8 +168,7 @@ async def weighed(steps: Steps, order: Order, failure: Failure, *, before: bool 
     failed = order.call["failed"]
     once = order.tool.delivery == "atMostOnce" and failure.kind == "transient" and failure.reach != "unsent"
     if not once and not stands(order.key, failure, attempt=failed + 1, failed=failed, left=order.left, retries=order.retries):
-        answer = await steps.failed(order.key, order.call, failure, tried=failed + 1, retries=order.retries)
-        return answer | ({"undo": True} if order.tool.compensate and (before or failure.reach != "unsent") else {})
+        return await steps.failed(order.key, order.call, failure, tried=failed + 1, retries=order.retries)
     why = ". It was not made again, because delivery is atMostOnce and it may have taken effect" if once else ""
     why += ". An attempt before may have taken effect" if before else ""
     return Delivery.error(f"{failure.message}{why}", "unknown" if before or failure.reach == "lost" else "failed")

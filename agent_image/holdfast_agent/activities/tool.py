@@ -9,6 +9,7 @@ from holdfast_agent import documents, loop
 from holdfast_agent.activities import approval
 from holdfast_agent.activities.arguments import read
 from holdfast_agent.activities.delivery import Delivery, Order, begun, deliver, guarded, lost, under_way, weighed
+from holdfast_agent.activities.intents import Intent
 from holdfast_agent.activities.outcomes import came_to, keep
 from holdfast_agent.activities.steps import Input, Output, Steps, UnstoredError
 from holdfast_agent.documents import Approval, Document, Head, ToolCall, ToolOutcome
@@ -49,7 +50,7 @@ async def carry_out(steps: Steps, key: str, call: Input) -> Output:
         answer = job.ended(head, began) or (await job.held() if head.control else None) or await job.delivery(head)
         if isinstance(answer, Delivery):
             return await job.stored(head, answer, began)
-        return await job.not_begun(head, began, answer) if _ends(answer) else answer
+        return await job.not_begun(head, began, answer) if _ends(answer) else answer | await job.may_have_happened()
 
 
 @dataclass
@@ -95,8 +96,21 @@ class _Job:
 
     async def held(self) -> Output | None:
         """What keeps the call from being made while the run is suspended. One that was begun and is not made again comes to its outcome."""
-        begun = self.tool and self.tool.delivery == "atMostOnce" and await self.steps.intents.find(self.key)
-        return None if begun else await self.steps.held(self.key, self.call)
+        intent = await self.intent()
+        if self.tool and intent:
+            if self.tool.delivery == "atMostOnce":
+                return None
+            if waits := await under_way(self.steps, self.call, self.key, self.tool, intent):
+                return waits
+        return await self.steps.held(self.key, self.call)
+
+    async def intent(self) -> Intent | None:
+        """The call if it was begun before, as far as that is written down."""
+        return await self.steps.intents.find(self.key) if self.tool and guarded(self.tool) else None
+
+    async def may_have_happened(self) -> Output:
+        """What the workflow is told beside an answer that is no outcome: that there may be something to undo, if there never is one."""
+        return {"undo": True} if self.tool and self.tool.compensate and await self.intent() else {}
 
     def ended(self, head: Head, now: float) -> Output | None:
         """The answer if the run ends, so that nothing is to be begun any more."""
@@ -108,7 +122,7 @@ class _Job:
 
     async def not_begun(self, head: Head, now: float, answer: Output) -> Output:
         """The run ends: the call is not made. It may have been begun all the same, by a process that was lost or is still at it."""
-        intent = await self.steps.intents.find(self.key) if self.tool and guarded(self.tool) else None
+        intent = await self.intent()
         if self.tool is None or intent is None:
             return answer
         return await under_way(self.steps, self.call, self.key, self.tool, intent) or await self.stored(head, lost(self.tool), now)
