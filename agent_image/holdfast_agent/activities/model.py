@@ -121,7 +121,7 @@ def _turn(key: str, answer: Answer, terms: Terms, *, model: ModelConfig, call: I
         started=began,
         ended=time.time(),
         finish_reason=answer.finish_reason,
-        attempt=call.get("tried", 0) + 1,  # a round that only waited is no attempt
+        attempt=call.get("tried", call["attempt"] - 1) + 1,  # a round that only waited is no attempt
         estimated=answer.estimated,
         audit=call.get("audit"),
         **fields,
