@@ -101,6 +101,7 @@ class Head:
         trouble: of the steps that wait, the one that is due first.
         beside: the others of that turn, in the order in which they are due.
         plan: None: begun by a version that had none.
+        model: label of the model that is asked first, and `critic`, of the one that reads its answers.
         suspended: since when.
         approvals: by `<turn>/<call>`, until the call is done.
         ending: `{"status", "error"}` while what was done is undone.
@@ -128,6 +129,8 @@ class Head:
     trouble: Trouble | None = None
     beside: tuple[Trouble, ...] = ()
     plan: Plan | None = None
+    model: str | None = None
+    critic: str | None = None
     session: str | None = None
     cancel: Cancel | None = None
     suspended: float | None = None

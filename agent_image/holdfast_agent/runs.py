@@ -94,6 +94,8 @@ class Runs:
             max_iterations=config.limits.max_iterations,
             longest_call=_longest_call(config),
             plan=Plan.of(config, session=session is not None),
+            model=config.model.label,
+            critic=(config.evaluation.model or config.model).label if config.evaluation else None,
             session=session,
             trace=self.observer.telemetry.begin(run, trace),
             rerun_of=rerun_of,

@@ -135,6 +135,16 @@ def test_after_an_answer_comes_the_critic_and_after_its_no_the_model():
     assert [step["kind"] for step in steps(head, Timeline([invalid]))] == ["model", "model"]
 
 
+def test_a_step_under_way_is_called_what_it_is_called_when_it_is_done():
+    head = replace(HEAD, plan=Plan(max_iterations=5, evaluation_rounds=2), model="openai/first", critic="openai/critic")
+    assert steps(head, Timeline())[0]["name"] == "openai/first"
+    asked = replace(TURN, calls=(), feedback="once more", model="openai/fallback")
+    assert [step["name"] for step in steps(head, Timeline([asked]))] == ["openai/fallback", "openai/fallback"]
+    answer = replace(TURN, calls=(), model="openai/first")
+    judged = Timeline([answer], evaluations={1: {"accepted": False, "model": "openai/critic"}})
+    assert [steps(head, line)[1]["name"] for line in (Timeline([answer]), judged)] == ["openai/critic"] * 2
+
+
 def test_what_critics_and_summaries_use_is_counted_while_the_run_goes_on():
     timeline = Timeline([TURN], evaluations={1: {"usage": {"input_tokens": 5}}}, compactions={1: {"usage": {"output_tokens": 7}}})
     assert views.run(HEAD, timeline)["tokens"] == {"input": 15, "output": 12}

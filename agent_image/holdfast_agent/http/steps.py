@@ -75,11 +75,13 @@ def _next(head: Head, timeline: Timeline) -> list[View]:
     """The model's next turn, or what comes before it."""
     last = timeline.turns[-1] if timeline.turns else None
     number = last.number + 1 if last else head.packed + 1
-    step = {"id": f"{number}.{_MODEL}", "turn": number, "kind": "model", "name": "model"}
+    # The one that answered last is asked again, and so the step is called now what it will be called when it is done.
+    name = (last.model if last else head.model) or "model"
+    step = {"id": f"{number}.{_MODEL}", "turn": number, "kind": "model", "name": name}
     if last and timeline.evaluations.get(last.number, {}).get("accepted"):
         return []
     if last and not last.calls and not last.feedback and last.number not in timeline.evaluations:
-        step = {"id": f"{last.number}.{_FIRST_CALL}", "turn": last.number, "kind": "evaluation", "name": "critic"}
+        step = {"id": f"{last.number}.{_FIRST_CALL}", "turn": last.number, "kind": "evaluation", "name": head.critic or "critic"}
         return [_open_step(head, documents.evaluation_key(head.id, last.number), step)] if _evaluated(head) else []
     return [_open_step(head, documents.model_key(head.id, number), step)]
 
