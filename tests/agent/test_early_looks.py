@@ -57,7 +57,7 @@ async def test_a_look_before_the_time_finds_a_cancel(desk, office):
 
 async def test_a_look_before_the_time_while_the_store_is_away_waits_on(desk, office):
     here = await _failed_once(desk, office)
-    here.store.broken = {"run/r"}
+    here.store.away = True
     assert await _look(here, TOOL) == {"key": "r/1/0", "early": True}
 
 
@@ -92,3 +92,14 @@ def test_a_step_is_told_how_many_attempts_came_before_whatever_became_of_them():
     assert (driver.called("model")[-1]["tried"], driver.called("model")[-1]["failed"]) == (1, 0)
     driver.answer(said(1, "a"))
     assert "tried" not in driver.called("tool")[-1]
+
+
+async def test_the_pause_after_a_failure_grows_with_attempts_and_not_with_wakes(desk, office):
+    here = await desk(office, BOOK, tools={"book": {}})
+    call = {"run": "r", "turn": 1, "revision": "lost", "deadline": time.time() + 600, "call": 0, "failed": 0}
+    first, woken, later = [
+        (await here.steps.once(ACTIVITIES[TOOL], call | more))["error"]["retryAfter"]
+        for more in ({"attempt": 1}, {"attempt": 9, "tried": 0}, {"attempt": 9, "tried": 3})
+    ]
+    assert first == woken < 2
+    assert later >= 8

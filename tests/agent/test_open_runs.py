@@ -22,6 +22,17 @@ from holdfast_agent.settings import Settings
 logs.configure("info")
 asyncio.run(Program(Settings.read(os.environ, host="127.0.0.1", port=int(sys.argv[1])), tidy_seconds=0.5, overdue_seconds=0.5).run())
 """
+FORGETFUL = (
+    """
+from holdfast_agent import heads, janitor, program, runs
+heads.Head.troubled = lambda head, trouble: head
+janitor._SETTLE_SECONDS = janitor._AGAIN_SECONDS = 1.0
+program._THOROUGH_EACH = 1
+runs._longest_call = lambda config: 1.0
+"""
+    + EAGER
+)
+"""No head tells of a wait, as if the store were away whenever one begins; and what is silent for two seconds is silent for long."""
 SEARCH = {"name": "search", "arguments": {"city": "Paris"}}
 
 
@@ -55,12 +66,17 @@ async def test_a_run_whose_process_died_before_scheduling_it_is_scheduled(stage,
     assert (await here.agent.ended("orphan"))["result"] == "hello"
 
 
-async def test_a_timer_that_went_with_the_schedulers_data_is_made_up_for(stage, store_of, tmp_path):
+@pytest.mark.parametrize(
+    ("program", "why"),
+    [(EAGER, "a timer is overdue"), (FORGETFUL, "nothing has happened for long")],
+    ids=["the head tells of it", "nobody knows of it"],
+)
+async def test_a_timer_that_went_with_the_schedulers_data_is_made_up_for(stage, store_of, tmp_path, program, why):
     script = {
         "rules": [{"turns": [{"toolCalls": [SEARCH]}, {"answer": "hello"}]}],
         "tools": {"search": {"faults": [{"status": 503, "retryAfter": 4}]}},
     }
-    here = await stage(script, "search", program=EAGER)
+    here = await stage(script, "search", program=program)
     run = await here.agent.begin("go")
 
     async def waiting():
@@ -73,7 +89,7 @@ async def test_a_timer_that_went_with_the_schedulers_data_is_made_up_for(stage, 
     shutil.rmtree(tmp_path / "dapr-agent" / "scheduler")
     await here.dapr.restart("scheduler")
     assert (await here.agent.ended(run, within=60))["result"] == "hello"
-    assert "a timer is overdue" in here.agent.log.read_text()
+    assert why in here.agent.log.read_text()
 
 
 async def test_a_run_terminated_through_dapr_says_so(stage, store_of):

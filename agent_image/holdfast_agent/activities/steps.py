@@ -109,7 +109,7 @@ class Steps:
             _LOG.exception("step broke", extra={"run": call["run"], "step": key})
             failure = Failure("transient", f"{type(error).__name__} inside the agent; its log has the details", cause="defect")
         _LOG.warning("step failed: %s", clipped(failure.message), extra={"run": call["run"], "step": key, "attempt": attempt})
-        return envelope(key, failure, attempt)
+        return envelope(key, failure, _count(call))
 
     async def failed(self, key: str, call: Input, failure: Failure, *, tried: int = 0, retries: RetriesConfig | None = None) -> Output:
         """The envelope; when another attempt follows, the head tells people about it, unless it says that the run is canceled.
@@ -121,13 +121,13 @@ class Steps:
             tried: attempts that failed so far, where they are counted apart from the rounds of the run.
             retries: how the effect is retried, where that can be set.
         """
-        answer = envelope(key, failure, tried or call["attempt"], retries or RetriesConfig())
+        count = tried or _count(call)
+        answer = envelope(key, failure, count, retries or RetriesConfig())
         extra = {"run": call["run"], "step": key, "attempt": call["attempt"], "kind": failure.kind}
         # What a model or a tool said is in the run's steps, not in the log.
         _LOG.warning("step failed: %s", clipped(failure.public) or "see the steps of the run", extra=extra | {"cause": failure.cause})
         if failure.kind == "transient":
             until = time.time() + answer["error"]["retryAfter"]
-            count = tried or call.get("tried", call["attempt"] - 1) + 1
             trouble = Trouble(key=key, attempt=call["attempt"], message=answer["error"]["message"], until=until, failed=count)
             try:
                 stands = await self.store.update(documents.head_key(call["run"]), change(lambda head: head.troubled(trouble)))
@@ -292,6 +292,11 @@ class UnstoredError(Exception):
     def failure(self) -> Failure:
         """The same, as activities tell of it."""
         return Failure("fatal" if self.for_ever else "transient", str(self), cause="unstored")
+
+
+def _count(call: Input) -> int:
+    """Which attempt it is, from 1. Runs without a plan count rounds, of which they begin none without an attempt."""
+    return int(call.get("tried", call["attempt"] - 1)) + 1
 
 
 def _unless_decided(head: Head, wait: Trouble) -> Head:
