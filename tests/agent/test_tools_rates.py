@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+import pytest
 from aiohttp import web
 
 from holdfast_agent.tools.rates import Rates
@@ -86,3 +87,26 @@ async def test_a_place_that_is_near_is_waited_for_inside_the_call(desk):
 
 async def _fine(_):
     return web.json_response({"ok": True})
+
+
+@pytest.mark.parametrize(
+    ("control", "change"), [("suspend", lambda head: head.suspend(1.0)), ("cancel", lambda head: head.canceled(1.0, ""))], ids=str
+)
+async def test_what_people_want_of_the_run_meanwhile_keeps_a_call_that_waited_for_its_place_from_being_made(desk, control, change):
+    asked = []
+
+    async def handler(request):
+        asked.append(request.headers["Idempotency-Key"])
+        return await _fine(request)
+
+    here = await desk(handler, ("search", {}), ("search", {}), tools={"search": {"rateLimitPerMinute": 1}})
+    clock = Clock()
+    here.steps.rates = Rates(clock)
+    await here.tool(0)
+    clock.now += 59.9
+    second = asyncio.create_task(here.tool(1))
+    await asyncio.sleep(0.05)
+    await here.change(change)
+    clock.now += 0.1
+    assert await second == {"key": "r/1/1", "control": control}
+    assert asked == ["r/1/0"]

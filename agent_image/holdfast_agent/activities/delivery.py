@@ -121,10 +121,12 @@ async def _held_back(steps: Steps, order: Order) -> Delivery | Output | None:
             return await weighed(steps, order, failure, before=await begun(steps, order))
         trouble = Trouble(order.key, order.call["attempt"], message, until=time.time() + wait, failed=order.call["failed"])
         return await _waits(steps, order.call, order.tool, trouble, "waits for its rate limit")
+    waits = wait > 0
     while wait > 0:
         await asyncio.sleep(wait)
         wait = _place(steps, order)
-    return None
+    # Meanwhile people may have suspended the run, or ended it.
+    return await steps.held(order.key, order.call) if waits and "ending" not in order.call else None
 
 
 async def under_way(steps: Steps, call: Input, key: str, tool: ToolConfig, intent: Intent) -> Output | None:
