@@ -246,3 +246,8 @@ def test_a_failed_attempt_is_told_once():
     assert timeline.trouble(run) == ["     ↻  attempt 2 failed: HTTP 503; the next is at 10:20:30 UTC"]
     assert timeline.trouble(run) == []
     assert timeline.trouble({}) == []
+
+
+def test_a_call_that_only_waits_for_its_turn_is_not_said_to_have_failed():
+    run = {"retrying": {"key": "k", "failed_attempts": 0, "message": "its rate", "next_attempt": "2026-11-21T10:20:30.000Z"}}
+    assert Timeline().trouble(run) == ["     ↻  it waits: its rate; the next is at 10:20:30 UTC"]
