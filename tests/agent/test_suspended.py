@@ -1,5 +1,7 @@
 """A suspended run makes no tool calls on a real Dapr, whatever it waited for when it was suspended. The tools' own ledger counts."""
 
+import json
+
 import pytest
 
 from holdfast_api.config import ApprovalConfig, RetriesConfig
@@ -75,3 +77,24 @@ async def test_a_question_whose_time_runs_out_in_a_suspended_run_makes_no_call_u
     await _control(here.agent, run, "resume")
     assert (await here.agent.ended(run))["result"] == "done"
     assert await _booked(here) == 1
+
+
+async def test_the_models_turn_that_a_suspended_run_waited_with_was_its_first_attempt_and_the_log_tells_the_story(stage):
+    script = _script()
+    script["tools"]["book"]["latency"] = "1s"
+    here = await stage(script, "book")
+    run = await here.agent.begin("go")
+    await here.agent.until(lambda: here.underway("tool"))
+    for _ in range(2):
+        await _control(here.agent, run, "suspend")
+
+    async def held():
+        return [step["status"] for step in (await here.agent.run(run))["pending"]] == ["suspended"]
+
+    await here.agent.until(held)
+    await _control(here.agent, run, "resume")
+    assert (await here.agent.ended(run))["result"] == "done"
+    assert [step["attempt"] for step in await here.agent.steps(run)] == [1, 1, 1]
+    lines = [json.loads(line) for line in here.agent.log.read_text().splitlines() if line.startswith("{")]
+    told = [line["message"] for line in lines if line.get("run") == run and line["level"] == "info"]
+    assert [message for message in told if message in ("suspended", "resumed")] == ["suspended", "resumed"]
