@@ -65,3 +65,21 @@ async def test_calls_that_were_skipped_before_a_model_that_failed_are_on_record_
     assert run["status"] == "FAILED"
     found = report(store_file.documents(run["id"]), run["id"])
     assert found.intact, found
+
+
+async def test_an_answer_that_was_sent_back_before_its_turns_were_packed_verifies(signing, store_file):  # noqa: F811 - fixtures
+    reads = [{"toolCalls": [{"name": "read", "arguments": {"city": f"city {number}"}}]} for number in range(20)]
+    critic = {"system": "You judge an answer", "turns": [{"answer": '{"accepted": false, "feedback": "Read on."}'}]}
+    script = {
+        "rules": [critic, {"task": "Read on", "turns": [*reads, {"answer": "read"}]}, {"turns": [{"answer": "no"}]}],
+        "tools": {"read": {}},
+    }
+    here = await signing(
+        script, "read", limits=LimitsConfig(max_iterations=30), evaluation=EvaluationConfig(criteria="Be right.", max_rounds=1)
+    )
+    run = await here.agent.ask("Do the work.")
+    assert (run["status"], run["result"]) == ("COMPLETED", "read")
+    documents = store_file.documents(run["id"])
+    assert (documents[f"run/{run['id']}"]["packed"], documents[f"run/{run['id']}/1/evaluation"]["accepted"]) == (20, False)
+    found = report(documents, run["id"])
+    assert found.intact, found
