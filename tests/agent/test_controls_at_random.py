@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+from datetime import UTC, datetime, timedelta
 
 import aiohttp
 import pytest
@@ -20,6 +21,8 @@ CHANGED = {
     "pay": {"approval": ApprovalConfig(timeout_seconds=300), "compensate": "refund"},
     "book": {"retries": RetriesConfig(initial_seconds=0.5, max_seconds=2), "compensate": "refund"},
 }
+IN_FLIGHT = timedelta(seconds=0.5)
+"""A call that was about to be made when its run was suspended is made."""
 ENDS = ("COMPLETED", "FAILED", "CANCELED")
 
 
@@ -29,6 +32,7 @@ class People:
     def __init__(self, agents):
         self.agents, self.random = agents, random.Random(4)
         self.canceled, self.ends = set(), {}
+        self.suspended, self.intervals = {}, []
 
     async def call(self, method, path, **body):
         while True:
@@ -43,18 +47,28 @@ class People:
             _, view = await self.call("GET", f"/runs/{run}")
             if view["status"] in ENDS:
                 self.ends[run] = view["status"]
+                self._no_longer(run)
                 return
             what = self.random.random()
             if what < 0.15:
-                await self.call("POST", f"/runs/{run}/suspend")
-            elif what < 0.25 and (await self.call("POST", f"/runs/{run}/cancel", json={}))[0] == 200:
-                self.canceled.add(run)
-            elif what < 0.6:
+                if (await self.call("POST", f"/runs/{run}/suspend"))[1].get("status") == "SUSPENDED":
+                    self.suspended.setdefault(run, datetime.now(UTC))
+            elif what < 0.25:
+                self._no_longer(run)
+                if (await self.call("POST", f"/runs/{run}/cancel", json={}))[0] == 200:
+                    self.canceled.add(run)
+            elif what < 0.4:
+                self._no_longer(run)
                 await self.call("POST", f"/runs/{run}/resume")
             for asked in view.get("approvals", []):
                 said = {"approved": self.random.random() < 0.8}
                 await self.call("POST", f"/runs/{run}/approvals/{asked['call']}", json=said)
             await asyncio.sleep(0.3 * self.random.random())
+
+    def _no_longer(self, run):
+        """Note how long a run was surely suspended: from an answer that says so until somebody is about to ask for something else."""
+        if run in self.suspended:
+            self.intervals.append((run, self.suspended.pop(run), datetime.now(UTC)))
 
 
 async def test_what_people_were_promised_holds_and_what_was_done_is_undone_or_answered_for(stage, redis_server, tmp_path):
@@ -74,8 +88,13 @@ async def test_what_people_were_promised_holds_and_what_was_done_is_undone_or_an
                 await agent.start()
     assert {people.ends[run] for run in people.canceled} <= {"CANCELED"}
     assert {people.ends[run] for run in set(runs) - people.canceled} <= {"COMPLETED"}
+    calls = (await here.ledger("tool"))["calls"]
+    begun = [(call["key"], datetime.fromisoformat(call["started"])) for call in calls]
+    assert people.intervals
+    for run, since, until in people.intervals:
+        assert not [key for key, at in begun if key.split("/")[0] == run and since + IN_FLIGHT < at < until]
     done, undone = set(), set()
-    for call in (await here.ledger("tool"))["calls"]:
+    for call in calls:
         if call["outcome"] == "result":
             (undone if call["name"] == "refund" else done).add(call["key"])
     completed = {run for run, status in people.ends.items() if status == "COMPLETED"}

@@ -212,3 +212,13 @@ async def test_a_control_that_cannot_be_stored_says_so_and_when_to_ask_again(sta
         return status == 200 and view["status"] == "SUSPENDED"
 
     await api.agent.until(suspended, within=60)
+
+
+async def test_a_rerun_under_the_id_of_another_run_is_refused_though_it_has_the_same_task(open_api):
+    api = await open_api(_script())
+    for run in ("first", "second"):
+        await api.post("/run?wait=30s", {"task": "go", "id": run})
+    await api.post("/runs/first/rerun", {"id": "again"}, 202)
+    for run, taken in (("first", "first"), ("first", "second"), ("second", "again")):
+        status, problem = await api.call("POST", f"/runs/{run}/rerun", json={"id": taken})
+        assert (status, problem["field"], problem["value"]) == (409, "id", taken)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from holdfast_api.config import ApprovalConfig
 from tests.agent.contracts import Contract
 
 pytestmark = pytest.mark.dapr
@@ -97,3 +98,26 @@ async def test_lists_refuse_what_is_no_place_no_page_and_no_filter(api, subtests
         with subtests.test(path):
             problem = await api.get(path, 422)
             assert (problem["field"], bool(problem["fix"])) == (field, True)
+
+
+async def test_a_list_can_be_narrowed_to_what_runs_wait_for(stage):
+    turns = [{"toolCalls": [{"name": "book", "arguments": {"city": "Rome"}}]}, {"answer": "done"}]
+    script = {"rules": [{"task": "book", "turns": turns}, {"turns": [{"answer": "hello"}]}], "tools": {"book": {}}}
+    here = await stage(script, "book", changed={"book": {"approval": ApprovalConfig()}})
+    api = await Contract.of(here.agent)
+    await api.post("/run?wait=30s", {"task": "hi", "id": "done"})
+    for run in ("asks", "held"):
+        await api.post("/run", {"task": "book", "id": run}, 202)
+
+    async def found(word):
+        return (await _pages(api, f"/runs?waiting_for={word}&limit=1"))[0]
+
+    async def both_ask():
+        return await found("awaiting_approval") == ["held", "asks"]
+
+    await here.agent.until(both_ask)
+    await api.post("/runs/held/suspend")
+    assert (await found("awaiting_approval"), await found("suspended"), await found("retrying")) == (["asks"], ["held"], [])
+    [run] = (await api.get("/runs?waiting_for=suspended"))["runs"]
+    assert (run["status"], run["waiting_for"]) == ("SUSPENDED", "suspended")
+    assert (await api.get("/runs?waiting_for=approval", 422))["field"] == "waiting_for"
