@@ -1,0 +1,73 @@
+"""What rolls an Agent's pods and what does not, as docs/install.md has it in a table."""
+
+from typing import Any
+
+import pytest
+
+from holdfast_operator import kinds
+from tests.operator.live import Api, World
+from tests.operator.test_children import made, writes
+from tests.operator.test_desired import agent, children, pod, resolved
+
+BEFORE: dict[str, Any] = {"role": "Helper", "limits": {"maxIterations": 5}}
+
+
+def revision(spec: dict[str, Any]) -> str:
+    return resolved(agent(spec)).config.revision
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"goal": "Another"},
+        {"model": {"provider": "echo", "name": "other"}},
+        {"limits": {"maxIterations": 6}},
+        {"tools": [{"name": "look", "description": "Looks", "http": {"url": "https://example.com"}}]},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_another_configuration_is_a_new_revision_a_new_config_map_and_new_pods(change: dict) -> None:
+    after = BEFORE | change
+
+    assert revision(after) != revision(BEFORE)
+    assert children(agent(after))["ConfigMap"]["metadata"]["name"] != children(agent(BEFORE))["ConfigMap"]["metadata"]["name"]
+    assert pod(after) != pod(BEFORE)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image": "mine:2"},
+        {"env": [{"name": "A", "value": "1"}]},
+        {"resources": {"limits": {"memory": "1Gi"}}},
+        {"nodeSelector": {"a": "b"}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_another_pod_is_the_same_revision(change: dict) -> None:
+    assert revision(BEFORE | change) == revision(BEFORE)
+    assert pod(BEFORE | change) != pod(BEFORE)
+
+
+@pytest.mark.parametrize("change", [{"replicas": 3}, {"suspend": True}, {"replicas": 0}], ids=str)
+def test_another_number_of_pods_is_neither(change: dict) -> None:
+    assert revision(BEFORE | change) == revision(BEFORE)
+    assert pod(BEFORE | change) == pod(BEFORE)
+
+
+def test_a_former_agent_has_its_former_revision() -> None:
+    assert revision(BEFORE | {"goal": "Another"} | {"goal": None}) == revision(BEFORE)
+
+
+@pytest.mark.apiserver
+async def test_pods_that_somebody_restarts_by_hand_are_left_to_restart(world: World, namespace: str, api: Api) -> None:
+    await made(world, namespace)
+    restarted = {"kubectl.kubernetes.io/restartedAt": "2026-01-01T00:00:00Z"}
+    api.patch(kinds.DEPLOYMENT, namespace, "a", {"spec": {"template": {"metadata": {"annotations": restarted}}}})
+    world.hear(kinds.DEPLOYMENT, namespace, "a")
+
+    _, asked = await world.look(namespace, "a")
+
+    assert writes(asked).keys() <= {("PATCH", "agents")}
+    live = api.get(kinds.DEPLOYMENT, namespace, "a")
+    assert restarted.items() <= live["spec"]["template"]["metadata"]["annotations"].items()
