@@ -1,6 +1,8 @@
 """The activities: every side effect of a run. Each finds its stored result first, so a second execution changes nothing and pays nothing.
 
-    steps       what they share: one flight per key, failures as answers, results written once, the head's end
+    steps       what they share: one flight per key, failures as answers, results written once
+    waiting     what keeps a run from its next step: what people want of it, and what it waits for
+    ending      the end of a head, sealed
     model       asks the model for one turn
     tool        carries out one call of a tool, with `approval` (a person decides first), `delivery` (how the call reaches the tool, with
                 `intents`), `arguments` and `outcomes`

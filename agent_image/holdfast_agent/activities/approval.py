@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from holdfast_agent.activities.delivery import Delivery
 from holdfast_agent.activities.steps import Input, Output, Steps
+from holdfast_agent.activities.waiting import held, wait_for
 from holdfast_agent.documents import Approval, Head, Trouble
 from holdfast_agent.failures import envelope
 from holdfast_agent.logs import moment
@@ -58,14 +59,14 @@ async def decided(
     question = Approval(tool, digest(arguments), now, min(now + config.timeout_seconds, call["deadline"]), config.on_timeout)
     message = f"a person has to decide about the call of {tool!r}"
     wait = Trouble(key, call["attempt"], message, until=question.until, kind="approval")
-    head, answer = await steps.wait(key, call, wait, first=lambda head: _asked(head, name, question, now))
+    head, answer = await wait_for(steps, key, call, wait, first=lambda head: _asked(head, name, question, now))
     before, found = found, head.approvals.get(name)
     if found and "waiting" in answer:
         _tell(key, before, found)
     if not (found and found.decision and "waiting" in answer):
         return answer
     # Somebody decided in between, and may have suspended the run too.
-    return (await steps.held(key, call) if head.control else None) or found
+    return (await held(steps, key, call) if head.control else None) or found
 
 
 def verdict(approval: Approval, *, tool: str, arguments: dict[str, Any]) -> Delivery | Failure | None:

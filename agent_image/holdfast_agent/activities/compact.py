@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from holdfast_agent import budgets, documents, loop, summaries
 from holdfast_agent.activities.steps import Input, Output, Steps
+from holdfast_agent.activities.waiting import held
 from holdfast_agent.audit.chain import fingerprint
 from holdfast_agent.documents import Document, Head, Usage
 from holdfast_agent.model import converse, spoken, system_message, user_message
@@ -36,8 +37,8 @@ async def compact(steps: Steps, key: str, call: Input) -> Output:
     if entry is None:
         raise LookupError(f"the head of run {run!r} is missing from the state store")
     head = Head.load(entry.value)
-    if head.control and (held := await steps.held(key, call)):
-        return held
+    if head.control and (kept := await held(steps, key, call)):
+        return kept
     if time.time() >= call["deadline"]:
         return loop.timed_out(key)
     made = await _made(steps, key, call, head)

@@ -3,6 +3,7 @@
 import logging
 from typing import Any
 
+from holdfast_agent.activities.ending import end
 from holdfast_agent.activities.steps import Input, Output, Steps
 from holdfast_agent.audit import chain
 from holdfast_agent.documents import CANCEL, Head, Usage, head_key
@@ -38,7 +39,8 @@ async def complete(
         # The session first: the end that the head tells of is whole. If somebody cancels between the two, it is taken out again below.
         exchange = Exchange(run.id, run.task, answer, at)
         await steps.patiently(lambda: Sessions(steps.store).append(run.session or "", exchange, accepted=run.created))
-    stands = await steps.end(
+    stands = await end(
+        steps,
         run.id,
         lambda now: now.completed(answer, usage, at, **(more or {})),
         known=head,

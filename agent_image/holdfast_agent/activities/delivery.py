@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from holdfast_agent.activities.intents import Intent
 from holdfast_agent.activities.steps import Input, Output, Steps
+from holdfast_agent.activities.waiting import wait_for
 from holdfast_agent.documents import Trouble
 from holdfast_agent.failures import stands
 from holdfast_agent.logs import moment
@@ -149,7 +150,7 @@ async def begun(steps: Steps, order: Order) -> bool:
 
 async def _waits(steps: Steps, call: Input, tool: ToolConfig, trouble: Trouble, why: str) -> Output:
     _LOG.info(why, extra={"run": call["run"], "step": trouble.key, "tool": tool.name, "until": moment(trouble.until)})
-    return (await steps.wait(trouble.key, call, trouble))[1]
+    return (await wait_for(steps, trouble.key, call, trouble))[1]
 
 
 def _place(steps: Steps, order: Order) -> float:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from holdfast_agent import documents, loop, verdicts
 from holdfast_agent.activities.completion import complete
 from holdfast_agent.activities.steps import Input, Output, Steps
+from holdfast_agent.activities.waiting import held
 from holdfast_agent.answers import Unfit
 from holdfast_agent.audit.chain import fingerprint
 from holdfast_agent.documents import Document, Head, ModelTurn, Usage
@@ -45,8 +46,8 @@ async def evaluate(steps: Steps, key: str, call: Input) -> Output:
     else:
         if head.terminal:
             return envelope(key, Failure("fatal", f"the run has ended already, {head.status}"), call["attempt"])
-        if head.control and (held := await steps.held(key, call)):
-            return held
+        if head.control and (kept := await held(steps, key, call)):
+            return kept
         if time.time() >= call["deadline"]:
             return loop.timed_out(key)
         async with steps.revisions.use(call["revision"]) as revision:

@@ -3,6 +3,7 @@
 import logging
 import time
 
+from holdfast_agent.activities.ending import end
 from holdfast_agent.activities.steps import Input, Output, Steps
 from holdfast_agent.documents import Usage
 from holdfast_agent.sessions import Sessions
@@ -22,7 +23,7 @@ async def finish(steps: Steps, key: str, call: Input) -> Output:
         `{key}`.
     """
     now, usage = time.time(), Usage.load(call["usage"])
-    ended = await steps.end(call["run"], lambda head: head.failed(call["error"], usage, now), audit=call.get("audit"))
+    ended = await end(steps, call["run"], lambda head: head.failed(call["error"], usage, now), audit=call.get("audit"))
     if ended.session is not None and ended.left_session:
         session = ended.session
         await steps.patiently(lambda: Sessions(steps.store).withdraw(session, ended.id))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from holdfast_agent import budgets, documents, loop
 from holdfast_agent.activities.completion import complete
 from holdfast_agent.activities.steps import Input, Output, Steps, UnstoredError
+from holdfast_agent.activities.waiting import held
 from holdfast_agent.audit.chain import fingerprint, link
 from holdfast_agent.audit.records import arguments_digest
 from holdfast_agent.conversations import Conversation
@@ -62,8 +63,8 @@ async def ask(steps: Steps, key: str, call: Input) -> Output:
 
 async def _asked(steps: Steps, key: str, call: Input, head: Head, skipped: list[Output]) -> ModelTurn | Output:
     """What the model said, or the activity's answer if it said nothing."""
-    if head.control and (held := await steps.held(key, call)):
-        return held
+    if head.control and (kept := await held(steps, key, call)):
+        return kept
     if time.time() >= call["deadline"]:
         return loop.timed_out(key)
     async with steps.revisions.use(call["revision"]) as revision:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from holdfast_agent import budgets, documents, loop, sessions, summaries
 from holdfast_agent.activities.steps import Input, Output, Steps
+from holdfast_agent.activities.waiting import held
 from holdfast_agent.audit.chain import fingerprint
 from holdfast_agent.documents import Document, Head, Usage
 from holdfast_agent.model import converse, system_message, user_message
@@ -37,8 +38,8 @@ async def recall(steps: Steps, key: str, call: Input) -> Output:
     if at in found:
         pinned = found[at].value
     else:
-        if head.control and (held := await steps.held(key, call)):
-            return held
+        if head.control and (kept := await held(steps, key, call)):
+            return kept
         if time.time() >= call["deadline"]:
             return loop.timed_out(key)
         made = await _taken(steps, key, call, head.session or "")

@@ -1,15 +1,15 @@
-"""What the activities share: one flight per key, failures as answers, results that are written once, and the end of a head."""
+"""What the activities share: one flight per key, failures as answers, and results that are written once."""
 
 import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from holdfast_agent import documents
 from holdfast_agent.activities.intents import Intents
-from holdfast_agent.audit import Auditor, Chain
+from holdfast_agent.audit import Auditor
 from holdfast_agent.documents import Document, Head, Trouble
 from holdfast_agent.failures import clipped, envelope
 from holdfast_agent.flights import Flights
@@ -19,7 +19,7 @@ from holdfast_agent.openruns import OpenRuns
 from holdfast_agent.outcome import Failure
 from holdfast_agent.revisions import RevisionError, Revisions
 from holdfast_agent.sidecar import Sidecar
-from holdfast_agent.store import Entry, Store, StoreError
+from holdfast_agent.store import Store, StoreError
 from holdfast_agent.tools.rates import Rates
 from holdfast_agent.transcripts import Transcripts
 from holdfast_api.config import RetriesConfig
@@ -45,6 +45,9 @@ class Steps:
         transcripts: conversations of runs.
         rates: how often tools are called here.
         intents: calls that must not be made twice.
+        auditor: signs what runs did.
+        observer: sees what is done.
+        ended: told the id of each run that ended here.
     """
 
     def __init__(
@@ -67,15 +70,15 @@ class Steps:
             revisions: see above.
             flights: one flight per key, and the drain gate.
             index: see above.
-            ended: told the id of each run that ended here.
-            auditor: signs what runs did; None: nobody does.
-            observer: sees what is done; None: nobody looks.
+            ended: see above.
+            auditor: see above; None: nobody does.
+            observer: see above; None: nobody looks.
         """
         self.sidecar, self.store, self.revisions, self.index = sidecar, store, revisions, index
         self.transcripts = Transcripts(store)
         self.rates, self.intents = Rates(), Intents(store)
-        self._flights, self._ended, self._auditor = flights, ended, auditor or Auditor()
-        self._observer = observer or Observer()
+        self.auditor, self.observer, self.ended = auditor or Auditor(), observer or Observer(), ended
+        self._flights = flights
 
     def once(self, activity: "Activity", call: Input) -> Awaitable[Output]:
         """The activity's answer to this input; whoever asks while it is being found gets the same one."""
@@ -83,9 +86,9 @@ class Steps:
         return self._flights.join(key, lambda: self._watched(key, call, activity.work))
 
     async def _watched(self, key: str, call: Input, work: "Work") -> Output:
-        with self._observer.step(key, call):
+        with self.observer.step(key, call):
             answer = await self._answered(key, call, work)
-        self._observer.answered(key, answer)
+        self.observer.answered(key, answer)
         return answer
 
     async def _answered(self, key: str, call: Input, work: "Work") -> Output:
@@ -139,42 +142,6 @@ class Steps:
                 _LOG.warning("the head cannot tell of it: %s", error, extra={"run": call["run"]})
         return answer
 
-    async def wait(self, key: str, call: Input, wait: Trouble, *, first: Callable[[Head], Head] = lambda head: head) -> tuple[Head, Output]:
-        """Write into the head that the run is to wait, and answer so. A cancel ends no wait for what another process may be doing.
-
-        Args:
-            key: of the effect.
-            call: the activity's input.
-            wait: what for, and until when.
-            first: what else to change by the same look at the head. What it leaves there decides: a question that has its answer is no
-                longer waited for.
-
-        Returns:
-            The head as it stands, and the activity's answer: `waiting`, or what keeps the run from waiting.
-
-        Raises:
-            StoreError: the store does not answer.
-            LookupError: there is no head.
-        """
-        heeds = wait.kind != "unknown" and "ending" not in call
-
-        def waiting(head: Head) -> Head:
-            if head.terminal or (head.cancel and heeds):
-                return head
-            return _unless_decided(first(head), wait)
-
-        stands = await self.store.update(documents.head_key(call["run"]), change(waiting))
-        if stands is None:
-            raise LookupError(f"the head of run {call['run']!r} is missing from the state store")
-        head = Head.load(stands)
-        if head.terminal:
-            return head, envelope(key, Failure("fatal", f"the run has ended already, {head.status}"), call["attempt"])
-        if head.cancel and heeds:
-            return head, {"key": key, "control": documents.CANCEL}
-        await self.index.waits(call["run"])
-        until = next((found.until for found in head.waits if found.key == key), wait.until)
-        return head, {"key": key, "waiting": {"until": until, "kind": wait.kind}}
-
     async def persist(self, key: str, document: Document) -> Document:
         """Write a result once; what stands then is the result, whoever wrote it.
 
@@ -186,56 +153,9 @@ class Steps:
         except StoreError as error:
             raise UnstoredError(str(error), for_ever=False) from error
         if new:
-            self._observer.stored(stored)
+            self.observer.stored(stored)
         self.transcripts.remember(key, stored)
         return stored
-
-    async def end(self, run: str, how: Callable[[Head], Head], *, known: Entry | None = None, audit: Chain | None = None) -> Head:
-        """Write down the end of a run, and with it the anchor of its audit chain. What stands then need not be the end: see `control`.
-
-        Args:
-            run: its id.
-            how: gives the ended head, or the same one if the run is not to end so.
-            known: the head as it was read a moment ago, to save reading it again.
-            audit: the chain with all that was stored before the end.
-
-        Raises:
-            LookupError: there is no head.
-            StoreError: the store does not answer.
-            UnstoredError: the store refuses it.
-        """
-        here = False
-
-        def ended(document: Document | None) -> Document | None:
-            nonlocal here
-            if document is None:
-                raise LookupError(f"the head of run {run!r} is missing from the state store")
-            before = Head.load(document)
-            here = not before.terminal
-            after = how(before) if here else before
-            return None if after == before else self._auditor.sealed(after, audit).dump()
-
-        stands = await self.patiently(lambda: self.store.update(documents.head_key(run), ended, known=known))
-        head = Head.load(stands or {})
-        if not head.terminal:
-            return head
-        anchor = head.audit or {}
-        _LOG.info("run ended", extra={"run": run, "records": anchor.get("count"), "hash": anchor.get("hash")})
-        self._observer.ended(head, here=here)
-        self.transcripts.forget(run)
-        self._ended(run)
-        return head
-
-    async def held(self, key: str, call: Input) -> Output | None:
-        """What people want of the run in place of this step, or None. That a suspended run waits is written down by the same look."""
-        wait = Trouble(key=key, attempt=call["attempt"], message="the run is suspended", until=call["deadline"], kind="suspend")
-        stands = await self.store.update(
-            documents.head_key(call["run"]), change(lambda head: head.troubled(wait) if head.control == documents.SUSPEND else head)
-        )
-        control = Head.load(stands).control if stands else None
-        if control == documents.SUSPEND:
-            await self.index.waits(call["run"])
-        return {"key": key, "control": control} if control else None
 
     async def _resumed(self, key: str, call: Input) -> None:
         """The attempt that the run waited for has begun, so nobody needs to be told of a trouble, and nobody to wake the run."""
@@ -297,13 +217,6 @@ class UnstoredError(Exception):
 def _count(call: Input) -> int:
     """Which attempt it is, from 1. Runs without a plan count rounds, of which they begin none without an attempt."""
     return int(call.get("tried", call["attempt"] - 1)) + 1
-
-
-def _unless_decided(head: Head, wait: Trouble) -> Head:
-    asked = head.approvals.get(wait.key.partition("/")[2]) if wait.kind == "approval" else None
-    if asked is None:
-        return head.troubled(wait)
-    return head if asked.decision else head.troubled(replace(wait, until=asked.until))
 
 
 def bounded(content: str) -> str:

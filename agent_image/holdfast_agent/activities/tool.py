@@ -12,6 +12,7 @@ from holdfast_agent.activities.delivery import Delivery, Order, begun, deliver, 
 from holdfast_agent.activities.intents import Intent
 from holdfast_agent.activities.outcomes import came_to, keep
 from holdfast_agent.activities.steps import Input, Output, Steps, UnstoredError
+from holdfast_agent.activities.waiting import held
 from holdfast_agent.documents import Approval, Document, Head, ToolCall, ToolOutcome
 from holdfast_agent.failures import envelope
 from holdfast_agent.heads import change
@@ -102,7 +103,7 @@ class _Job:
                 return None
             if waits := await under_way(self.steps, self.call, self.key, self.tool, intent):
                 return waits
-        return await self.steps.held(self.key, self.call)
+        return await held(self.steps, self.key, self.call)
 
     async def intent(self) -> Intent | None:
         """The call if it was begun before, as far as that is written down."""
