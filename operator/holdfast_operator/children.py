@@ -212,16 +212,29 @@ class Children:
             self._saw(kind, name, await self._cluster.apply(kind, mark, manager=RETIREMENT_MANAGER))
         except ApiError as error:
             if error.status in {404, 409}:
-                self._record.children.pop((kind, name), None)
+                self._forget(kind, name, found)
             raise refusal(kind, name, error) from None
 
     async def _delete(self, kind: Kind, name: str, found: Seen) -> None:
         try:
-            await self._cluster.delete(kind, self._namespace, name, uid=found.uid, version=found.version)
+            removed = await self._cluster.delete(kind, self._namespace, name, uid=found.uid, version=found.version)
         except ApiError as error:
             raise refusal(kind, name, error) from None
+        if not self._forget(kind, name, found) and not removed:
+            raise Retry(f"{kind.kind} {name} was changed in the meantime")
+        if removed:
+            logger.info("%s/%s: removed %s %s", self._namespace, self._agent.metadata.name, kind.kind, name)
+
+    def _forget(self, kind: Kind, name: str, found: Seen) -> bool:
+        """Forget a child as it was found. What an event has told since stays: nothing would tell it again.
+
+        Returns:
+            False when an event has told something since.
+        """
+        if self._record.children.get((kind, name), found) is not found:
+            return False
         self._record.children.pop((kind, name), None)
-        logger.info("%s/%s: removed %s %s", self._namespace, self._agent.metadata.name, kind.kind, name)
+        return True
 
     def _saw(self, kind: Kind, name: str, live: Manifest) -> Seen:
         return _remember(self._record, kind, name, live)

@@ -46,7 +46,9 @@ class Intake:
         if kind == COMPONENT:
             self._dapr.saw_component(metadata["namespace"], metadata["name"], alive=event != DELETED)
         for needing in self._memory.needing(metadata["namespace"], kind, metadata["name"]):
-            self.due(needing)
+            # What a look has read already is no news to that Agent, so a list may be told as often as one likes.
+            if newer(metadata["resourceVersion"], self._memory.record(needing).read.get((kind, metadata["name"]), "")):
+                self.due(needing)
         if (key := owner(live)) is None:
             self._disowned(kind, live)
             return

@@ -44,8 +44,10 @@ class Inventory:
         for kind in CHILDREN:
             if kind.group == DAPR_GROUP and not self._dapr.installed:
                 continue
+            # ConfigMaps that Agents name are listed too, but not at the start: the watch does that then.
+            every = kind == CONFIG_MAP and not presence and not self._intake.quiet
             for scope in self._scopes:
-                await self._children(kind, scope, presence=presence)
+                await self._children(kind, scope, every=every, presence=presence)
         for scope in self._scopes:
             await self._pods(scope, presence=presence)
 
@@ -83,6 +85,8 @@ class Inventory:
                 version = await self._children(CONFIG_MAP, scope, every=True)
                 while version:
                     version = await self._follow(scope, version)
+                    # It ends every five minutes, or, where something on the way ends it, at once: no storm then.
+                    await asyncio.sleep(random.uniform(*_RECONNECT))  # noqa: S311 - spreads load, guards nothing
             except ApiError as error:
                 level = logging.DEBUG if error.status == 410 else logging.WARNING  # noqa: PLR2004 - HTTP
                 logger.log(level, "the watch of ConfigMaps starts anew: %s", error)
@@ -117,6 +121,8 @@ class Inventory:
                 if not presence:
                     self._intake.child(kind, None, live)
         self._notice_missing(kind, scope, seen, version)
+        if every:
+            self._notice_unreadable(kind, scope, seen, version)
         return version
 
     def _notice_missing(self, kind: Kind, scope: str | None, seen: set[tuple[str, str]], version: str) -> None:
@@ -132,6 +138,15 @@ class Inventory:
             for namespace, name in self._dapr.components() - seen:
                 if scope in {None, namespace}:
                     self._dapr.saw_component(namespace, name, alive=False)
+
+    def _notice_unreadable(self, kind: Kind, scope: str | None, seen: set[tuple[str, str]], version: str) -> None:
+        """Agents that have read an object which is in no list any more are looked at."""
+        for key in self._memory:
+            record = self._memory.find(key)
+            if record is None or scope not in {None, key[0]}:
+                continue
+            if any(one == kind and (key[0], name) not in seen and not newer(read, version) for (one, name), read in record.read.items()):
+                self._intake.due(key)
 
     async def _pods(self, scope: str | None, *, presence: bool) -> None:
         seen, version = set(), ""

@@ -33,6 +33,7 @@ class Record:
         deployment: counts of the Deployment.
         pods: pods by name.
         references: (kind, name) of the objects outside that the Agent needs.
+        read: resourceVersions of the ConfigMaps outside, as the last look found them.
         tokens: whether the token Secrets are known to exist.
         tokens_doubted: they were there before this new Agent, so they may be a former Agent's and about to go.
         replaced: pods without a sidecar that were deleted in a row.
@@ -48,6 +49,7 @@ class Record:
     deployment: DeploymentFacts | None = None
     pods: dict[str, PodFacts] = field(default_factory=dict)
     references: frozenset[ChildId] = frozenset()
+    read: dict[ChildId, str] = field(default_factory=dict)
     tokens: bool = False
     tokens_doubted: bool = False
     replaced: int = 0

@@ -79,9 +79,8 @@ class Reconciler:
         try:
             return await self._visit(key)
         except ApiError as error:
-            if error.transient or error.status in {404, 409}:
-                raise Retry(str(error), after=error.retry_after) from None
-            raise
+            # Whatever the server said: what it says next time may be different, and its words are all that anybody needs.
+            raise Retry(str(error), after=error.retry_after) from None
         except NotLeading as error:
             raise Retry(str(error)) from None
 
@@ -166,6 +165,7 @@ class Reconciler:
         components = frozenset((COMPONENT, name) for name in components_of(agent, self._settings.defaults))
         self._memory.need(key, outside | components)
         found = await gather((CONFIG_MAP, name, self._cluster.get(CONFIG_MAP, key[0], name)) for name in wanted)
+        record.read = {(CONFIG_MAP, name): live["metadata"]["resourceVersion"] for name, live in zip(wanted, found, strict=True) if live}
         texts = {name: None if live is None else live.get("data", {}) for name, live in zip(wanted, found, strict=True)}
         visit.resolved = resolve(agent, self._settings.defaults, texts)
         visit.agent = agent

@@ -1,19 +1,23 @@
 """The transport, when the API server or what is before it does not answer as it should."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 
 import kopf
 import pytest
+from aiohttp import web
 
 from holdfast_operator import kinds
 from holdfast_operator.cluster import ApiError, Cluster
 from holdfast_operator.credentials import Credentials
+from holdfast_operator.inventory import Inventory
 from tests.operator.faults.plan import Plan
 from tests.operator.faults.proxy import Proxy
-from tests.operator.live import Api
+from tests.operator.live import Api, World
 
 pytestmark = pytest.mark.apiserver
+RECONNECT_SECONDS = 0.5
 Through = Callable[[str], "asyncio.Future[Cluster]"]
 
 
@@ -64,3 +68,26 @@ async def test_a_watch_that_ends_in_the_middle_of_an_event_is_an_error_to_try_ag
             pass
 
     assert caught.value.transient
+
+
+class Ending(Proxy):
+    """Ends each watch as soon as it has begun."""
+
+    async def _disturbed(self, request: web.Request, target: str, lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        for nothing in ():
+            yield nothing
+
+
+async def test_a_watch_that_is_ended_at_once_is_not_opened_in_a_storm(api: Api, world: World, namespace: str) -> None:
+    proxy = Ending(api.server, None, kill=lambda: None)
+    await proxy.start()
+    cluster = Cluster(Credentials(lambda: kopf.ConnectionInfo(server=proxy.url, token=api.server.token)))
+    inventory = Inventory(cluster=cluster, memory=world.memory, intake=world.intake, dapr=world.dapr, namespaces=(namespace,))
+    try:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(inventory.watch_config_maps(namespace), 4 * RECONNECT_SECONDS)
+    finally:
+        await cluster.close()
+        await proxy.stop()
+
+    assert 1 <= proxy.watches <= 4

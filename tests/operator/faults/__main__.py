@@ -18,7 +18,7 @@ from pathlib import Path
 from e2e.cluster.apiserver import ApiServer
 from tests.operator.faults.campaign import carry_out, judge, plans, sample, told
 from tests.operator.faults.case import Life
-from tests.operator.faults.mutants import MUTANTS, changed, noticed
+from tests.operator.faults.mutants import MUTANTS, noticed
 from tests.operator.faults.plan import Plan
 from tests.operator.live import Api, install_crds
 
@@ -68,15 +68,12 @@ def _campaign(api: Api, folder: Path, options: argparse.Namespace) -> int:
 
 def _bugs(api: Api, folder: Path, reference: Life, options: argparse.Namespace) -> int:
     chosen = [mutant for mutant in MUTANTS if options.bugs in mutant.name]
-    places = [changed(mutant, folder / f"bug-{number}") for number, mutant in enumerate(chosen)]
-    drawn = sample(plans(reference), options.sample or BUG_SAMPLE, options.seed)
-    missed = []
-    for mutant, place in zip(chosen, places, strict=True):
-        told_of = noticed(api, mutant, place, drawn=drawn, reference=reference, at_once=options.at_once)
-        print(f"{mutant.name}: {told_of or 'nobody noticed'}", flush=True)
-        missed += [] if told_of else [mutant.name]
-    print(f"{len(chosen) - len(missed)} of {len(chosen)} bugs were noticed", *(f"not noticed: {name}" for name in missed), sep="\n  ")
-    return 1 if len(chosen) - len(missed) < ENOUGH * len(chosen) else 0
+    drawn, count = sample(plans(reference), options.sample or BUG_SAMPLE, options.seed), 0
+    for line in noticed(api, folder, chosen, drawn=drawn, reference=reference, at_once=options.at_once):
+        print(line, flush=True)
+        count += 1
+    print(f"{count} of {len(chosen)} bugs were noticed")
+    return 1 if count < ENOUGH * len(chosen) else 0
 
 
 def _lives(api: Api, folder: Path, chosen: list[Plan], reference: Life, at_once: int) -> "list[tuple[Life, list[str]]]":

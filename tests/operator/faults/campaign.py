@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tests.operator.faults.case import Case, Life, Loop
+from tests.operator.faults.case import STAGE_SECONDS, Case, Life, Loop
 from tests.operator.faults.kept import KeptApi
 from tests.operator.faults.plan import CONNECTS, EVENTS, KILLS, REFUSALS, Plan
 from tests.operator.live import Api
 
-COMMAND = "python -m tests.operator.faults --plan"
+COMMAND = "make test-faults PLAN="
 
 
 def plans(reference: Life) -> list[Plan]:
@@ -58,16 +58,31 @@ def _difference(wanted: str | None, found: str | None) -> str:
     return f"...{found[max(at - 60, 0) : at + 60]}... instead of ...{wanted[max(at - 60, 0) : at + 60]}..."
 
 
-def carry_out(api: Api, folder: Path, chosen: Iterable[Plan | None], *, at_once: int, package: Path | None = None) -> Iterator[Life]:
-    """Live through plans side by side, each in a namespace of its own; as they end."""
-    kept = KeptApi(api)
+def carry_out(
+    api: Api,
+    folder: Path,
+    chosen: Iterable[Plan | None],
+    *,
+    at_once: int,
+    packages: Iterable[Path | None] = (None,),
+    seconds: float = STAGE_SECONDS,
+) -> Iterator[Life]:
+    """Live through plans side by side, each in a namespace of its own and with each of the packages; as they end."""
+    kept, plans_of_all = KeptApi(api), list(chosen)
     with Loop() as loop, concurrent.futures.ThreadPoolExecutor(at_once) as pool:
-        waiting = [pool.submit(Case(kept, loop, folder, plan, package=package).live) for plan in chosen]
-        for done in concurrent.futures.as_completed(waiting):
-            yield done.result()
+        waiting = [
+            pool.submit(Case(kept, loop, folder, plan, package=package, seconds=seconds).live)
+            for package in packages
+            for plan in plans_of_all
+        ]
+        try:
+            for done in concurrent.futures.as_completed(waiting):
+                yield done.result()
+        finally:  # whoever has seen enough waits only for those that live
+            pool.shutdown(cancel_futures=True)
 
 
 def told(life: Life, problems: list[str]) -> str:
     """A failure as it is printed: with the command that does it again."""
     listed = "\n  ".join(re.sub(r"\s+", " ", problem) for problem in problems)
-    return f"{life.plan}\n  {listed}\n  log: {life.log}\n  again: {COMMAND} '{life.plan}'"
+    return f"{life.plan}\n  {listed}\n  log: {life.log}\n  again: {COMMAND}'{life.plan}'"

@@ -35,6 +35,7 @@ class Call:
         verb, target, nth: as in a plan.
         status: what the API server answered; 0 when it was not asked.
         changed: whether it changed anything.
+        perhaps_old: a read that a cache may answer with what once was.
         at: when it came, in seconds of the monotonic clock.
     """
 
@@ -43,6 +44,7 @@ class Call:
     nth: int
     status: int = 0
     changed: bool = False
+    perhaps_old: bool = False
     at: float = field(default_factory=time.monotonic)
 
 
@@ -56,6 +58,7 @@ class Proxy:
         self._sending: set[asyncio.Task[Any]] = set()
         self.calls: list[Call] = []
         self.events: Counter[str] = Counter()
+        self.watches = 0
         self.fired = False
         self.url = ""
 
@@ -101,7 +104,7 @@ class Proxy:
             return await self._watch(request, target)
         verb = "LIST" if request.method == "GET" and "/" not in target and request.path.count("/") > 3 else request.method
         nth, action = self._due(verb, target)
-        call = Call(verb, target, nth)
+        call = Call(verb, target, nth, perhaps_old="resourceVersion" in request.query)
         self.calls.append(call)
         if action in INSTEAD:
             return self._instead(request, action)
@@ -145,6 +148,7 @@ class Proxy:
         return False
 
     async def _watch(self, request: web.Request, target: str) -> web.StreamResponse:
+        self.watches += 1
         _, action = self._due("WATCH", target)
         if action in INSTEAD:
             return self._instead(request, action)
