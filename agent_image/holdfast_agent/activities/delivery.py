@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from holdfast_agent.activities.intents import Intent
 from holdfast_agent.activities.steps import Input, Output, Steps
-from holdfast_agent.activities.waiting import wait_for
+from holdfast_agent.activities.waiting import held, wait_for
 from holdfast_agent.documents import Trouble
 from holdfast_agent.failures import stands
 from holdfast_agent.logs import moment
@@ -127,7 +127,7 @@ async def _held_back(steps: Steps, order: Order) -> Delivery | Output | None:
         await asyncio.sleep(wait)
         wait = _place(steps, order)
     # Meanwhile people may have suspended the run, or ended it.
-    return await steps.held(order.key, order.call) if waits and "ending" not in order.call else None
+    return await held(steps, order.key, order.call) if waits and "ending" not in order.call else None
 
 
 async def under_way(steps: Steps, call: Input, key: str, tool: ToolConfig, intent: Intent) -> Output | None:
