@@ -71,9 +71,9 @@ async def deliver(steps: Steps, toolbox: Toolbox, order: Order) -> Delivery | Ou
     Raises:
         StoreError: nothing was sent, or that it was not could not be stored.
     """
-    held = await _held_back(steps, order)
-    if held is not None:
-        return held
+    kept = await _held_back(steps, order)
+    if kept is not None:
+        return kept
     if not guarded(order.tool):
         result = await toolbox.call(order.tool.name, order.arguments, key=order.key)
         return await weighed(steps, order, result) if isinstance(result, Failure) else Delivery(result.content, "completed")
