@@ -119,6 +119,8 @@ async def test_only_the_token_gets_in_and_either_header_carries_it(agent):
         status, problem = await agent.call("POST", "/run", token=None, headers=headers, json={"task": "a"})
         _is_problem(status, problem, 401, "Authorization")
         assert "wr" not in str(problem["value"])
+        assert "Secret agent-app-token" in problem["fix"]
+        assert "the file app.token" in problem["fix"]
     for headers in ({"Authorization": "bearer token-of-the-app"}, {"dapr-api-token": "token-of-the-app"}):
         status, _ = await agent.call("POST", "/run", token=None, headers=headers, json={"task": "a"})
         assert status == 202

@@ -211,7 +211,6 @@ async def test_what_is_no_http_costs_its_sender_the_connection_and_the_log_nothi
     ):
         reader, writer = await asyncio.open_connection(address.host, address.port)
         writer.write(sent)
-        writer.write_eof()
         async with asyncio.timeout(10):
             answer = await reader.read()
         writer.close()
