@@ -181,7 +181,7 @@ class Pursuit:
         """
         more: dict[str, Any] = {"model": self.choice.current} if self.choice else {}
         more |= {"early": True} if self.kind == "retry" and self.due > now and self.cause != "store" else {}
-        more |= {"tried": self.failed.total()} if self.insists and self.failed.total() else {}
+        more |= {"tried": self.failed.total()} if self.insists and number > 1 else {}
         more |= {"ends": True} if self.given_up else {}
         return self.step.input | more | {"attempt": number, "failed": self.failed["call"] + self.failed[_BROKEN]}
 
