@@ -327,8 +327,8 @@ async def test_in_a_suspended_run_an_intent_that_was_never_acted_on_begins_nothi
 
 async def test_a_call_that_may_be_made_again_is_not_in_a_suspended_run(desk, till):
     here = await desk(till, PAY, tools={"pay": {"compensate": "refund"}, "refund": {}})
-    await here.another().steps.intents.claim("r/1/0", 600)
+    await here.another().steps.intents.claim("r/1/0", -60)
     await here.change(lambda head: head.suspend(1.0))
-    assert await here.tool(attempt=2) == {"key": "r/1/0", "control": "suspend"}
+    assert await here.tool(attempt=2) == {"key": "r/1/0", "control": "suspend", "undo": True}
     assert here.head.trouble.kind == "suspend"
     assert till.asked == []
