@@ -103,3 +103,11 @@ async def test_the_pause_after_a_failure_grows_with_attempts_and_not_with_wakes(
     ]
     assert first == woken < 2
     assert later >= 8
+
+
+async def test_nobody_is_waited_for_when_the_process_that_made_the_last_attempt_is_gone_and_its_answer_was_heard(desk, office):
+    here = await _failed_once(desk, office)
+    await here.change(lambda head: head.canceled(1.0, "enough"))
+    answer = await _look(here.another(), TOOL)
+    assert (answer["undo"], here.outcome().outcome) == (True, "unknown")
+    assert office.asked == [1]

@@ -86,7 +86,10 @@ async def deliver(steps: Steps, toolbox: Toolbox, order: Order) -> Delivery | Ou
         return Delivery(result.content, "completed")
     if first and result.reach == "unsent":
         await steps.intents.release(order.key)
-    return await weighed(steps, order, result, before=not first)
+    answer = await weighed(steps, order, result, before=not first)
+    if not isinstance(answer, Delivery):
+        await steps.intents.rest(order.key)
+    return answer
 
 
 async def _bounded(toolbox: Toolbox, order: Order, longest: float) -> ToolResult | Failure:

@@ -6,6 +6,7 @@ The first to write it makes the call. Whoever finds it without a result knows th
 again is written down anew each time, so that it is known until when anybody may be at it.
 """
 
+import contextlib
 import time
 import uuid
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from typing import Final, Self
 
 from holdfast_agent import documents
 from holdfast_agent.documents import Document
-from holdfast_agent.store import Store
+from holdfast_agent.store import Store, StoreError
 
 _GRACE: Final = 10.0
 """Seconds for clocks that differ, and for a result on its way to the store."""
@@ -88,6 +89,19 @@ class Intents:
         """
         await self._store.update(_at(key), lambda document: document | {"unsent": True} if document else None)
         self._begun.discard(key)
+
+    async def rest(self, key: str) -> None:
+        """The call that was begun here came to its end, and another attempt follows: until then nobody is at it, should this process die.
+
+        A store that does not answer changes nothing: then whoever comes waits until the call must be over.
+        """
+
+        def ended(document: Document | None) -> Document | None:
+            ours = document is not None and document["process"] == self._process
+            return document | {"deadline": min(document["deadline"], time.time() - _GRACE)} if document and ours else document
+
+        with contextlib.suppress(StoreError):
+            await self._store.update(_at(key), ended)
 
     async def find(self, key: str) -> Intent | None:
         """The call if it was begun, by whomever.
