@@ -10,8 +10,8 @@ from tests.operator.faults.case import Life
 from tests.operator.faults.plan import Plan
 from tests.operator.live import Api
 
-COUNT = 18
-AT_ONCE = 9
+COUNT = 10
+AT_ONCE = 10
 
 
 def test_a_plan_reads_what_it_prints() -> None:
