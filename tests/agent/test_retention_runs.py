@@ -13,13 +13,14 @@ import asyncio, os, sys
 from holdfast_agent import logs, sweeper
 from holdfast_agent.program import Program
 from holdfast_agent.settings import Settings
-sweeper._CLAIM_SECONDS, sweeper._SETTLE_SECONDS = 1.0, -3600.0
+sweeper._CLAIM_SECONDS = sweeper._AGAIN_SECONDS = 1.0
+sweeper._SETTLE_SECONDS = -3600.0
 logs.configure("info")
 asyncio.run(Program(Settings.read(os.environ, host="127.0.0.1", port=int(sys.argv[1])), tidy_seconds=0.3, overdue_seconds=30.0).run())
 """
 SEARCH = {"name": "search", "arguments": {"city": "Paris"}}
 SCRIPT = {"rules": [{"turns": [{"toolCalls": [SEARCH, SEARCH]}, {"answer": "done"}]}], "tools": {"search": {"result": "found"}}}
-AT_ONCE = RetentionConfig(completed_seconds=0.0)
+SOON = RetentionConfig(completed_seconds=1.0)  # Dapr has ended the workflow by then, too
 
 
 def keys_of(folder, run):
@@ -43,7 +44,7 @@ async def test_a_run_is_kept_and_listed_until_its_retention_has_passed(stage, tm
 
 
 async def test_a_run_that_is_past_its_retention_leaves_nothing_behind(stage, tmp_path):
-    here = await stage(SCRIPT, "search", program=EAGER, retention=AT_ONCE)
+    here = await stage(SCRIPT, "search", program=EAGER, retention=SOON)
     for run in ("expired-1", "expired-2"):
         await here.agent.call("POST", "/run?wait=20s", json={"task": "go", "id": run})
 
@@ -63,7 +64,7 @@ async def test_an_agent_that_is_killed_while_it_sweeps_leaves_the_rest_to_the_ne
         status, answer = await here.agent.call("POST", "/run?wait=20s", json={"task": "go", "id": run})
         assert status == 200, answer
     await here.agent.terminate()
-    here.agent.configure(here.config.model_copy(update={"retention": AT_ONCE}))
+    here.agent.configure(here.config.model_copy(update={"retention": SOON}))
     await here.agent.start()
 
     async def begun():
