@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast_agent import documents, loop
+from holdfast_agent import documents, loop, scope
 from holdfast_agent.activities import approval
 from holdfast_agent.activities.arguments import read
 from holdfast_agent.activities.delivery import Delivery, Order, begun, deliver, guarded, lost, under_way, weighed
@@ -44,6 +44,7 @@ async def carry_out(steps: Steps, key: str, call: Input) -> Output:
     if head.terminal and not done:
         return envelope(key, Failure("fatal", f"the run has ended already, {head.status}"), call["attempt"])
     asked = (await steps.transcripts.turn(run, call["turn"], accepted=head.created)).calls[call["call"]]
+    scope.note(**{"gen_ai.tool.call.id": asked.id})
     async with steps.revisions.use(call["revision"]) as revision:
         job = _Job(steps, revision, key, call, asked, revision.config.tool(asked.name))
         if done:
