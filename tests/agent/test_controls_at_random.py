@@ -18,8 +18,8 @@ BOOK = {"name": "book", "arguments": {"city": "Rome"}}
 TURNS = [{"toolCalls": [BOOK, PAY]}, {"toolCalls": [BOOK]}, {"answer": "done", "latency": "200ms"}]
 TOOLS = {"book": {"latency": "200ms", "faults": [{"status": 503, "times": 1}]}, "pay": {"latency": "100ms"}, "refund": {}}
 CHANGED = {
-    "pay": {"approval": ApprovalConfig(timeout_seconds=300), "compensate": "refund"},
-    "book": {"retries": RetriesConfig(initial_seconds=0.5, max_seconds=2), "compensate": "refund"},
+    "pay": {"approval": ApprovalConfig(timeout_seconds=300), "compensate": "refund", "timeout_seconds": 5.0},
+    "book": {"retries": RetriesConfig(initial_seconds=0.5, max_seconds=2), "compensate": "refund", "timeout_seconds": 5.0},
 }
 IN_FLIGHT = timedelta(seconds=0.5)
 """A call that was about to be made when its run was suspended is made."""
