@@ -1,6 +1,7 @@
 """Cancel, suspend and resume on a real Dapr: at every place where a run can be, and whatever dies right after the answer."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -65,6 +66,10 @@ async def test_a_run_canceled_in_a_tool_call_lets_it_settle_and_undoes_it(stage)
     assert await _keys(here, "book") == ["trip/1/0"]
     assert await _keys(here, "release") == ["trip/1/0/undo"]
     assert (await here.ledger())["summary"]["model"]["requests"] == 1
+    log = [json.loads(line) for line in here.agent.log.read_text().splitlines()]
+    [ended] = [line for line in log if line["message"] == "run ended"]
+    assert (ended["status"], ended["error"]) == ("CANCELED", "Canceled")
+    assert not any(line["message"].startswith("run failed") for line in log)
 
 
 async def test_a_cancel_is_answered_alike_twice_and_with_a_409_after_another_end(stage):

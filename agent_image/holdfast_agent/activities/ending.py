@@ -43,7 +43,8 @@ async def end(steps: Steps, run: str, how: Callable[[Head], Head], *, known: Ent
     if not head.terminal:
         return head
     anchor = head.audit or {}
-    _LOG.info("run ended", extra={"run": run, "records": anchor.get("count"), "hash": anchor.get("hash")})
+    told = {"run": run, "status": head.status, "records": anchor.get("count"), "hash": anchor.get("hash")}
+    _LOG.info("run ended", extra=told | ({"error": head.error["type"]} if head.error else {}))
     steps.observer.ended(head, here=here)
     steps.transcripts.forget(run)
     steps.ended(run)

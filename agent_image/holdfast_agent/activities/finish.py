@@ -27,5 +27,8 @@ async def finish(steps: Steps, key: str, call: Input) -> Output:
     if ended.session is not None and ended.left_session:
         session = ended.session
         await steps.patiently(lambda: Sessions(steps.store).withdraw(session, ended.id))
-    _LOG.warning("run failed: %s", call["error"]["type"], extra={"run": call["run"]})
+    if ended.status == "CANCELED":
+        _LOG.info("run canceled", extra={"run": call["run"]})
+    else:
+        _LOG.warning("run failed: %s", call["error"]["type"], extra={"run": call["run"]})
     return {"key": key}
