@@ -50,5 +50,6 @@ async def complete(
         await steps.patiently(lambda: Sessions(steps.store).withdraw(run.session or "", run.id))
     if not stands.terminal:
         return result | {"control": CANCEL}
-    _LOG.info("run completed", extra={"run": run.id, "turns": usage.turns, "tool_calls": usage.tool_calls})
+    if stands.status == "COMPLETED":
+        _LOG.info("run completed", extra={"run": run.id, "turns": usage.turns, "tool_calls": usage.tool_calls})
     return result
