@@ -74,7 +74,9 @@ async def _judged(
         raise LookupError(f"revision {revision.name} has no evaluation, and turn {turn.number} waits for one")
     if not call["last"]:
         critic = evaluation.model or revision.models[min(call.get("model", 0), len(revision.models) - 1)]
-        prompt, question = verdicts.asked(evaluation.criteria, task, answer, context=critic.context_tokens, again=call.get("tried", call["attempt"] - 1) > 0)
+        prompt, question = verdicts.asked(
+            evaluation.criteria, task, answer, context=critic.context_tokens, again=call.get("tried", call["attempt"] - 1) > 0
+        )
         reply = await converse(steps.sidecar, critic, messages=[system_message(prompt), user_message(question)])
         if isinstance(reply, Failure):
             return replace(reply, message=f"evaluation: {reply.message}", cause="call" if reply.cause == "context" else reply.cause)
