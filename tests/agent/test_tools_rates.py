@@ -90,7 +90,9 @@ async def _fine(_):
 
 
 @pytest.mark.parametrize(
-    ("control", "change"), [("suspend", lambda head: head.suspend(1.0)), ("cancel", lambda head: head.canceled(1.0, ""))], ids=str
+    ("control", "change"),
+    [("suspend", lambda head: head.suspend(1.0)), ("cancel", lambda head: head.canceled(1.0, ""))],
+    ids=["suspend", "cancel"],
 )
 async def test_what_people_want_of_the_run_meanwhile_keeps_a_call_that_waited_for_its_place_from_being_made(desk, control, change):
     asked = []
