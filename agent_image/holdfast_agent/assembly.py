@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from holdfast_agent.activities import Steps, table
 from holdfast_agent.audit.export import Audits
 from holdfast_agent.controls import Controls
+from holdfast_agent.documents import Head
 from holdfast_agent.engine import Engine
 from holdfast_agent.flights import Flights
 from holdfast_agent.http.parts import Parts
@@ -60,8 +61,8 @@ def assemble(settings: Settings, ground: Ground, stack: AsyncExitStack, *, overd
     stack.push_async_callback(listing.close)
     index = OpenRuns(store, pod=settings.pod, listing=listing)
 
-    def ended(run: str) -> None:
-        runs.ended(run)
+    def ended(head: Head) -> None:
+        runs.ended(head)
 
     steps = Steps(
         sidecar=ground.sidecar,

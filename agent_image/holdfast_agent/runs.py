@@ -36,6 +36,12 @@ class ConflictError(Exception):
     """The id belongs to a run that was asked for with another body."""
 
 
+class _End(asyncio.Event):
+    """Set when a run has ended here, or when nobody is to wait any longer. `head`: as the run ended."""
+
+    head: Head | None = None
+
+
 class Runs:
     """All runs of this agent. Lives on the program's event loop."""
 
@@ -61,7 +67,7 @@ class Runs:
         """
         self._store, self._engine, self._revisions, self._index = store, engine, revisions, index
         self._auditor, self.observer = auditor or Auditor(), observer or Observer()
-        self._ends: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
+        self._ends: WeakValueDictionary[str, _End] = WeakValueDictionary()
         self._released = False
         self.again: set[str] = set()
         """Runs that could not be looked after, for the janitor."""
@@ -160,19 +166,21 @@ class Runs:
         Raises:
             StoreError: the store does not answer.
         """
-        until, end = time.monotonic() + seconds, self._ends.setdefault(head.id, asyncio.Event())
+        until, end = time.monotonic() + seconds, self._ends.setdefault(head.id, _End())
         while not (head.terminal or self._released) and (left := until - time.monotonic()) > 0:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(left, _POLL_SECONDS)):
                     await end.wait()
-            head = await self.find(head.id) or head
+            end.clear()
+            head = end.head or await self.find(head.id) or head
         return head
 
-    def ended(self, run: str) -> None:
-        """A run ended in this process: drop it from the index and let those who wait look."""
-        self._index.drop(run)
-        end = self._ends.pop(run, None)
+    def ended(self, head: Head) -> None:
+        """A run ended in this process: drop it from the index and show its end to those who wait, who need not read it."""
+        self._index.drop(head.id)
+        end = self._ends.pop(head.id, None)
         if end:
+            end.head = head if head.terminal else None
             end.set()
 
     def release(self) -> None:
@@ -234,7 +242,7 @@ class Runs:
         closing = Head.load(stands) if stands else head
         await self.leave_session(closing)
         self.observer.ended(closing, here=here)
-        self.ended(head.id)
+        self.ended(closing)
         return closing
 
     async def leave_session(self, head: Head) -> None:

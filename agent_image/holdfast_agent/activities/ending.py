@@ -47,5 +47,5 @@ async def end(steps: Steps, run: str, how: Callable[[Head], Head], *, known: Ent
     _LOG.info("run ended", extra=told | ({"error": head.error["type"]} if head.error else {}))
     steps.observer.ended(head, here=here)
     steps.transcripts.forget(run)
-    steps.ended(run)
+    steps.ended(head)
     return head

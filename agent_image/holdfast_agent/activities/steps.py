@@ -47,7 +47,7 @@ class Steps:
         intents: calls that must not be made twice.
         auditor: signs what runs did.
         observer: sees what is done.
-        ended: told the id of each run that ended here.
+        ended: told the head of each run that ended here.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Steps:
         revisions: Revisions,
         flights: Flights,
         index: OpenRuns,
-        ended: Callable[[str], None],
+        ended: Callable[[Head], None],
         auditor: Auditor | None = None,
         observer: Observer | None = None,
     ) -> None:
