@@ -172,11 +172,12 @@ class Head:
         """Whether it waits though what people want of it is here, so that it should have been woken."""
         if self.terminal or not self.waits:
             return False
-        decided = {f"{self.id}/{call}" for call, asked in self.approvals.items() if asked.decision}
+        # A question that is not there any more was settled by a second execution of the call, of whose answer Dapr takes no notice.
+        asking = {f"{self.id}/{call}" for call, asked in self.approvals.items() if asked.decision is None}
         resumed = self.suspended is None and any(wait.kind == SUSPEND for wait in self.waits)
         # A call that another process may be at is waited for all the same.
         canceled = self.cancel is not None and self.ending is None and any(wait.kind != "unknown" for wait in self.waits)
-        return canceled or resumed or any(wait.kind == "approval" and wait.key in decided for wait in self.waits)
+        return canceled or resumed or any(wait.kind == "approval" and wait.key not in asking for wait in self.waits)
 
     def dump(self) -> Document:
         """As JSON-ready data, without what is not there."""

@@ -88,6 +88,14 @@ def test_the_first_question_and_the_first_answer_stand():
     assert decided.settles("1/0") == HEAD
 
 
+def test_a_run_whose_question_was_settled_by_a_second_execution_of_the_call_is_woken():
+    waiting = HEAD.asks("1/0", ASKED).troubled(Trouble("r/1/0", 1, "a person", 9.0, "approval"))
+    assert not waiting.unheeded
+    settled = waiting.decides("1/0", "approved", "", 2.0).settles("1/0")
+    assert settled.unheeded
+    assert not settled.resumed("r/1/0", 2).unheeded
+
+
 def test_a_head_with_all_that_it_can_hold_survives_a_round_trip():
     full = replace(
         HEAD.troubled(LONG).troubled(SHORT).canceled(1.0, "enough").suspend(2.0).asks("1/0", ASKED),
