@@ -169,7 +169,8 @@ async def house(folder: Path, world: World, *, tools: Iterable[str] = TOOLS, **c
 
 def _traits() -> dict[str, dict[str, Any]]:
     """What is special about the world's tools."""
-    traits: dict[str, dict[str, Any]] = {name: {"compensate": undoes} for name, undoes in UNDONE.items()}
+    # A call that a killed process had begun may go on for its time limit; a canceled run waits for that before it is undone.
+    traits: dict[str, dict[str, Any]] = {name: {"compensate": undoes, "timeout_seconds": 15.0} for name, undoes in UNDONE.items()}
     traits |= {name: {"approval": ApprovalConfig()} for name in SIGNED}
     return traits | {name: {"delivery": "atMostOnce", "timeout_seconds": 5.0} for name in ONCE}
 
