@@ -11,7 +11,6 @@ from holdfast_agent.outcome import Failure
 from holdfast_api.config import RetriesConfig
 
 MODEL_ATTEMPTS: Final = 20
-TOOL_ATTEMPTS: Final = 5
 TOOL_BOUND: Final = 100
 """What a tool's `retries.maxAttempts` can be at most."""
 CALL_BREAKS: Final = 5

@@ -7,9 +7,8 @@ import aiohttp
 import pytest
 
 from holdfast_agent.http.events import LISTENERS
-from holdfast_agent.local.ports import free_ports
 from holdfast_api.config import LimitsConfig
-from tests.agent.agents import TOKEN, agent_process, second_sidecar
+from tests.agent.agents import TOKEN, second_replica
 from tests.agent.streams import Stream
 
 pytestmark = pytest.mark.dapr
@@ -88,14 +87,7 @@ async def test_a_kill_9_of_the_agent_costs_the_listener_a_connection_and_no_even
 
 async def test_any_replica_tells_of_a_run_that_another_one_carries_out_and_goes_on_where_that_one_left_off(stage, redis_server, tmp_path):
     here = await stage(_script(3, tool="400ms"), "search", store=redis_server.component)
-    (port,) = free_ports(1)
-    daprd, environ = second_sidecar(here.dapr, tmp_path, app_port=port)
-    other = agent_process(environ, here.config, tmp_path / "agent-2", here.agent.session, port=port)
-    daprd.start()
-    async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(daprd.kill)
-        stack.push_async_callback(other.process.stop, grace=10.0)
-        await other.start()
+    async with second_replica(here, tmp_path) as (other, _):
         run = await here.agent.begin("go")
         first = Stream(here.agent, run)
         listening = asyncio.create_task(first.connect())

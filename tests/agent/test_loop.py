@@ -7,7 +7,7 @@ import pytest
 from holdfast_agent import limits, loop
 from holdfast_agent.attempts import judge
 from holdfast_agent.documents import Usage
-from holdfast_agent.failures import MODEL_ATTEMPTS, TOOL_ATTEMPTS, TOOL_BOUND, backoff, clipped, envelope, stands
+from holdfast_agent.failures import MODEL_ATTEMPTS, TOOL_BOUND, backoff, clipped, envelope, stands
 from holdfast_agent.loop import Loop, Step
 from holdfast_agent.outcome import Failure
 from holdfast_agent.workflow import RunFailed
@@ -92,7 +92,7 @@ def test_a_tool_that_asks_for_more_time_than_the_run_has_is_told_to_the_model():
     busy = Failure("transient", "busy", retry_after=60)
     assert not stands("r/1/0", busy, attempt=1, failed=0, left=61)
     assert stands("r/1/0", busy, attempt=1, failed=0, left=59)
-    assert stands("r/1/0", busy, attempt=9, failed=TOOL_ATTEMPTS - 1, left=1000)
+    assert stands("r/1/0", busy, attempt=9, failed=RetriesConfig().max_attempts - 1, left=1000)
     assert not stands("r/1/0", busy, attempt=9, failed=0, left=1000)
     assert stands("r/1/0", Failure("permanent", "no"), attempt=1, failed=0, left=1000)
     assert not stands("r/1/0", Failure("fatal", "no"), attempt=1, failed=0, left=0)
@@ -203,4 +203,4 @@ def test_after_twenty_turns_the_run_is_packed_and_continues_as_new_with_nothing_
     assert all(task.is_complete for _, _, task in driver.ctx.called)
     state = Loop.load(driver.ctx.continued)
     assert (state.turn, state.packed, state.segments, state.usage.turns) == (21, 20, 1, 20)
-    assert TOOL_ATTEMPTS < MODEL_ATTEMPTS
+    assert RetriesConfig().max_attempts < MODEL_ATTEMPTS

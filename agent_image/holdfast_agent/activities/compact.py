@@ -49,15 +49,7 @@ async def _made(steps: Steps, key: str, call: Input, head: Head) -> Document | F
     """The document: `{key, content, through, usage, model, started, ended}`."""
     began = time.time()
     async with steps.revisions.use(call["revision"]) as revision:
-        conversation = await steps.transcripts.conversation(
-            head.id,
-            accepted=head.created,
-            turns=call["turn"] - 1,
-            segments=call["segments"],
-            context=revision.context,
-            summary=call.get("summary", 0),
-            session=head.session is not None,
-        )
+        conversation = await steps.conversation(call, head, revision)
         model = revision.models[min(call.get("model", 0), len(revision.models) - 1)]
         folded = conversation.turns[: summaries.through([turn.size for turn in conversation.turns], budgets.kept(revision.context))]
         made: Document = {"key": key, "content": conversation.summary, "through": conversation.through, "model": model.label}

@@ -75,15 +75,7 @@ async def _asked(steps: Steps, key: str, call: Input, head: Head, skipped: list[
 async def _made(steps: Steps, key: str, call: Input, head: Head, revision: Revision) -> ModelTurn | Failure:
     began, number = time.time(), min(call.get("model", 0), len(revision.models) - 1)
     model, closing = revision.models[number], call.get("closing")
-    conversation = await steps.transcripts.conversation(
-        head.id,
-        accepted=head.created,
-        turns=call["turn"] - 1,
-        segments=call["segments"],
-        context=revision.context,
-        summary=call.get("summary", 0),
-        session=head.session is not None,
-    )
+    conversation = await steps.conversation(call, head, revision)
     messages = [*revision.preamble, *conversation.messages(head.task), *([user_message(closing_message(closing))] if closing else [])]
     # Some providers refuse a conversation with calls in it when no tools are declared, so for the last turn they are, and cannot be called.
     tools = revision.declarations if not closing or conversation.turns else ()

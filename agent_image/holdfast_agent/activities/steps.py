@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from holdfast_agent import documents
 from holdfast_agent.activities.intents import Intents
 from holdfast_agent.audit import Auditor
+from holdfast_agent.conversations import Conversation
 from holdfast_agent.documents import Document, Head, Trouble
 from holdfast_agent.failures import clipped, envelope
 from holdfast_agent.flights import Flights
@@ -17,7 +18,7 @@ from holdfast_agent.heads import change
 from holdfast_agent.observer import Observer
 from holdfast_agent.openruns import OpenRuns
 from holdfast_agent.outcome import Failure
-from holdfast_agent.revisions import RevisionError, Revisions
+from holdfast_agent.revisions import Revision, RevisionError, Revisions
 from holdfast_agent.sidecar import Sidecar
 from holdfast_agent.store import Store, StoreError
 from holdfast_agent.tools.rates import Rates
@@ -113,6 +114,23 @@ class Steps:
             failure = Failure("transient", f"{type(error).__name__} inside the agent; its log has the details", cause="defect")
         _LOG.warning("step failed: %s", clipped(failure.message), extra={"run": call["run"], "step": key, "attempt": attempt})
         return envelope(key, failure, _count(call))
+
+    async def conversation(self, call: Input, head: Head, revision: Revision) -> Conversation:
+        """What was said before the turn that the activity's input is about.
+
+        Raises:
+            StoreError: the store does not answer.
+            LookupError: a document is missing.
+        """
+        return await self.transcripts.conversation(
+            head.id,
+            accepted=head.created,
+            turns=call["turn"] - 1,
+            segments=call["segments"],
+            context=revision.context,
+            summary=call.get("summary", 0),
+            session=head.session is not None,
+        )
 
     async def failed(self, key: str, call: Input, failure: Failure, *, tried: int = 0, retries: RetriesConfig | None = None) -> Output:
         """The envelope; when another attempt follows, the head tells people about it, unless it says that the run is canceled.
