@@ -14,7 +14,7 @@ from holdfast_agent.local.binaries import find
 from holdfast_agent.local.processes import DaprOptions, DaprProcesses
 from holdfast_agent.scripted.script import Script
 from holdfast_agent.scripted.server import serving
-from tests.agent.agents import stage  # noqa: F401 - a fixture
+from tests.agent.agents import kept_running, stage  # noqa: F401 - one is a fixture
 from tests.agent.commands import command  # noqa: F401 - a fixture
 from tests.agent.desks import desk  # noqa: F401 - a fixture
 from tests.agent.servers import postgres_server, postgres_template, redis_folder, redis_server, state_component  # noqa: F401 - fixtures
@@ -84,6 +84,8 @@ async def start_dapr(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Da
                     **options,
                 }
             )
-            return await stack.enter_async_context(DaprProcesses(chosen))
+            dapr = await stack.enter_async_context(DaprProcesses(chosen))
+            await stack.enter_async_context(kept_running(dapr.processes["daprd"]))
+            return dapr
 
         yield start

@@ -14,7 +14,7 @@ from dapr.conf import settings
 from dapr.ext.workflow.aio import DaprWorkflowClient
 
 from holdfast_api.config import LimitsConfig
-from tests.agent.agents import Stage
+from tests.agent.agents import Stage, told
 
 SEARCH = {"name": "search", "arguments": {"city": "Paris"}}
 SLOW = {"name": "slow", "arguments": {"city": "Paris"}}
@@ -86,7 +86,7 @@ async def early_poke(build: Build) -> str:
     )
     await here.agent.begin("go", id=RUN)
     client = await _waiting(here)
-    await client.raise_workflow_event(RUN, f"poke/{RUN}", data={"wake": True})
+    await told(lambda: client.raise_workflow_event(RUN, f"poke/{RUN}", data={"wake": True}))
     return (await here.agent.ended(RUN))["status"]
 
 
@@ -138,7 +138,7 @@ async def _waiting(here: Stage) -> DaprWorkflowClient:
     client = DaprWorkflowClient()
 
     async def waits() -> bool:
-        return any("timerCreated" in str(event) for event in await client.get_workflow_history(RUN))
+        return any("timerCreated" in str(event) for event in await told(lambda: client.get_workflow_history(RUN)))
 
     await here.agent.until(waits)
     return client

@@ -11,6 +11,7 @@ from holdfast_agent.documents import Head, head_key, shard_key, task_digest
 from holdfast_agent.openruns import SHARDS, OpenRuns
 from holdfast_agent.sidecar import Sidecar
 from holdfast_agent.store import Store
+from tests.agent.agents import told
 
 pytestmark = pytest.mark.dapr
 
@@ -82,7 +83,7 @@ async def test_a_timer_that_went_with_the_schedulers_data_is_made_up_for(stage, 
     async def waiting():
         """The timer is in the history, so the scheduler has it; the head speaks of the wait a moment earlier."""
         store_of(here.dapr)
-        return any("timerCreated" in str(event) for event in await DaprWorkflowClient().get_workflow_history(run))
+        return any("timerCreated" in str(event) for event in await told(lambda: DaprWorkflowClient().get_workflow_history(run)))
 
     await here.agent.until(waiting)
     await here.dapr.kill("scheduler")
@@ -101,7 +102,7 @@ async def test_a_run_terminated_through_dapr_says_so(stage, store_of):
     run = await here.agent.begin("go")
     await here.agent.until(lambda: here.underway("tool"))
     store_of(here.dapr)
-    await DaprWorkflowClient().terminate_workflow(run)
+    await told(lambda: DaprWorkflowClient().terminate_workflow(run))
     view = await here.agent.ended(run)
     assert (view["status"], view["error"]["type"]) == ("FAILED", "WorkflowEnded")
     assert "TERMINATED" in view["error"]["message"]
@@ -117,10 +118,10 @@ async def test_a_run_whose_workflow_was_purged_begins_again_and_finds_what_was_f
     await here.agent.until(lambda: here.underway("tool"))
     store_of(here.dapr)
     client = DaprWorkflowClient()
-    await client.terminate_workflow(run)
-    await client.wait_for_workflow_completion(run, timeout_in_seconds=30)
-    await client.purge_workflow(run)
-    assert await client.get_workflow_state(run) is None
+    await told(lambda: client.terminate_workflow(run))
+    await told(lambda: client.wait_for_workflow_completion(run, timeout_in_seconds=30))
+    await told(lambda: client.purge_workflow(run))
+    assert await told(lambda: client.get_workflow_state(run)) is None
     assert (await here.agent.ask("go", id=run))["result"] == "done"
     summary = (await here.ledger())["summary"]
     assert (summary["model"]["requests"], summary["tool"]["requests"]) == (2, 1)

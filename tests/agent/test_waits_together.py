@@ -9,7 +9,7 @@ from dapr.ext.workflow.aio import DaprWorkflowClient
 
 from holdfast_agent.loop import poke_event
 from holdfast_api.config import ApprovalConfig, LimitsConfig, RetriesConfig
-from tests.agent.agents import second_replica
+from tests.agent.agents import second_replica, told
 
 pytestmark = pytest.mark.dapr
 
@@ -121,7 +121,7 @@ async def test_wakes_that_found_nobody_waiting_hurry_nothing_in_a_later_generati
     monkeypatch.setattr(settings, "DAPR_API_TOKEN", here.dapr.options.api_token)
     run = await here.agent.begin("go", id="trip")
     for _ in range(3):
-        await DaprWorkflowClient().raise_workflow_event(run, poke_event(run), data={"wake": True})
+        await told(lambda: DaprWorkflowClient().raise_workflow_event(run, poke_event(run), data={"wake": True}))
     view = await here.agent.ended(run, within=60)
     assert (view["result"], len(await _keys(here, "book"))) == ("done", 2)
     [pause] = await _pauses(here, "book")

@@ -52,6 +52,7 @@ class Process:
         self.name, self._argv, self._env, self._log = name, [str(part) for part in argv], dict(env), log
         self._on_orphaned, self._cwd, self._keep_open = on_orphaned, cwd, tuple(keep_open)
         self._popen: subprocess.Popen[bytes] | None = None
+        self._ending = False
 
     @property
     def pid(self) -> int:
@@ -63,6 +64,11 @@ class Process:
     def running(self) -> bool:
         """Whether it lives."""
         return self._popen is not None and self._popen.poll() is None
+
+    @property
+    def lost(self) -> bool:
+        """Whether it has ended, and not because it was stopped or killed through this object."""
+        return self._popen is not None and not self._ending and not self.running
 
     @property
     def exit_code(self) -> int | None:
@@ -77,6 +83,7 @@ class Process:
         """
         if self.running:
             return
+        self._ending = False
         self._log.parent.mkdir(parents=True, exist_ok=True)
         if self._log.exists() and self._log.stat().st_size > _MAX_LOG_BYTES:
             self._log.replace(self._log.with_suffix(".old"))
@@ -98,6 +105,7 @@ class Process:
 
     async def stop(self, *, grace: float = 10.0) -> None:
         """SIGTERM, then SIGKILL for what is left after `grace` seconds."""
+        self._ending = True
         if self.running:
             self.signal(signal.SIGTERM)
             with contextlib.suppress(TimeoutError):
@@ -106,6 +114,7 @@ class Process:
 
     async def kill(self) -> None:
         """SIGKILL, for it and what it started in its process group."""
+        self._ending = True
         if self._popen is None:
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):
