@@ -64,6 +64,26 @@ class PythonToolConfig(ConfigModel):
     filename: str = Field(description="Shown in tracebacks: configmap/key.")
 
 
+class McpToolConfig(ConfigModel):
+    """The tools of an MCP server, reached at `url` by the agent itself, or by Dapr as the `MCPServer` named `server`.
+
+    Each of them is offered to the model as `<name of this tool>__<name there>`.
+    """
+
+    url: str | None = None
+    server: str | None = None
+    transport: Literal["streamableHttp", "sse"] = "streamableHttp"
+    allow: tuple[str, ...] | None = Field(default=None, description="Names there that may be called; None: all.")
+    headers: dict[str, str] = Field(default_factory=dict)
+    headers_from: tuple[HeaderFromEnv, ...] = ()
+
+
+class AgentToolConfig(ConfigModel):
+    """Another Agent of the same namespace, called by Dapr's service invocation."""
+
+    name: str
+
+
 class RetriesConfig(ConfigModel):
     """How a tool's transient failures are met: `max_attempts` in all, `initial_seconds` before the second, doubling up to `max_seconds`."""
 
@@ -80,13 +100,15 @@ class ApprovalConfig(ConfigModel):
 
 
 class ToolConfig(ConfigModel):
-    """One tool; exactly one of `http` and `python` is set."""
+    """One tool; exactly one of `http`, `python`, `mcp` and `agent` is set."""
 
     name: str
     description: str | None = None
     timeout_seconds: float = 60.0
     http: HttpToolConfig | None = None
     python: PythonToolConfig | None = None
+    mcp: McpToolConfig | None = None
+    agent: AgentToolConfig | None = None
     retries: RetriesConfig = Field(default_factory=RetriesConfig)
     rate_limit_per_minute: int | None = Field(default=None, description="Calls a minute and replica; more wait.")
     delivery: Literal["atLeastOnce", "atMostOnce"] = "atLeastOnce"
@@ -138,6 +160,44 @@ class RetentionConfig(ConfigModel):
     sessions_seconds: float | None = None
 
 
+class ScheduleConfig(ConfigModel):
+    """When a trigger fires: five fields of cron in a time zone."""
+
+    cron: str
+    time_zone: str = "UTC"
+    suspend: bool = False
+    concurrency_policy: Literal["Allow", "Forbid", "Replace"] = "Allow"
+    starting_deadline_seconds: float | None = Field(
+        default=None, description="A tick that could not be begun for longer than this is missed; None: the newest one is made up for."
+    )
+
+
+class TopicConfig(ConfigModel):
+    """A topic of a pub/sub Component whose events begin runs."""
+
+    component: str
+    name: str
+    dead_letter: str | None = Field(default=None, description="Topic that gets the events that cannot be taken.")
+
+
+class TriggerConfig(ConfigModel):
+    """What begins runs by itself; exactly one of `schedule` and `topic` is set."""
+
+    name: str
+    task: str | None = Field(default=None, description="What to do. None for a topic: the event says it.")
+    schedule: ScheduleConfig | None = None
+    topic: TopicConfig | None = None
+
+
+class PubsubConfig(ConfigModel):
+    """The Component that events come and go by, and the agent's own topics on it."""
+
+    component: str
+    topic: str | None = Field(default=None, description="`{task}` on it begins a run.")
+    broadcast: str | None = Field(default=None, description="As `topic`, for every agent that listens to it.")
+    publish_results: str | None = Field(default=None, description="Topic that the end of every run is told on.")
+
+
 class AgentConfig(ConfigModel):
     """Everything that decides what an agent does. Equal documents have equal revisions."""
 
@@ -156,6 +216,10 @@ class AgentConfig(ConfigModel):
     memory: MemoryConfig = Field(default_factory=MemoryConfig)
     retention: RetentionConfig = Field(default_factory=RetentionConfig)
     auth: Literal["token", "none"] = "token"
+    callers: tuple[str, ...] = Field(default=(), description="App ids of this namespace that may call by service invocation.")
+    pubsub: PubsubConfig | None = None
+    triggers: tuple[TriggerConfig, ...] = ()
+    team: str | None = Field(default=None, description="Its members are in a ConfigMap that is mounted and read anew.")
 
     @property
     def models(self) -> tuple[ModelConfig, ...]:
@@ -174,8 +238,9 @@ class AgentConfig(ConfigModel):
         return digest(self.document())
 
     def document(self) -> dict[str, Any]:
-        """The document as JSON-ready data, without what was never set."""
-        return self.model_dump(by_alias=True, exclude_none=True, mode="json")
+        """The document as JSON-ready data, without what was never set: a field that is new here leaves the revision of others alone."""
+        found = self.model_dump(by_alias=True, exclude_none=True, mode="json")
+        return {name: value for name, value in found.items() if value != []}
 
     def tool(self, name: str) -> ToolConfig | None:
         """The tool of that name, or None."""
