@@ -240,7 +240,7 @@ class AgentConfig(ConfigModel):
     def document(self) -> dict[str, Any]:
         """The document as JSON-ready data, without what was never set: a field that is new here leaves the revision of others alone."""
         found = self.model_dump(by_alias=True, exclude_none=True, mode="json")
-        return {name: value for name, value in found.items() if value != []}
+        return {name: value for name, value in found.items() if value != [] or name == "tools"}
 
     def tool(self, name: str) -> ToolConfig | None:
         """The tool of that name, or None."""
