@@ -27,7 +27,10 @@ _VOLUMES = {"name", "configMap", "secret", "emptyDir", "persistentVolumeClaim"}
 def core_v1(kind: str) -> Schema:
     """Schema of core/v1 `kind`, bounded."""
     model: Any = getattr(models, f"V1{kind}")
-    schema = structural(model.model_json_schema(by_alias=True), core_v1)
+    plain = model.model_json_schema(by_alias=True)
+    if port := plain.get("$defs", {}).get("V1NetworkPolicyPort"):
+        port["properties"]["port"] = {"x-kubernetes-int-or-string": True}  # a number, or the name of a container's port
+    schema = structural(plain, core_v1)
     if kind == "Volume":
         schema["properties"] = {name: child for name, child in schema["properties"].items() if name in _VOLUMES}
     if kind == "ResourceRequirements":

@@ -56,11 +56,22 @@ CONFIG_MAP: Final = Kind("", "v1", "configmaps", "ConfigMap", versioned=True, me
 SERVICE: Final = Kind("", "v1", "services", "Service")
 DEPLOYMENT: Final = Kind("apps", "v1", "deployments", "Deployment")
 DISRUPTION_BUDGET: Final = Kind("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
+NETWORK_POLICY: Final = Kind("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
 COMPONENT: Final = Kind(DAPR_GROUP, "v1alpha1", "components", "Component", versioned=True)
 CONFIGURATION: Final = Kind(DAPR_GROUP, "v1alpha1", "configurations", "Configuration")
 RESILIENCY: Final = Kind(DAPR_GROUP, "v1alpha1", "resiliencies", "Resiliency")
 
-CHILDREN: Final = (SERVICE_ACCOUNT, CONFIG_MAP, SERVICE, COMPONENT, CONFIGURATION, RESILIENCY, DEPLOYMENT, DISRUPTION_BUDGET)
+CHILDREN: Final = (
+    SERVICE_ACCOUNT,
+    CONFIG_MAP,
+    SERVICE,
+    COMPONENT,
+    CONFIGURATION,
+    RESILIENCY,
+    NETWORK_POLICY,
+    DEPLOYMENT,
+    DISRUPTION_BUDGET,
+)
 """Kinds of children that are watched. Secrets are not: the operator may create them and nothing else."""
 
 KOPF_WATCHED: Final = tuple(kind for kind in CHILDREN if not kind.metadata_only)

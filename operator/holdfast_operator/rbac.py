@@ -21,6 +21,7 @@ WATCHED: Final[Rules] = {
     ("holdfast.dev", "agents"): ("get", "list", "watch"),
     ("holdfast.dev", "agents/finalizers"): ("update",),
     ("holdfast.dev", "agents/status"): ("patch",),
+    ("networking.k8s.io", "networkpolicies"): ("create", "delete", "get", "list", "patch", "watch"),
     ("policy", "poddisruptionbudgets"): ("create", "delete", "get", "list", "patch", "watch"),
 }
 """(group, resource) -> verbs: a ClusterRole, or a Role in each namespace of HOLDFAST_NAMESPACES."""

@@ -171,7 +171,7 @@ class Reconciler:
         visit.agent = agent
         past = _past(record)
         check_store(pins_of(visit.resolved), past.pins)
-        return desired(agent, visit.resolved, self._settings.defaults, past)
+        return desired(agent, visit.resolved, self._settings.defaults, past, dapr_namespace=self._settings.dapr_namespace)
 
     async def _check_outside(self, key: Key, visit: Visit) -> None:
         """Dapr has to be installed, and Components that the Agent names have to exist.

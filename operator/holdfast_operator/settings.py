@@ -36,7 +36,7 @@ class Settings:
         pod_namespace: namespace of the Lease.
         log_level: debug, info, warning or error.
         log_format: json or text.
-        dapr_namespace: where Dapr is meant to be installed; only used in messages.
+        dapr_namespace: where Dapr is meant to be installed; named in messages, and let through by NetworkPolicies.
         resync_seconds: how often everything is listed and compared, a net under lost events.
         workers: how many Agents are reconciled at a time.
     """

@@ -8,6 +8,7 @@ from pydantic.alias_generators import to_camel
 
 from holdfast_api.names import GROUP_VERSION, KIND
 from holdfast_api.v1alpha1.model import Model
+from holdfast_api.v1alpha1.network import NetworkPolicy
 from holdfast_api.v1alpha1.pod import PodFields
 from holdfast_api.v1alpha1.runs import Evaluation, Limits, Output, Retention
 from holdfast_api.v1alpha1.store import Memory, State
@@ -97,6 +98,7 @@ class AgentSpec(PodFields):
     limits: Limits = Field(default_factory=Limits, description="What runs may use at most.")
     retention: Retention = Field(default_factory=Retention, description="How long what was done is kept.")
     access: Access = Field(default_factory=Access, description="Who may call the agent.")
+    network_policy: NetworkPolicy | None = Field(default=None, description="Who reaches the pods and what they reach. Left out: no policy.")
     suspend: bool = Field(default=False, description="true: no pods; runs wait in the store until it is false again.")
     replicas: Annotated[int, Field(ge=0, le=1000)] = Field(
         default=1, description="Number of pods. An autoscaler targets the Agent's /scale."

@@ -13,6 +13,7 @@ from holdfast_operator.desired.configuration import configuration
 from holdfast_operator.desired.deployment import PodInputs, deployment, template
 from holdfast_operator.desired.disruption_budget import disruption_budget
 from holdfast_operator.desired.meta import Manifest
+from holdfast_operator.desired.network_policy import network_policy
 from holdfast_operator.desired.pins import Kept, Past, choose, pins_of
 from holdfast_operator.desired.resiliency import resiliency
 from holdfast_operator.desired.service import service
@@ -23,11 +24,15 @@ from holdfast_operator.kinds import (
     CONFIGURATION,
     DEPLOYMENT,
     DISRUPTION_BUDGET,
+    NETWORK_POLICY,
     RESILIENCY,
     SERVICE,
     SERVICE_ACCOUNT,
     Kind,
 )
+
+DAPR_NAMESPACE = "dapr-system"
+"""Where Dapr's control plane is, unless the operator is told otherwise."""
 
 KEEP_MARGIN_SECONDS = 3600
 """A superseded child stays for its run time-out and this much longer, for compensation and for the reader of a result."""
@@ -46,7 +51,9 @@ Steps = tuple[tuple[Child, ...], ...]
 """Children in steps: those of a step have no order among them, a later step needs the earlier ones."""
 
 
-def desired(agent: Agent, resolved: Resolved, defaults: AgentDefaults, past: Past | None = None) -> Steps:
+def desired(
+    agent: Agent, resolved: Resolved, defaults: AgentDefaults, past: Past | None = None, *, dapr_namespace: str = DAPR_NAMESPACE
+) -> Steps:
     """The children of an Agent, the token Secrets aside.
 
     Args:
@@ -54,6 +61,7 @@ def desired(agent: Agent, resolved: Resolved, defaults: AgentDefaults, past: Pas
         resolved: what it comes to.
         defaults: the administrator's.
         past: earlier revisions that runs are pinned to; None when there are none.
+        dapr_namespace: where Dapr's control plane is.
 
     Raises:
         Refused: nothing says which image to run.
@@ -83,6 +91,7 @@ def desired(agent: Agent, resolved: Resolved, defaults: AgentDefaults, past: Pas
         (CONFIG_MAP, config_map(agent, config, pins, keep_seconds=keep)),
         *dapr_objects(kept),
         (SERVICE, service(agent)),
+        (NETWORK_POLICY, network_policy(agent, resolved, dapr_namespace=dapr_namespace)),
     ]
     second = [(DEPLOYMENT, deployment(agent, inputs(kept))), (DISRUPTION_BUDGET, disruption_budget(agent))]
     return _step(first), _step(second)
