@@ -12,7 +12,7 @@ only: they are described in the Kubernetes documentation of Pods.
 
 """
 _CORE_LISTS = {"env[]", "envFrom[]", "imagePullSecrets[]", "tolerations[]", "topologySpreadConstraints[]", "volumeMounts[]", "volumes[]"}
-_CORE_FIELDS = {"affinity", "dapr.sidecarResources", "resources", *_CORE_LISTS}
+_CORE_FIELDS = {"affinity", "dapr.sidecarResources", "networkPolicy.egress[]", "networkPolicy.ingressFrom[]", "resources", *_CORE_LISTS}
 
 
 def reference(core_v1: CoreV1) -> str:
