@@ -26,6 +26,7 @@ from holdfast_operator.memory import Memory
 from holdfast_operator.metrics import Metrics
 from holdfast_operator.queue import Queue, Retry
 from holdfast_operator.reconcile import Reconciler
+from holdfast_operator.session import connect
 from holdfast_operator.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -115,7 +116,7 @@ class Operator:
         )
         await self._take_stock(intake, inventory)
         await _first_of(
-            self._kopf(intake),
+            self._kopf(intake, inventory),
             self._queue.run(),
             self._dapr.poll(start_anew),
             inventory.repeat(self._settings.resync_seconds),
@@ -137,13 +138,12 @@ class Operator:
             await asyncio.sleep(PAUSE_SECONDS)
         intake.quiet = False
 
-    async def _kopf(self, intake: Intake) -> None:
+    async def _kopf(self, intake: Intake, inventory: Inventory) -> None:
         registry, namespaces = build_registry(intake), self._settings.namespaces
 
         @kopf.on.login(registry=registry)
-        async def login(**_: object) -> kopf.ConnectionInfo:
-            self._credentials.renew()
-            return self._credentials.current()
+        async def login(**_: object) -> kopf.AiohttpSession:
+            return connect(self._credentials, listed=inventory.listed.set, vanished=start_anew)
 
         try:
             await kopf.operator(
@@ -155,7 +155,7 @@ class Operator:
                 ready_flag=self._watching,
             )
         except Exception as error:  # noqa: BLE001 - whatever it is, the answer is the same
-            # A watch of a kind that has just vanished ends Kopf as a whole; what is there now is watched anew.
+            # `session` mends what is known to end Kopf as a whole; should something else do it, what is there now is watched anew.
             self._listen()
             logger.warning("Kopf ended: %s", error)
             await asyncio.sleep(PAUSE_SECONDS)

@@ -3,8 +3,6 @@
 Kopf's own readers are used, so that its watches and our requests never disagree, and so that no client library is needed.
 """
 
-import dataclasses
-import datetime as dt
 import time
 from collections.abc import Callable
 
@@ -32,7 +30,7 @@ def read() -> kopf.ConnectionInfo:
         raise NoClusterError(f"the kubeconfig cannot be used ({error}): set KUBECONFIG to one with a current context") from None
     if found is None:
         raise NoClusterError("there is no cluster: run inside one, or set KUBECONFIG")
-    return dataclasses.replace(found, expiration=dt.datetime.now(dt.UTC) + dt.timedelta(seconds=MAX_AGE_SECONDS))
+    return found
 
 
 class Credentials:

@@ -11,6 +11,7 @@ import kopf
 from holdfast_api import names
 from holdfast_operator.intake import Intake
 from holdfast_operator.kinds import AGENT, COMPONENT, KOPF_WATCHED, POD, Kind
+from holdfast_operator.session import Backoffs
 from holdfast_operator.stateless import NoDiffBase
 
 IDLE_SECONDS = 0.2
@@ -60,6 +61,7 @@ def build_settings() -> kopf.OperatorSettings:
     settings.queueing.idle_timeout = IDLE_SECONDS
     settings.process.ultimate_exiting_timeout = EXIT_SECONDS
     settings.networking.request_timeout = REQUEST_SECONDS
+    settings.networking.error_backoffs = Backoffs()
     for kind in (POD, *KOPF_WATCHED):
         # Components are watched whole: Agents may name ones that somebody else made, and wait for them.
         if kind != COMPONENT:

@@ -8,9 +8,10 @@ One stream of metadata of all ConfigMaps serves three ends: our own, those that 
 """
 
 import asyncio
-import itertools
+import contextlib
 import logging
 import random
+import time
 
 from holdfast_api import names
 from holdfast_operator.cluster import ApiError, Cluster
@@ -24,7 +25,8 @@ logger = logging.getLogger(__name__)
 
 SELECTOR = names.LABEL_AGENT
 _JITTER = 0.2
-_SOON = (5.0, 30.0)
+_SECOND = 30.0
+_SETTLE = 5.0
 _RECONNECT = (0.5, 2.0)
 
 
@@ -34,6 +36,8 @@ class Inventory:
     def __init__(self, *, cluster: Cluster, memory: Memory, intake: Intake, dapr: DaprApi, namespaces: tuple[str, ...]) -> None:
         self._cluster, self._memory, self._intake, self._dapr = cluster, memory, intake, dapr
         self._scopes: tuple[str | None, ...] = namespaces or (None,)
+        self.listed = asyncio.Event()
+        """Set when a kind that is watched was listed anew, so that deletions may have been missed."""
 
     async def take(self, *, presence: bool = False) -> None:
         """List all children and pods, and note what has changed or vanished since it was last seen.
@@ -68,15 +72,37 @@ class Inventory:
     async def repeat(self, every: float) -> None:
         """Take stock again and again.
 
-        The first times come soon: what was deleted after the first inventory and before Kopf's watches began is in no event.
+        Once more soon after the start, and soon after Kopf has listed a kind, at the start or anew: what was deleted before is in no event.
         """
-        for wait in itertools.chain(_SOON, itertools.repeat(every)):
-            await asyncio.sleep(wait * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311 - spreads load, guards nothing
-            try:
-                await self.take(presence=wait in _SOON)
-                await self.take_agents()
-            except ApiError as error:
-                logger.warning("taking stock failed, the next time is in %.0f s: %s", every, error)
+        wait, presence = _SECOND, True
+        while True:
+            due = time.monotonic() + wait * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - spreads load, guards nothing
+            while await self._listed_before(due):
+                await self._again(presence=True)
+            if await self._again(presence=presence):
+                wait, presence = every, False
+            else:
+                wait = min(every, _SECOND)
+
+    async def _listed_before(self, due: float) -> bool:
+        """Wait until that time; shortly after Kopf has listed a kind it is over, with True."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(due - time.monotonic(), 0.0)):
+                await self.listed.wait()
+                await asyncio.sleep(_SETTLE)
+                self.listed.clear()
+                return True
+        return False
+
+    async def _again(self, *, presence: bool) -> bool:
+        self.listed.clear()
+        try:
+            await self.take(presence=presence)
+            await self.take_agents()
+        except ApiError as error:
+            logger.warning("taking stock failed and is done again soon: %s", error)
+            return False
+        return True
 
     async def watch_config_maps(self, scope: str | None) -> None:
         """Follow the metadata of all ConfigMaps of a namespace, or of the cluster."""

@@ -1,0 +1,199 @@
+"""What Kopf hears of an API server that fails: never anything that ends it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import aiohttp
+import kopf
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from holdfast_operator.credentials import Credentials
+from holdfast_operator.session import Backoffs, connect
+
+AGENTS = "/apis/holdfast.dev/v1alpha1/agents"
+EVENT = b'{"type":"ADDED","object":{"kind":"Agent","metadata":{"name":"a"}}}\n'
+FAILED = b'{"type":"ERROR","object":{"kind":"Status","code":500,"message":"etcdserver: no leader"}}\n'
+
+Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Told:
+    """What the session said to the operator."""
+
+    def __init__(self) -> None:
+        self.listed, self.vanished, self.tokens = 0, 0, 0
+
+    def hear_list(self) -> None:
+        self.listed += 1
+
+    def hear_vanished(self) -> None:
+        self.vanished += 1
+
+
+class Watched:
+    """A session to a server of the test."""
+
+    def __init__(self, url: str) -> None:
+        self.told = Told()
+        self.context = connect(
+            Credentials(lambda: self._info(url)),
+            listed=self.told.hear_list,
+            vanished=self.told.hear_vanished,
+        )
+        self.session, self.url = self.context.aiohttp_session, url
+
+    def _info(self, url: str) -> kopf.ConnectionInfo:
+        self.told.tokens += 1
+        return kopf.ConnectionInfo(server=url, token=f"token-{self.told.tokens}")
+
+    async def get(self, path: str) -> aiohttp.ClientResponse:
+        return await self.session.get(f"{self.url}{path}")
+
+    async def events(self, path: str = f"{AGENTS}?watch=true&resourceVersion=7") -> bytes:
+        answer = await self.get(path)
+        return b"".join([chunk async for chunk in answer.content.iter_chunked(2**20)])
+
+
+Connect = Callable[[Serve], Awaitable[Watched]]
+
+
+@pytest.fixture
+async def connected() -> AsyncIterator[Connect]:
+    opened: list[tuple[TestServer, Watched]] = []
+
+    async def start(serve: Serve) -> Watched:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", serve)
+        server = TestServer(app)
+        await server.start_server()
+        opened.append((server, Watched(f"http://127.0.0.1:{server.port}")))
+        return opened[-1][1]
+
+    yield start
+    for server, watched in opened:
+        await watched.session.close()
+        await server.close()
+
+
+def stream(*parts: bytes) -> Serve:
+    async def serve(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        for part in parts:
+            await answer.write(part)
+            await asyncio.sleep(0.01)
+        return answer
+
+    return serve
+
+
+async def test_a_410_in_place_of_a_watch_becomes_a_watch_of_everything(connected: Connect) -> None:
+    asked: list[str | None] = []
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        asked.append(request.query.get("resourceVersion"))
+        if request.query.get("resourceVersion"):
+            return web.json_response({"kind": "Status", "code": 410}, status=410)
+        return await stream(EVENT)(request)
+
+    watched = await connected(serve)
+
+    assert await watched.events() == EVENT
+    assert asked == ["7", None]
+    assert watched.told.listed == 1
+
+
+async def test_an_error_in_a_watch_is_told_as_a_410_and_nothing_after_it(connected: Connect) -> None:
+    watched = await connected(stream(EVENT, EVENT + FAILED + EVENT))
+
+    lines = (await watched.events()).splitlines()
+
+    assert [json.loads(line)["type"] for line in lines] == ["ADDED", "ADDED", "ERROR"]
+    assert json.loads(lines[-1])["object"]["code"] == 410
+
+
+async def test_events_that_come_in_pieces_are_put_together_and_half_an_event_is_dropped(connected: Connect) -> None:
+    watched = await connected(stream(EVENT[:10], EVENT[10:20], EVENT[20:] + EVENT[:5], EVENT[5:] + EVENT[:30]))
+
+    assert await watched.events() == EVENT + EVENT
+
+
+async def test_an_agent_whose_text_looks_like_an_error_is_an_event(connected: Connect) -> None:
+    event = b'{"type":"ADDED","object":{"metadata":{"annotations":{"x":{"type":"ERROR"}}}}}\n'
+    watched = await connected(stream(event))
+
+    assert await watched.events() == event
+
+
+async def test_half_a_list_is_a_failed_connection_and_a_whole_one_is_told(connected: Connect) -> None:
+    bodies = [b'{"items":[{"met', b'{"items":[]}']
+
+    async def serve(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=bodies.pop(0), content_type="application/json")
+
+    watched = await connected(serve)
+
+    with pytest.raises(aiohttp.ClientConnectionError, match="half an answer"):
+        await watched.get(AGENTS)
+    assert watched.told.listed == 0
+    answer = await watched.get(AGENTS)
+    assert await answer.json() == {"items": []}
+    assert watched.told.listed == 1
+
+
+@pytest.mark.parametrize(("status", "path"), [(400, AGENTS), (405, AGENTS), (410, AGENTS), (422, "/apis")])
+async def test_an_answer_that_kopf_does_not_expect_is_a_failed_connection(connected: Connect, status: int, path: str) -> None:
+    watched = await connected(_always(status))
+
+    with pytest.raises(aiohttp.ClientConnectionError, match=str(status)):
+        await watched.get(path)
+    assert watched.told.vanished == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "path"), [(403, AGENTS), (429, AGENTS), (503, AGENTS), (404, "/apis/dapr.io/v1alpha1"), (404, "/api/v1")]
+)
+async def test_what_kopf_waits_for_or_expects_is_left_to_it(connected: Connect, status: int, path: str) -> None:
+    watched = await connected(_always(status))
+
+    answer = await watched.get(path)
+
+    assert answer.status == status
+    assert watched.told.vanished == watched.told.listed == 0
+
+
+async def test_a_kind_that_is_not_served_any_more_is_told(connected: Connect) -> None:
+    watched = await connected(_always(404))
+
+    with pytest.raises(aiohttp.ClientConnectionError, match="404"):
+        await watched.get(AGENTS)
+    assert watched.told.vanished == 1
+
+
+async def test_a_token_that_is_refused_is_read_again(connected: Connect) -> None:
+    async def serve(request: web.Request) -> web.StreamResponse:
+        known = request.headers["Authorization"] == "Bearer token-2"
+        return web.json_response({"items": []}, status=200 if known else 401)
+
+    watched = await connected(serve)
+
+    with pytest.raises(aiohttp.ClientConnectionError, match="401"):
+        await watched.get(AGENTS)
+    assert (await watched.get(AGENTS)).status == 200
+
+
+def test_attempts_go_on_for_ever_a_few_seconds_apart() -> None:
+    waits = [wait for wait, _ in zip(Backoffs(), range(50), strict=False)]
+
+    assert max(waits[:1]) < 1
+    assert all(3 < wait < 7 for wait in waits[5:])
+
+
+def _always(status: int) -> Serve:
+    async def serve(_: web.Request) -> web.StreamResponse:
+        return web.json_response({"kind": "Status", "code": status}, status=status)
+
+    return serve
