@@ -37,6 +37,15 @@ ENV_SPIFFE_ID: Final = "HOLDFAST_SPIFFE_ID"
 TOKEN_KEY: Final = "token"  # noqa: S105 - Dapr's injector fixes this key
 TRUST_DOMAIN: Final = "public"  # of the agents' sidecars; their Configuration says so too
 
+AGENT_NAME: Final = "[a-z]([-a-z0-9]{0,61}[a-z0-9])?"
+TEAM_TOOL: Final = "ask_teammate"
+TEAM_VOLUME: Final = "holdfast-team"
+TEAM_DIR: Final = "/etc/holdfast-team"
+TEAM_KEY: Final = "members.json"
+TEAM_PATH: Final = "/etc/holdfast-team/members.json"
+ENV_TEAM: Final = "HOLDFAST_TEAM"
+LABEL_TEAM: Final = "holdfast.dev/team"
+
 MAX_CONFIG_BYTES: Final = 512 * 1024
 
 
@@ -75,9 +84,19 @@ def config_map(agent: str, revision: str) -> str:
     return f"{agent}-config-{revision}"
 
 
+def team_config_map(team: str) -> str:
+    """The ConfigMap with the members of a team."""
+    return f"holdfast-team-{team}"
+
+
 def state_component(agent: str) -> str:
     """The Component made for `spec.state.type` or the operator's default store."""
     return f"{agent}-state"
+
+
+def pubsub_component(agent: str) -> str:
+    """The Component made for `spec.pubsub.type` or the operator's default broker."""
+    return f"{agent}-pubsub"
 
 
 def llm_component(agent: str, spec: dict[str, Any]) -> str:
