@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from holdfast_api.names import GROUP_VERSION, digest
+from holdfast_api.names import GROUP_VERSION, TEAM_TOOL, digest
 
 
 class ConfigModel(BaseModel):
@@ -36,6 +36,13 @@ class ModelConfig(ConfigModel):
     fallbacks: tuple["ModelConfig", ...] = Field(
         default=(), description="Taken in order while this one stays down. They have none themselves."
     )
+
+
+class RouteConfig(ConfigModel):
+    """The turn that reads a result of one of `tools` goes to `model`; the agent's own and its fallbacks answer while that is down."""
+
+    tools: tuple[str, ...]
+    model: ModelConfig
 
 
 class HeaderFromEnv(ConfigModel):
@@ -81,7 +88,7 @@ class McpToolConfig(ConfigModel):
 class AgentToolConfig(ConfigModel):
     """Another Agent of the same namespace, called by Dapr's service invocation."""
 
-    name: str
+    name: str | None = Field(default=None, description="Its name. None: the call says which member of the team.")
 
 
 class RetriesConfig(ConfigModel):
@@ -127,6 +134,7 @@ class LimitsConfig(ConfigModel):
         default=None, description="How often a tool may give the same result for the same arguments before it counts as a loop."
     )
     max_concurrent_runs: int | None = Field(default=None, description="Runs that are not waiting; more are answered 429.")
+    max_depth: int | None = Field(default=None, description="Callers that a run may have one after the other; None: 5.")
     on_exceeded: Literal["fail", "answer"] = "fail"
 
 
@@ -150,6 +158,7 @@ class MemoryConfig(ConfigModel):
 
     max_messages: int = Field(default=50, description="A task and its answer are two.")
     compaction: Literal["summarize", "truncate"] = "summarize"
+    model: ModelConfig | None = Field(default=None, description="Sums up; None: the agent's own model.")
 
 
 class RetentionConfig(ConfigModel):
@@ -219,18 +228,22 @@ class AgentConfig(ConfigModel):
     callers: tuple[str, ...] = Field(default=(), description="App ids of this namespace that may call by service invocation.")
     pubsub: PubsubConfig | None = None
     triggers: tuple[TriggerConfig, ...] = ()
+    routes: tuple[RouteConfig, ...] = Field(default=(), description="Other models for certain turns; the first that fits is taken.")
+    capabilities: tuple[str, ...] = Field(default=(), description="What it can do, one phrase each, for other agents.")
     team: str | None = Field(default=None, description="Its members are in a ConfigMap that is mounted and read anew.")
 
     @property
     def models(self) -> tuple[ModelConfig, ...]:
-        """All that may be called: the main one, those in its place, and the critic."""
+        """All that may be called: the main one, those in its place, the critic, those for certain turns, and the one that sums up."""
         critic = (self.evaluation.model,) if self.evaluation and self.evaluation.model else ()
-        return (self.model, *self.model.fallbacks, *critic)
+        memory = (self.memory.model,) if self.memory.model else ()
+        return (self.model, *self.model.fallbacks, *critic, *(route.model for route in self.routes), *memory)
 
     @property
     def longest_call_seconds(self) -> float:
-        """The longest that one call of a model or a tool may take."""
-        return max([model.timeout_seconds for model in self.models] + [tool.timeout_seconds for tool in self.tools])
+        """The longest that one call of a model or a tool may take. Other agents are waited for by the run, not by a call."""
+        tools = [tool.timeout_seconds for tool in self.tools if not tool.agent]
+        return max([model.timeout_seconds for model in self.models] + tools)
 
     @property
     def revision(self) -> str:
@@ -243,7 +256,9 @@ class AgentConfig(ConfigModel):
         return {name: value for name, value in found.items() if value != [] or name == "tools"}
 
     def tool(self, name: str) -> ToolConfig | None:
-        """The tool of that name, or None."""
+        """The tool of that name, or None. Who is in a team has one by which to ask the others, for as long as a run may take."""
+        if self.team and name == TEAM_TOOL:
+            return ToolConfig(name=name, timeout_seconds=self.limits.run_timeout_seconds, agent=AgentToolConfig())
         return next((tool for tool in self.tools if tool.name == name), None)
 
     @classmethod

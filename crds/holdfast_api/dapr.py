@@ -10,7 +10,7 @@ from typing import Any
 
 from holdfast_api import names
 from holdfast_api.config import AgentConfig
-from holdfast_api.v1alpha1 import OneModel, SecretKeyRef, State
+from holdfast_api.v1alpha1 import Agent, ComponentSource, OneModel, SecretKeyRef, State
 
 _TYPES = {
     "openai": "conversation.openai",
@@ -42,11 +42,11 @@ _OPEN_FOR = "30s"
 Manifest = dict[str, Any]
 
 
-def secret_refs(models: Iterable[OneModel], state: State | None) -> list[SecretKeyRef]:
+def secret_refs(models: Iterable[OneModel], sources: Iterable[ComponentSource | None]) -> list[SecretKeyRef]:
     """Secret keys that daprd needs in its environment for these."""
     found = [model.api_key_secret_ref for model in models if model.api_key_secret_ref]
-    found += [entry.secret_key_ref for entry in (state.metadata or []) if entry.secret_key_ref] if state else []
-    return found
+    entries = [entry for source in sources if source for entry in source.metadata or ()]
+    return found + [entry.secret_key_ref for entry in entries if entry.secret_key_ref]
 
 
 def llm_spec(model: OneModel) -> Manifest:
@@ -77,16 +77,34 @@ def state_spec(state: State) -> Manifest:
     store would read each other's documents.
     """
     assert state.type is not None
-    metadata: list[Manifest] = []
-    for entry in state.metadata or []:
-        if entry.secret_key_ref:
-            metadata.append({"name": entry.name, "envRef": names.secret_env(entry.secret_key_ref.name, entry.secret_key_ref.key)})
-        elif entry.name != "actorStateStore":
-            metadata.append({"name": entry.name, "value": entry.value or ""})
+    metadata = [entry for entry in _entries(state) if entry["name"] != "actorStateStore"]
     metadata.append({"name": "actorStateStore", "value": "true"})
     if not any(entry["name"].lower() == "keyprefix" for entry in metadata):
         metadata.append({"name": "keyPrefix", "value": "namespace"})
     return {"type": state.type, "version": state.version or _DEFAULT_VERSIONS.get(state.type, "v1"), "metadata": metadata}
+
+
+def pubsub_spec(broker: ComponentSource, agent: Agent) -> Manifest:
+    """`spec` of the pub/sub Component for a broker with a type.
+
+    `consumerID`: Dapr's default is the app id, so equally named Agents of two namespaces that share one broker would take each other's
+    events. `ignoreErrors`: a broker that is away must not keep the workflow engine, and so every run, from starting.
+    """
+    assert broker.type is not None
+    metadata = _entries(broker)
+    if not any(entry["name"].lower() == "consumerid" for entry in metadata):
+        metadata.append({"name": "consumerID", "value": f"{agent.metadata.namespace}_{agent.metadata.name}"})
+    return {"type": broker.type, "version": broker.version or "v1", "ignoreErrors": True, "metadata": metadata}
+
+
+def _entries(source: ComponentSource) -> list[Manifest]:
+    """Metadata as it is written, Secrets as names of variables."""
+    return [
+        {"name": entry.name, "envRef": names.secret_env(entry.secret_key_ref.name, entry.secret_key_ref.key)}
+        if entry.secret_key_ref
+        else {"name": entry.name, "value": entry.value or ""}
+        for entry in source.metadata or ()
+    ]
 
 
 def component(name: str, spec: Manifest, *, app_id: str) -> Manifest:

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from holdfast_api.v1alpha1 import Memory, Model, State
+from holdfast_api.v1alpha1 import Broker, Memory, Model, Observability, State
 from holdfast_api.v1alpha1.pod import core
 from holdfast_api.v1alpha1.types import ApiModel
 
@@ -20,6 +20,8 @@ class AgentDefaults(ApiModel):
     model: Model | None = Field(default=None, description="The LLM.")
     state: State | None = Field(default=None, description="Store of workflows.")
     memory: Memory | None = Field(default=None, description="Store of documents; left out: the same as state.")
+    pubsub: Broker | None = Field(default=None, description="The broker of events.")
+    observability: Observability | None = Field(default=None, description="Traces, logs and metrics.")
     resources: dict[str, Any] | None = Field(
         default=None, description="Of the agent's container.", json_schema_extra=core("ResourceRequirements")
     )

@@ -5,6 +5,7 @@ carry in `json_schema_extra` are carried out here:
 
     x-core-v1: Kind           the schema of core/v1 Kind goes here (handed in by the generator, which has the client's models)
     x-list-map-keys: [key]    the list is a map with these keys, so that server-side apply merges it item by item
+    x-list-set: true          the list is a set: none twice, each added and removed by itself
     x-free-object: true       any JSON object; unknown fields are kept
 
 Defaults are written into the CRD only where Kubernetes itself needs them (`spec.replicas`, for /scale): a default rewrites users' objects,
@@ -33,6 +34,7 @@ _DROPPED = {
     "default",
     "x-core-v1",
     "x-list-map-keys",
+    "x-list-set",
     "x-free-object",
     "const",
 }
@@ -89,6 +91,8 @@ def _core(node: Schema, out: Schema, core_v1: CoreV1) -> Schema:
 def _list_map(node: Schema, out: Schema) -> Schema:
     if keys := node.get("x-list-map-keys"):
         out |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": keys}
+    elif node.get("x-list-set"):
+        out["x-kubernetes-list-type"] = "set"
     elif out.get("type") == "array":
         out["x-kubernetes-list-type"] = "atomic"
     return out

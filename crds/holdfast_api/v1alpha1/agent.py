@@ -7,15 +7,22 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
 from holdfast_api.names import GROUP_VERSION, KIND
+from holdfast_api.v1alpha1.access import Access
 from holdfast_api.v1alpha1.model import Model
 from holdfast_api.v1alpha1.network import NetworkPolicy
+from holdfast_api.v1alpha1.observability import Observability
 from holdfast_api.v1alpha1.pod import PodFields
+from holdfast_api.v1alpha1.pubsub import Pubsub
+from holdfast_api.v1alpha1.resiliency import Resiliency
 from holdfast_api.v1alpha1.runs import Evaluation, Limits, Output, Retention
 from holdfast_api.v1alpha1.store import Memory, State
-from holdfast_api.v1alpha1.tools import InstructionList, ToolList
+from holdfast_api.v1alpha1.tools import InstructionList, Tool, ToolList
+from holdfast_api.v1alpha1.triggers import TriggerList
 from holdfast_api.v1alpha1.types import ApiModel, ConfigMapKeyRef, Line, Rule, Ruled, Text, seconds
 
 NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
+TeamName = Annotated[str, StringConstraints(min_length=1, max_length=50, pattern=NAME_PATTERN)]
+CapabilityList = Annotated[list[Line], Field(max_length=32)]
 MAX_NAME = 58  # the sidecar's Service is <name>-dapr and a label has 63 characters
 
 AGENT_RULES = (
@@ -28,6 +35,11 @@ AGENT_RULES = (
         f"self.metadata.name.size() <= {MAX_NAME}",
         f"metadata.name must have at most {MAX_NAME} characters: Dapr adds -dapr to it",
         lambda agent: len(agent.metadata.name) <= MAX_NAME,
+    ),
+    Rule(
+        "!has(self.spec.tools) || self.spec.tools.all(t, !has(t.agent) || t.agent.name != self.metadata.name)",
+        "an Agent cannot be its own tool: spec.tools[].agent.name must name another one",
+        lambda agent: all(tool.agent.name != agent.metadata.name for tool in agent.spec.tools if tool.agent),
     ),
     Rule(
         "!self.metadata.name.endsWith('-dapr')",
@@ -60,22 +72,23 @@ _SPEC_RULES = (
             if tool.approval and "timeout" in tool.approval.model_fields_set
         ),
     ),
+    Rule(
+        "!has(self.model) || !has(self.model.routes) || self.model.routes.all(r, r.tools.all(n,"
+        " has(self.tools) && self.tools.exists(t, n == t.name || (has(t.mcp) && n.startsWith(t.name + '__')))))",
+        "model.routes must name tools of this Agent, or NAME__TOOL of an mcp tool",
+        lambda spec: all(_has_tool(spec.tools, name) for route in (spec.model.routes if spec.model else ()) for name in route.tools),
+    ),
 )
+
+
+def _has_tool(tools: list[Tool], name: str) -> bool:
+    return any(name == tool.name or (tool.mcp and name.startswith(f"{tool.name}__")) for tool in tools)
 
 
 class SystemPromptSource(ApiModel):
     """Where the prompt's text comes from."""
 
     config_map_key_ref: ConfigMapKeyRef = Field(description="The ConfigMap's key that holds the text.")
-
-
-class Access(ApiModel):
-    """Who may call the agent's HTTP API."""
-
-    auth: Literal["token", "none"] = Field(
-        default="token",
-        description="token: callers send `Authorization: Bearer` and the token of Secret NAME-app-token. none: anybody who reaches it.",
-    )
 
 
 class AgentSpec(PodFields):
@@ -98,6 +111,16 @@ class AgentSpec(PodFields):
     limits: Limits = Field(default_factory=Limits, description="What runs may use at most.")
     retention: Retention = Field(default_factory=Retention, description="How long what was done is kept.")
     access: Access = Field(default_factory=Access, description="Who may call the agent.")
+    capabilities: CapabilityList = Field(
+        default_factory=list, description="What it can do, one phrase each, for its team and its agent card. Left out: its tools tell."
+    )
+    team: TeamName | None = Field(
+        default=None, description="Name of the team of this namespace that it belongs to; the members know of each other. Left out: none."
+    )
+    pubsub: Pubsub | None = Field(default=None, description="The broker, and the agent's topics on it. Left out: none.")
+    triggers: TriggerList = Field(default_factory=list, description="What begins runs by itself. Left out: only callers do.")
+    resiliency: Resiliency = Field(default_factory=Resiliency, description="Time limits and circuit breakers.")
+    observability: Observability = Field(default_factory=Observability, description="Traces, logs and metrics.")
     network_policy: NetworkPolicy | None = Field(default=None, description="Who reaches the pods and what they reach. Left out: no policy.")
     suspend: bool = Field(default=False, description="true: no pods; runs wait in the store until it is false again.")
     replicas: Annotated[int, Field(ge=0, le=1000)] = Field(

@@ -4,9 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from holdfast_api.v1alpha1.types import ApiModel, Duration, Line, ObjectName, Rule, SecretKeyRef, seconds
+from holdfast_api.v1alpha1.types import DIFFERENT, ApiModel, Duration, Line, ObjectName, Rule, SecretKeyRef, Url, list_set, seconds
 
 Provider = Literal["openai", "anthropic", "googleai", "mistral", "deepseek", "huggingface", "ollama", "bedrock", "azure", "echo"]
+ToolReference = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[a-zA-Z_]\S*$")]
 OptionName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
 
 _LONGEST_CALL = 3600.0
@@ -49,7 +50,7 @@ class OneModel(ApiModel):
         default=None, description="Who serves the model. `echo` repeats its input and is for trying things out."
     )
     name: Line | None = Field(default=None, description="Name of the model at the provider, for example gpt-5-mini.")
-    endpoint: Annotated[str, StringConstraints(min_length=1, max_length=2048, pattern=r"^https?://\S+$")] | None = Field(
+    endpoint: Url | None = Field(
         default=None, description="Base URL of an API that speaks the provider's protocol, for example a gateway or vLLM."
     )
     api_key_secret_ref: SecretKeyRef | None = Field(default=None, description="The Secret's key that holds the API key.")
@@ -67,10 +68,23 @@ class OneModel(ApiModel):
     )
 
 
+class Route(ApiModel):
+    """Turns for which another model is asked."""
+
+    tools: Annotated[list[ToolReference], list_set(min_length=1, max_length=64), DIFFERENT] = Field(
+        description="Names of tools. The turn that reads a result of one of them goes to this model. Of an mcp tool: its name for all "
+        "tools of that server, or NAME__TOOL for one."
+    )
+    model: OneModel = Field(description="The model. While it stays down, the agent's own and its fallbacks answer.")
+
+
 class Model(OneModel):
-    """The LLM, and others in its place while it stays down."""
+    """The LLM, others in its place while it stays down, and others for certain turns."""
 
     fallbacks: Annotated[list[OneModel], Field(max_length=4)] = Field(
         default_factory=list,
         description="Models taken in order while the one before stays down. Left out: none, a run waits for the model.",
+    )
+    routes: Annotated[list[Route], Field(max_length=8)] = Field(
+        default_factory=list, description="Other models for turns after certain tools; the first that fits is taken. Left out: none."
     )

@@ -20,7 +20,7 @@ class NetworkPolicy(ApiModel):
     )
     egress: Rules | None = Field(
         default=None,
-        description="What the pods may reach besides DNS, Dapr, other Agents' sidecars and the hosts that the Agent names, as `egress` of a "
-        "NetworkPolicy: hosts in private address ranges, and those of Components that exist already.",
+        description="What the pods may reach besides DNS, Dapr, other Agents' sidecars and the hosts that the Agent names, as `egress` of "
+        "a NetworkPolicy: hosts in private address ranges, and those of Components that exist already.",
         json_schema_extra=core("NetworkPolicyEgressRule"),
     )

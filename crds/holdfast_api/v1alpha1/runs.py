@@ -29,6 +29,10 @@ class Limits(ApiModel):
         default=50,
         description="Runs that one replica works on; further ones are refused with 429. Those that wait for people do not count.",
     )
+    max_depth: Annotated[int, Field(ge=1, le=32)] | None = Field(
+        default=None,
+        description="How many callers a run may have one after the other, when Agents have Agents as tools. Left out: 5.",
+    )
     on_exceeded: Literal["fail", "answer"] = Field(
         default="fail",
         description="What happens to a run past maxIterations, maxTokens, maxToolCalls or maxRepeatedCalls. fail: it ends as failed. "

@@ -1,9 +1,10 @@
-"""`spec.state` and `spec.memory`: where runs and documents are kept."""
+"""`spec.state` and `spec.memory`: where runs and documents are kept, and the Dapr Component that a store or a broker is."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
+from holdfast_api.v1alpha1.model import OneModel
 from holdfast_api.v1alpha1.types import ApiModel, Line, ObjectName, Rule, SecretKeyRef, list_map, unique
 
 _ONE_OF_VALUE = Rule(
@@ -11,17 +12,20 @@ _ONE_OF_VALUE = Rule(
     "give exactly one of value and secretKeyRef",
     lambda entry: (entry.value is None) != (entry.secret_key_ref is None),
 )
-_ONE_OF_STORE = (
-    Rule(
-        "has(self.component) != has(self.type)",
-        "give exactly one of component (the name of one that exists) and type (Holdfast makes the Dapr Component)",
-        lambda store: bool(store.component) != bool(store.type),
-    ),
-    Rule(
-        "!has(self.component) || !(has(self.metadata) || has(self.version))",
-        "metadata and version belong to the Component: set them there",
-        lambda store: not store.component or (store.metadata is None and store.version is None),
-    ),
+_ONE_OF = Rule(
+    "has(self.component) != has(self.type)",
+    "give exactly one of component (the name of one that exists) and type (Holdfast makes the Dapr Component)",
+    lambda source: bool(source.component) != bool(source.type),
+)
+AT_MOST_ONE = Rule(
+    "!(has(self.component) && has(self.type))",
+    "give component (the name of one that exists) or type (Holdfast makes the Dapr Component), not both",
+    lambda source: not (source.component and source.type),
+)
+OF_THE_COMPONENT = Rule(
+    "has(self.type) || !(has(self.metadata) || has(self.version))",
+    "metadata and version belong to the Component: set them there, or give type instead of component",
+    lambda source: source.type is not None or (source.metadata is None and source.version is None),
 )
 
 
@@ -35,20 +39,29 @@ class ComponentMetadata(ApiModel):
     secret_key_ref: SecretKeyRef | None = Field(default=None, description="The Secret's key that holds the value.")
 
 
-class State(ApiModel):
-    """The Dapr state store that workflows live in. It must be transactional and support ETags."""
+class ComponentSource(ApiModel):
+    """A Dapr Component: one that exists, or what one is to be made of."""
 
-    RULES = _ONE_OF_STORE
+    RULES: ClassVar[tuple[Rule, ...]] = (_ONE_OF, OF_THE_COMPONENT)
 
-    component: ObjectName | None = Field(default=None, description="Name of an existing state Component with actorStateStore true.")
-    type: Annotated[str, StringConstraints(max_length=63, pattern=r"^state\.[a-z0-9.-]+$")] | None = Field(
-        default=None, description="Type of the Component to make, for example state.redis or state.postgresql."
+    component: ObjectName | None = Field(default=None, description="Name of an existing Component.")
+    type: Annotated[str, StringConstraints(max_length=63, pattern=r"^[a-z]+\.[a-z0-9.-]+$")] | None = Field(
+        default=None, description="Type of the Component to make."
     )
     version: Annotated[str, StringConstraints(max_length=8, pattern=r"^v[0-9]+$")] | None = Field(
         default=None, description="Version of the Component's type. Left out: v1, and v2 for state.postgresql."
     )
     metadata: Annotated[list[ComponentMetadata], list_map("name", max_length=32), unique("name")] | None = Field(
-        default=None, description="Metadata of the Component. actorStateStore is added."
+        default=None, description="Metadata of the Component, in the words of Dapr's reference of this type."
+    )
+
+
+class State(ComponentSource):
+    """The Dapr state store that workflows live in. It must be transactional and support ETags."""
+
+    component: ObjectName | None = Field(default=None, description="Name of an existing state Component with actorStateStore true.")
+    type: Annotated[str, StringConstraints(max_length=63, pattern=r"^state\.[a-z0-9.-]+$")] | None = Field(
+        default=None, description="Type of the Component to make, for example state.redis or state.postgresql."
     )
 
 
@@ -66,4 +79,7 @@ class Memory(ApiModel):
     )
     compaction: Literal["summarize", "truncate"] = Field(
         default="summarize", description="summarize: the model sums up what is older. truncate: it is dropped."
+    )
+    model: OneModel | None = Field(
+        default=None, description="The model that sums up, sessions and runs that grow too long. Left out: the agent's own."
     )

@@ -4,45 +4,61 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from holdfast_api.v1alpha1.types import ApiModel, ConfigMapKeyRef, Duration, Line, Rule, SecretKeyRef, list_map, obeys, seconds, unique
+from holdfast_api.v1alpha1.headers import Headers, HeaderSources
+from holdfast_api.v1alpha1.remote import AgentTool, McpTool
+from holdfast_api.v1alpha1.types import ApiModel, ConfigMapKeyRef, Duration, Line, Rule, Url, list_map, obeys, seconds, unique
 
 ToolName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[a-zA-Z_][a-zA-Z0-9_-]*$")]
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
-HeaderName = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
 _ONE_OF = Rule(
-    "has(self.http) != has(self.python)",
-    "give exactly one of http and python",
-    lambda tool: (tool.http is None) != (tool.python is None),
+    "[has(self.http), has(self.python), has(self.mcp), has(self.agent)].filter(given, given).size() == 1",
+    "give exactly one of http, python, mcp and agent",
+    lambda tool: [tool.http, tool.python, tool.mcp, tool.agent].count(None) == 3,  # noqa: PLR2004 - all but one
+)
+_MCP_NAME = Rule(
+    "!has(self.mcp) || !(self.name.contains('__') || self.name.endsWith('_'))",
+    "name of an mcp tool must not hold __ nor end with _: the model sees NAME__TOOL and both parts must be told apart",
+    lambda tool: tool.mcp is None or not ("__" in tool.name or tool.name.endswith("_")),
 )
 _ORDERED = Rule(
     "duration(has(self.initial) ? self.initial : '1s') <= duration(has(self.max) ? self.max : '60s')",
     "initial must not be longer than max, and they are 1s and 60s where they are left out",
     lambda retries: seconds(retries.initial) <= seconds(retries.max),
 )
-_COMPENSATIONS = (
+_UNDOES = "((!has(o.mcp) && o.name == t.compensate) || (has(o.mcp) && t.compensate.startsWith(o.name + '__')))"
+_LIST_RULES = (
     Rule(
-        "self.all(t, !has(t.compensate) || self.exists(o, o.name == t.compensate && o.name != t.name))",
-        "compensate must name another tool of this Agent: the one that undoes what this one did",
-        lambda tools: all(tool.compensate in {other.name for other in tools} - {tool.name} for tool in tools if tool.compensate),
+        f"self.all(t, !has(t.compensate) || self.exists(o, o.name != t.name && {_UNDOES}))",
+        "compensate must name another tool of this Agent: the one that undoes what this one did. One of an mcp tool is NAME__TOOL",
+        lambda tools: all(any(other.name != tool.name for other in _named(tool.compensate, tools)) for tool in tools if tool.compensate),
     ),
     Rule(
-        "!self.exists(t, has(t.compensate) && self.exists(o, o.name == t.compensate && has(o.compensate)))",
+        f"!self.exists(t, has(t.compensate) && self.exists(o, has(o.compensate) && {_UNDOES}))",
         "a tool that another one names in compensate must have no compensate itself: what was undone is not done again",
         lambda tools: not any(tool.compensate for tool in _undoing(tools)),
     ),
     Rule(
-        "!self.exists(t, has(t.compensate) && self.exists(o, o.name == t.compensate && has(o.approval)"
-        " && (!has(o.approval.required) || o.approval.required)))",
+        "!self.exists(t, has(t.compensate) && self.exists(o, has(o.approval)"
+        f" && (!has(o.approval.required) || o.approval.required) && {_UNDOES}))",
         "a tool that another one names in compensate cannot ask for approval: it runs when a run fails or is canceled, with nobody there",
         lambda tools: not any(tool.approval and tool.approval.required for tool in _undoing(tools)),
+    ),
+    Rule(
+        "!self.exists(o, has(o.mcp) && self.exists(t, t.name.startsWith(o.name + '__')))",
+        "a tool's name must not begin with the name of an mcp tool and __: the tools of that server are called so",
+        lambda tools: not any(tool.name.startswith(f"{other.name}__") for other in tools if other.mcp for tool in tools),
     ),
 )
 
 
+def _named(name: str, tools: "list[Tool]") -> "list[Tool]":
+    """The tool of that name, or the mcp tool whose server has it."""
+    return [other for other in tools if (name.startswith(f"{other.name}__") if other.mcp else other.name == name)]
+
+
 def _undoing(tools: "list[Tool]") -> "list[Tool]":
     """The tools that others name in `compensate`."""
-    named = {tool.compensate for tool in tools if tool.compensate}
-    return [tool for tool in tools if tool.name in named]
+    return [other for tool in tools if tool.compensate for other in _named(tool.compensate, tools)]
 
 
 def _describes_object(schema: dict[str, Any]) -> dict[str, Any]:
@@ -58,31 +74,15 @@ JsonSchema = Annotated[
 ]
 
 
-class HeaderSource(ApiModel):
-    """A request header whose value is kept in a Secret."""
-
-    name: HeaderName = Field(description="Name of the header, for example Authorization.")
-    prefix: Annotated[str, StringConstraints(max_length=64)] = Field(
-        default="", description="Text before the value, for example `Bearer `."
-    )
-    secret_key_ref: SecretKeyRef = Field(description="The Secret's key that holds the value.")
-
-
 class HttpTool(ApiModel):
     """An HTTP request. `{argument}` in the URL is filled from the arguments; the rest go into the query, or into a JSON body."""
 
-    url: Annotated[str, StringConstraints(min_length=1, max_length=2048, pattern=r"^https?://\S+$")] = Field(
-        description="URL, with `{argument}` where an argument belongs into the path or the query."
-    )
+    url: Url = Field(description="URL, with `{argument}` where an argument belongs into the path or the query.")
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = Field(
         default="GET", description="Arguments not used in the URL become the query of GET and DELETE, else the JSON body."
     )
-    headers: Annotated[dict[HeaderName, Annotated[str, StringConstraints(max_length=2048)]], Field(max_length=32)] = Field(
-        default_factory=dict, description="Headers that are no secret."
-    )
-    headers_from: Annotated[list[HeaderSource], list_map("name", max_length=16), unique("name")] = Field(
-        default_factory=list, description="Headers from Secrets."
-    )
+    headers: Headers = Field(default_factory=dict, description="Headers that are no secret.")
+    headers_from: HeaderSources = Field(default_factory=list, description="Headers from Secrets.")
     input_schema: JsonSchema | None = Field(default=None, description="JSON Schema of the arguments. Left out: no arguments.")
 
 
@@ -126,7 +126,7 @@ class Approval(ApiModel):
 class Tool(ApiModel):
     """One tool."""
 
-    RULES = (_ONE_OF,)
+    RULES = (_ONE_OF, _MCP_NAME)
 
     name: ToolName = Field(description="What the model calls it.")
     description: Annotated[str, StringConstraints(max_length=4096)] | None = Field(
@@ -146,7 +146,9 @@ class Tool(ApiModel):
     )
     http: HttpTool | None = Field(default=None, description="An HTTP request.")
     python: PythonTool | None = Field(default=None, description="A Python function.")
+    mcp: McpTool | None = Field(default=None, description="The tools of an MCP server.")
+    agent: AgentTool | None = Field(default=None, description="Another Agent of this namespace.")
 
 
-ToolList = Annotated[list[Tool], list_map("name", rules=_COMPENSATIONS, max_length=64), unique("name"), obeys(*_COMPENSATIONS)]
+ToolList = Annotated[list[Tool], list_map("name", rules=_LIST_RULES, max_length=64), unique("name"), obeys(*_LIST_RULES)]
 InstructionList = Annotated[list[Line], Field(max_length=64)]

@@ -80,6 +80,22 @@ def unique(attribute: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _all_different(items: list[str]) -> list[str]:
+    for number, item in enumerate(items):
+        if item in items[:number]:
+            raise ValueError(f"{item!r} is there twice: name each once")
+    return items
+
+
+def list_set(**more: Any) -> Any:  # noqa: ANN401 - a pydantic field
+    """Field of a list of different texts, in which server-side apply adds and removes each by itself; give `DIFFERENT` beside it."""
+    return Field(json_schema_extra={"x-list-set": True}, **more)
+
+
+DIFFERENT = AfterValidator(_all_different)
+"""Refuse a list in which a text is there twice, as the API server does for a list that is a set."""
+
+
 def _checked_duration(value: str) -> str:
     seconds(value)
     return value
@@ -99,6 +115,8 @@ Duration = Annotated[
     ),
 ]
 ObjectName = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+AgentName = Annotated[str, StringConstraints(min_length=1, max_length=58, pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$")]
+Url = Annotated[str, StringConstraints(min_length=1, max_length=2048, pattern=r"^https?://\S+$")]
 DataKey = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=131072)]
 Line = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
