@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from holdfast_api.names import GROUP_VERSION, TEAM_TOOL, digest
+from holdfast_api.names import GROUP_VERSION, MCP_SEPARATOR, TEAM_TOOL, digest
 
 
 class ConfigModel(BaseModel):
@@ -259,7 +259,13 @@ class AgentConfig(ConfigModel):
         """The tool of that name, or None. Who is in a team has one by which to ask the others, for as long as a run may take."""
         if self.team and name == TEAM_TOOL:
             return ToolConfig(name=name, timeout_seconds=self.limits.run_timeout_seconds, agent=AgentToolConfig())
-        return next((tool for tool in self.tools if tool.name == name), None)
+        for tool in self.tools:
+            if tool.name == name:
+                return tool
+            if tool.mcp and name.startswith(tool.name + MCP_SEPARATOR):
+                # All that is said about the item holds for each tool of its server.
+                return tool.model_copy(update={"name": name})
+        return None
 
     @classmethod
     def parse(cls, text: str | bytes) -> "AgentConfig":

@@ -40,6 +40,8 @@ TRUST_DOMAIN: Final = "public"  # of the agents' sidecars; their Configuration s
 AGENT_NAME: Final = "[a-z]([-a-z0-9]{0,61}[a-z0-9])?"
 TEAM_TOOL: Final = "ask_teammate"
 TEAM_VOLUME: Final = "holdfast-team"
+MCP_SEPARATOR: Final = "__"
+"""Between the name of an item of `tools` and the name that a tool has on its MCP server."""
 TEAM_DIR: Final = "/etc/holdfast-team"
 TEAM_KEY: Final = "members.json"
 TEAM_PATH: Final = "/etc/holdfast-team/members.json"
