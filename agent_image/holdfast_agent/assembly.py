@@ -2,6 +2,7 @@
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from holdfast_agent.activities import Steps, table
 from holdfast_agent.audit.export import Audits
@@ -9,12 +10,14 @@ from holdfast_agent.controls import Controls
 from holdfast_agent.documents import Head
 from holdfast_agent.engine import Engine
 from holdfast_agent.flights import Flights
+from holdfast_agent.http.asked import asked
 from holdfast_agent.http.parts import Parts
 from holdfast_agent.janitor import Janitor
 from holdfast_agent.listing import Listing
 from holdfast_agent.loop import WORKFLOW
 from holdfast_agent.observer import Observer
 from holdfast_agent.openruns import OpenRuns
+from holdfast_agent.publishing import publish
 from holdfast_agent.revisions import Revisions
 from holdfast_agent.runs import Runs
 from holdfast_agent.sessions import Sessions
@@ -23,6 +26,8 @@ from holdfast_agent.sidecar import Sidecar
 from holdfast_agent.store import Store
 from holdfast_agent.sweeper import Sweeper
 from holdfast_agent.timelines import Timelines
+from holdfast_agent.triggers.intake import Intake, routes
+from holdfast_agent.triggers.ticker import Ticker
 from holdfast_agent.workflow import agent
 
 
@@ -45,6 +50,7 @@ class Assembly:
     parts: Parts
     janitor: Janitor
     sweeper: Sweeper
+    ticker: Ticker
 
 
 def assemble(settings: Settings, ground: Ground, stack: AsyncExitStack, *, overdue_seconds: float) -> Assembly:
@@ -79,16 +85,22 @@ def assemble(settings: Settings, ground: Ground, stack: AsyncExitStack, *, overd
     runs = Runs(store=store, engine=engine, revisions=ground.revisions, index=index, auditor=settings.auditor, observer=observer)
     observer.metrics.agent(config.name, ground.revisions.current.name, (tool.name for tool in config.tools))
     observer.metrics.counts_documents(lambda: store.written)
+    observer.metrics.triggers((trigger.name for trigger in config.triggers if trigger.schedule), (route.name for route in routes(config)))
+    controls = Controls(runs=runs, store=store, engine=engine, index=index)
+    ticker = Ticker(store=store, runs=runs, controls=controls, triggers=config.triggers, metrics=observer.metrics)
     return Assembly(
         engine=engine,
         parts=Parts(
             runs=runs,
-            controls=Controls(runs=runs, store=store, engine=engine, index=index),
+            controls=controls,
             timelines=Timelines(store),
             listing=listing,
             sessions=Sessions(store),
             audits=Audits(store),
             metrics=observer.metrics,
+            config=config,
+            ticker=ticker,
+            intake=Intake(runs=runs, ask=asked, publish=partial(publish, ground.sidecar), metrics=observer.metrics),
         ),
         janitor=Janitor(runs=runs, store=store, engine=engine, index=index, overdue_seconds=overdue_seconds),
         sweeper=Sweeper(
@@ -99,4 +111,5 @@ def assemble(settings: Settings, ground: Ground, stack: AsyncExitStack, *, overd
             retention=config.retention,
             longest_run=config.limits.run_timeout_seconds,
         ),
+        ticker=ticker,
     )

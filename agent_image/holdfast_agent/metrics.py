@@ -27,6 +27,8 @@ _OUTCOMES: Final = ("completed", "failed", "unknown", "rejected", "skipped")
 _DECISIONS: Final = ("approved", "rejected", "timedOut")
 _STEPS: Final = ("model", "tool", "undo", "recall", "compact", "evaluation", "pack", "finish")
 _KINDS: Final = ("transient", "permanent", "fatal")
+TICK_OUTCOMES: Final = ("begun", "missed", "skipped")
+EVENT_OUTCOMES: Final = ("accepted", "repeated", "expired", "postponed", "refused")
 _SECONDS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 """As the GenAI conventions advise for `gen_ai.client.operation.duration`."""
 _CALL_SECONDS: Final = (*_SECONDS, 300, 900, 3600, 14_400, 86_400)
@@ -74,6 +76,16 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self._ticks = Counter(
+            "holdfast_trigger_ticks", "Ticks of schedules, by what became of them here.", ["trigger", "outcome"], registry=registry
+        )
+        self._tick = Gauge(
+            "holdfast_trigger_last_tick_timestamp_seconds", "The newest tick that began a run.", ["trigger"], registry=registry
+        )
+        self._events = Counter(
+            "holdfast_events", "Events that Dapr delivered here, by what became of them.", ["route", "outcome"], registry=registry
+        )
+        self._published = Counter("holdfast_results_published", "Attempts to publish the end of a run.", ["outcome"], registry=registry)
         self._written: Callable[[], int] = int
         self._passed = 0
         self._tools: set[str] = set()
@@ -94,6 +106,30 @@ class Metrics:
             self._approvals.labels(decision)
         for step, kind in itertools.product(_STEPS, _KINDS):
             self._failures.labels(step, kind)
+
+    def triggers(self, schedules: Iterable[str], routes: Iterable[str]) -> None:
+        """What may begin runs by itself."""
+        for trigger, outcome in itertools.product(schedules, TICK_OUTCOMES):
+            self._ticks.labels(trigger, outcome)
+        for route, outcome in itertools.product(routes, EVENT_OUTCOMES):
+            self._events.labels(route, outcome)
+
+    def ticked(self, trigger: str, outcome: str, count: int = 1) -> None:
+        """What became of ticks."""
+        self._ticks.labels(trigger, outcome).inc(count)
+
+    def tick(self, trigger: str, tick: int | None) -> None:
+        """The newest tick that began a run, on whichever replica."""
+        if tick is not None:
+            self._tick.labels(trigger).set(tick)
+
+    def event(self, route: str, outcome: str) -> None:
+        """What became of an event."""
+        self._events.labels(route, outcome).inc()
+
+    def published(self, outcome: str) -> None:
+        """The end of a run was published, or could not be."""
+        self._published.labels(outcome).inc()
 
     def counts_documents(self, written: Callable[[], int]) -> None:
         """Where the bytes of documents are counted."""

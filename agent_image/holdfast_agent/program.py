@@ -49,7 +49,7 @@ class Program:
         self._settings, self._tidy_seconds, self._overdue_seconds = settings, tidy_seconds, overdue_seconds
         self._engine: Engine | None = None
         self._flights = Flights(landed=self._landed)
-        self._server = Server(settings.config.name, token=settings.token, ready=self._ready)
+        self._server = Server(settings.config.name, token=settings.token, ready=self._ready, sidecar_token=settings.sidecar_token)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then stop in order. A second signal ends the process at once.
@@ -117,6 +117,7 @@ class Program:
             _look_after(made.janitor, made.engine, every=self._tidy_seconds),
             made.sweeper.run(every=self._tidy_seconds),
             starved.guard(made.engine, sidecar),
+            made.ticker.run(),
         )
 
     def _landed(self, key: str) -> None:

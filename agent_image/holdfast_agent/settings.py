@@ -24,6 +24,7 @@ class Settings:
 
     Attributes:
         token: what callers must send; None when everybody may call.
+        sidecar_token: what the sidecar sends, whoever may call.
         host: address to listen on; None for all, IPv4 and IPv6.
         pod: names this process among the agent's replicas.
         auditor: who this agent is in the records of its runs, and with which key it signs them.
@@ -36,6 +37,7 @@ class Settings:
     log_level: str
     pod: str
     auditor: Auditor = field(default_factory=Auditor)
+    sidecar_token: str | None = field(default=None, repr=False)
 
     @classmethod
     def read(cls, environ: Mapping[str, str], *, host: str | None, port: int | None) -> Self:
@@ -63,6 +65,7 @@ class Settings:
             log_level=level,
             pod=environ.get(names.ENV_POD) or f"{os.uname().nodename}-{os.getpid()}",
             auditor=Auditor(environ.get(names.ENV_SPIFFE_ID, ""), environ.get(names.ENV_AUDIT_KEY) or None),
+            sidecar_token=token,
         )
 
 

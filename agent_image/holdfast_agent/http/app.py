@@ -18,6 +18,7 @@ from holdfast_agent.http.problems import Handler, Problem, as_problems
 from holdfast_agent.http.runs import RunRoutes
 from holdfast_agent.http.sessions import SessionRoutes
 from holdfast_agent.http.site import RETRY_AFTER, Site, answer
+from holdfast_agent.http.triggers import PATHS, TriggerRoutes, from_sidecar
 from holdfast_agent.store import StoreError
 
 _OPEN_PATHS: Final = frozenset(operation.path for operation in OPERATIONS if operation.open)
@@ -26,30 +27,43 @@ _OPEN_PATHS: Final = frozenset(operation.path for operation in OPERATIONS if ope
 class Server(Site):
     """The application: who gets in, and which code carries out which operation."""
 
-    def __init__(self, name: str, *, token: str | None, ready: Any) -> None:  # noqa: ANN401 - a coroutine function to bool
+    def __init__(
+        self,
+        name: str,
+        *,
+        token: str | None,
+        ready: Any,  # noqa: ANN401 - a coroutine function to bool
+        sidecar_token: str | None = None,
+    ) -> None:
         """Make the application.
 
         Args:
             name: of the agent.
             token: what callers must send; None admits everybody.
             ready: tells whether the sidecar sends work here.
+            sidecar_token: what the sidecar sends with events, where it has been given one.
         """
         super().__init__()
-        self._name, self._token, self._ready = name, token, ready
+        self._name, self._token, self._ready, self._sidecar_token = name, token, ready, sidecar_token
         self.app = web.Application(middlewares=[as_problems, self._admit], client_max_size=requests.MAX_BODY_BYTES)
         handlers: dict[str, Handler] = {"healthz": self._healthz, "readyz": self._readyz, "openapi": self._openapi}
-        for routes in (RunRoutes(self), EventRoutes(self), ControlRoutes(self), SessionRoutes(self), AuditRoutes(self)):
+        triggers = TriggerRoutes(self)
+        for routes in (RunRoutes(self), EventRoutes(self), ControlRoutes(self), SessionRoutes(self), AuditRoutes(self), triggers):
             handlers |= routes.handlers()
         for operation in OPERATIONS:
             self.app.router.add_route(operation.method, operation.path, handlers[operation.id])
             if operation.method == "GET":
                 self.app.router.add_route("HEAD", operation.path, handlers[operation.id])
+        for path in PATHS:
+            self.app.router.add_route("POST", path, triggers.deliver)
         self.app.on_response_prepare.append(_unnamed)
 
     @web.middleware
     async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path not in _OPEN_PATHS and self._token is not None and not self._knows(request):
             raise self._refusal(request)
+        if request.path.startswith("/events/") and not from_sidecar(request, self._sidecar_token):
+            raise Problem(403, "only the Dapr sidecar delivers events", fix="publish to the topic, or send the task to POST /run")
         try:
             return await handler(request)
         except StoreError as error:

@@ -186,6 +186,14 @@ OPERATIONS: Final = (
         place=_SESSION,
     ),
     Operation(
+        "triggers",
+        "GET",
+        "/triggers",
+        "What begins runs by itself, and what became of it",
+        {200: _json("All triggers.", "Triggers")},
+        tag="agent",
+    ),
+    Operation(
         "dapr",
         "GET",
         "/v1.0/workflows/dapr/{id}",

@@ -9,6 +9,9 @@ from holdfast_agent.metrics import Metrics
 from holdfast_agent.runs import Runs
 from holdfast_agent.sessions import Sessions
 from holdfast_agent.timelines import Timelines
+from holdfast_agent.triggers.intake import Intake
+from holdfast_agent.triggers.ticker import Ticker
+from holdfast_api.config import AgentConfig
 
 
 @dataclass(frozen=True)
@@ -22,3 +25,6 @@ class Parts:
     sessions: Sessions
     audits: Audits
     metrics: Metrics
+    config: AgentConfig
+    ticker: Ticker
+    intake: Intake

@@ -50,6 +50,7 @@ _STATUS: Final = {"type": "string", "enum": list(STATUSES)}
 _BOOLEAN: Final = {"type": "boolean"}
 _NUMBER: Final = {"type": "number", "minimum": 0}
 _STEP_STATUSES: Final = [*STATES, "completed", "failed", "unknown", "rejected", "skipped", "abandoned"]
+_POLICIES: Final = ["Allow", "Forbid", "Replace"]
 _NEXT: Final = _text("Path of the next page; absent on the last one.")
 _ASKED: Final[dict[str, Schema]] = {"asked": _TIME, "until": _TIME, "on_timeout": {"type": "string", "enum": ["reject", "approve", "fail"]}}
 _ANSWERED: Final[dict[str, Schema]] = {
@@ -109,6 +110,24 @@ SCHEMAS: Final[dict[str, Schema]] = {
         "additionalProperties": False,
     },
     "Tokens": _object({"input": _count(), "output": _count()}),
+    "Triggers": _object({"triggers": _list(ref("Trigger"))}),
+    "Trigger": _object(
+        {"name": _text("Of the trigger; `topic` and `broadcast` are those of `spec.pubsub`.")},
+        {
+            "schedule": _object(
+                {"cron": _text(), "time_zone": _text(), "suspend": _BOOLEAN, "concurrency_policy": {"type": "string", "enum": _POLICIES}}
+            ),
+            "topic": _object({"component": _text(), "name": _text()}, {"dead_letter": _text("Topic of the events that were refused.")}),
+            "next_tick": _TIME,
+            "last_tick": _TIME,
+            "last_run": _text("The id of the run that the newest tick began."),
+            "owed_tick": _TIME,
+            "begun": _count("Ticks that began a run."),
+            "missed": _count("Ticks that could not begin a run in time; the newest of a stretch is made up for and not among them."),
+            "skipped": _count("Ticks that were left out because an earlier run was not over."),
+        },
+        "A schedule or a topic.",
+    ),
     "Error": _object(
         {"type": {"type": "string", "enum": list(ERROR_TYPES)}, "message": _text()}, description="Why a run did not end well."
     ),

@@ -1,0 +1,212 @@
+"""Begins runs when schedules say so. Every replica runs one, and they agree by the document `triggers` (see `schedule`).
+
+No workflow and no timer of Dapr's is in it: a tick is found by looking at the clock, so there is no timer that could be lost, no history
+that grows, and nothing that costs anything between two ticks. A tick that nobody was there for is found by the next process that looks.
+"""
+
+import asyncio
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from holdfast_agent import documents
+from holdfast_agent.admission import BusyError
+from holdfast_agent.controls import Controls, EndedRun, UnknownRun
+from holdfast_agent.documents import Head
+from holdfast_agent.metrics import Metrics
+from holdfast_agent.runs import ConflictError, Runs
+from holdfast_agent.store import Store, StoreError
+from holdfast_agent.triggers import schedule
+from holdfast_agent.triggers.schedule import State, Verdict, run_id
+from holdfast_api.config import ScheduleConfig, TriggerConfig
+from holdfast_api.cron import Cron, CronError, stamp
+
+_LOG = logging.getLogger(__name__)
+KEY: Final = "triggers"
+_LOOK_SECONDS: Final = 30.0
+"""The clock may be set: nobody sleeps longer than this, though nothing is read then."""
+_AGAIN_SECONDS: Final = 1.0
+_OWED_SECONDS: Final = 6.0
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """One schedule: what it is, and its ticks."""
+
+    name: str
+    task: str
+    schedule: ScheduleConfig
+    cron: Cron
+
+
+class Ticker:
+    """The clock of one process. Lives on the program's event loop."""
+
+    def __init__(self, *, store: Store, runs: Runs, controls: Controls, triggers: Iterable[TriggerConfig], metrics: Metrics) -> None:
+        """Keep the parts.
+
+        Args:
+            store: where the document is.
+            runs: begins them.
+            controls: cancels them.
+            triggers: those of the configuration; the ones without a schedule are left out.
+            metrics: counts what becomes of ticks.
+        """
+        self._store, self._runs, self._controls, self._metrics = store, runs, controls, metrics
+        self._triggers = {found.name: found for trigger in triggers if (found := _read(trigger))}
+        self._trying: dict[str, int] = {}
+        self._since: float | None = None
+        self._next = 0.0
+
+    async def run(self) -> None:
+        """Look at the clock until canceled. Errors are logged, and asked about again a second later."""
+        while self._triggers or self._since is None:
+            await asyncio.sleep(max(0.0, min(self._next - time.time(), _LOOK_SECONDS)))
+            if time.time() < self._next:
+                continue
+            try:
+                await self.look()
+            except StoreError as error:
+                _LOG.warning("schedules cannot be looked at: %s", error)
+                self._next = time.time() + _AGAIN_SECONDS
+            except Exception:  # noqa: BLE001 - the clock must not stop
+                _LOG.exception("looking at the clock broke")
+                self._next = time.time() + _AGAIN_SECONDS
+
+    async def states(self) -> dict[str, State]:
+        """What stands, by trigger.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        entry = await self._store.get(KEY)
+        return _states(entry.value if entry else None)
+
+    async def look(self) -> None:
+        """Decide about the ticks that are due, and begin their runs.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        since = self._since or await self._adopted()
+        entry = await self._store.get(KEY)
+        over = await self._over(_states(entry.value if entry else None).values())
+        now, verdicts = time.time(), dict[str, Verdict]()
+
+        def decided(document: Document | None) -> Document:
+            verdicts.clear()
+            stands = _states(document)
+            for name, trigger in self._triggers.items():
+                state = schedule.adopted(stands.get(name), trigger.schedule, since)
+                seen = replace(state, active=tuple(run for run in state.active if run not in over))
+                verdicts[name] = schedule.decide(seen, trigger.cron, trigger.schedule, now, trying=self._trying.get(name) == state.owed)
+                # Runs that are over are only worth a write when there is something to write.
+                changed = replace(verdicts[name].state, active=state.active) != state
+                stands[name] = verdicts[name].state if changed else state
+            return _document(stands)
+
+        if self._triggers:
+            await self._store.update(KEY, decided, known=entry)
+        self._since, self._next = now, self._following(now)
+        for name, verdict in verdicts.items():
+            self._tell(name, verdict)
+            self._metrics.tick(name, verdict.state.tick)
+            await self._carry_out(self._triggers[name], verdict)
+        if any(verdict.state.owed is not None and verdict.begin is None for verdict in verdicts.values()):
+            self._next = min(self._next, now + _OWED_SECONDS)
+
+    def next_tick(self, name: str, now: float) -> int | None:
+        """When a trigger is due next, in seconds since the epoch; None: never, or it is suspended."""
+        trigger = self._triggers.get(name)
+        return None if trigger is None or trigger.schedule.suspend else trigger.cron.after(now)
+
+    def _following(self, now: float) -> float:
+        return min(filter(None, (self.next_tick(name, now) for name in self._triggers)), default=math.inf)
+
+    async def _adopted(self) -> float:
+        """Take the schedules up, and when that was. What earlier ones left over is over, and triggers that are gone are forgotten."""
+        now = time.time()
+
+        def taken_up(document: Document | None) -> Document | None:
+            stands = _states(document)
+            if not stands and not self._triggers:
+                return None
+            return _document({name: schedule.adopted(stands.get(name), trigger.schedule, now) for name, trigger in self._triggers.items()})
+
+        await self._store.update(KEY, taken_up)
+        return now
+
+    async def _over(self, states: Iterable[State]) -> set[str]:
+        """Runs that are over, or gone."""
+        active = {run for state in states for run in state.active}
+        heads = await self._store.get_many(map(documents.head_key, active)) if active else {}
+        return {run for run in active if (head := heads.get(documents.head_key(run))) is None or Head.load(head.value).terminal}
+
+    async def _carry_out(self, trigger: Trigger, verdict: Verdict) -> None:
+        tick, name = verdict.begin, trigger.name
+        if tick is None:
+            self._trying.pop(name, None)
+            return
+        self._trying[name] = tick
+        run = run_id(name, tick)
+        try:
+            if trigger.schedule.concurrency_policy == "Replace":
+                await self._cancel(verdict.state.active, run)
+            with contextlib.suppress(ConflictError):  # its task was another one when it began, and that is all the difference
+                await self._runs.accept(trigger.task, run)
+            await self._store.update(KEY, lambda document: _begun(document, name, tick, run))
+        except (BusyError, StoreError) as error:
+            _LOG.warning("the run of a tick cannot begin yet: %s", error, extra={"trigger": name, "run": run})
+            self._next = min(self._next, time.time() + _AGAIN_SECONDS)
+            return
+        self._trying.pop(name, None)
+        self._metrics.ticked(name, "begun")
+        _LOG.info("tick", extra={"trigger": name, "run": run, "late": round(time.time() - tick, 1)})
+
+    async def _cancel(self, runs: Iterable[str], successor: str) -> None:
+        for run in runs:
+            with contextlib.suppress(UnknownRun, EndedRun):
+                if run != successor:
+                    await self._controls.cancel(run, f"replaced by {successor}")
+
+    def _tell(self, name: str, verdict: Verdict) -> None:
+        state = verdict.state
+        if verdict.late:
+            least = "at least " if verdict.late >= schedule.COUNTED else ""
+            _LOG.warning("%s%d ticks were missed and are not made up for", least, verdict.late, extra={"trigger": name})
+            self._metrics.ticked(name, "missed", verdict.late)
+        if verdict.left_out:
+            told = {"trigger": name, "tick": stamp(int(state.through)), "active": list(state.active)}
+            _LOG.warning("a tick was left out: an earlier run of this trigger is not over, and concurrencyPolicy is Forbid", extra=told)
+            self._metrics.ticked(name, "skipped")
+
+
+def _read(trigger: TriggerConfig) -> Trigger | None:
+    """A trigger with its ticks; one that cannot be read keeps nobody else from theirs."""
+    if trigger.schedule is None:
+        return None
+    try:
+        cron = Cron.parse(trigger.schedule.cron, trigger.schedule.time_zone)
+    except CronError as error:
+        _LOG.error("trigger %r never fires: %s", trigger.name, error)
+        return None
+    return Trigger(trigger.name, trigger.task or "", trigger.schedule, cron)
+
+
+def _states(document: Mapping[str, Any] | None) -> dict[str, State]:
+    return {name: State.load(state) for name, state in (document or {}).get(KEY, {}).items()}
+
+
+def _document(states: Mapping[str, State]) -> Document:
+    return {KEY: {name: state.dump() | {"active": list(state.active)} for name, state in sorted(states.items())}}
+
+
+def _begun(document: Document | None, name: str, tick: int, run: str) -> Document | None:
+    stands = _states(document)
+    return _document(stands | {name: stands[name].begins(tick, run)}) if name in stands else None
