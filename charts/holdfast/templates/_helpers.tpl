@@ -78,6 +78,9 @@ seccompProfile: {type: RuntimeDefault}
 {{- fail "agents.state: give exactly one of type (Holdfast makes the Dapr Component) and component (the name of one that exists in every namespace with Agents)" -}}
 {{- end -}}
 {{- end -}}
+{{- if and .Values.policy.enabled .Values.policy.allow (semverCompare "<1.30.0-0" .Capabilities.KubeVersion.Version) -}}
+{{- fail "policy.allow needs Kubernetes 1.30 or newer, which has ValidatingAdmissionPolicies: leave the lists out, or upgrade the cluster" -}}
+{{- end -}}
 {{- if and .Values.metrics.serviceMonitor.enabled (not .Values.metrics.service.enabled) -}}
 {{- fail "metrics.serviceMonitor.enabled needs metrics.service.enabled: Prometheus finds the operator by that Service" -}}
 {{- end -}}

@@ -1,0 +1,317 @@
+"""What the chart's policy refuses, and lets through, on a real API server."""
+
+import json
+import re
+import time
+
+import pytest
+import yaml
+from kubernetes import client
+
+pytestmark = pytest.mark.apiserver
+
+ALLOW = {
+    "images": ["registry.example.com/agents/*"],
+    "providers": ["openai", "azure"],
+    "hosts": ["gateway.internal", "*.tools.svc", "mcp.example.com:8443", "[fd00::1]:80"],
+    "components": ["agent-*"],
+    "componentTypes": ["state.redis", "pubsub.redis"],
+    "secrets": ["openai", "shared-*"],
+    "serviceAccounts": [],
+    "volumes": ["emptyDir"],
+    "env": ["APP_*", "LD_PRELOAD"],
+    "python": ["reviewed"],
+}
+SECRET = {"name": "stolen", "key": "k"}
+MODEL = {"provider": "openai", "name": "m"}
+
+
+def http(**more):
+    return {"tools": [{"name": "t", "http": {"url": "https://a.tools.svc/x", **more}}]}
+
+
+def mcp(**more):
+    return {"tools": [{"name": "t", "mcp": {"url": "https://a.tools.svc/x", **more}}]}
+
+
+def model(**more):
+    return {"model": {**MODEL, **more}}
+
+
+def route(routed):
+    """A model for the turns after a tool."""
+    return http() | model(routes=[{"tools": ["t"], "model": routed}])
+
+
+def metadata(kind, **entry):
+    return {kind: {"type": f"{'state' if kind == 'state' else 'pubsub'}.redis", "metadata": [{"name": "redisHost", **entry}]}}
+
+
+SECRETS = {
+    "model.apiKeySecretRef": model(apiKeySecretRef=SECRET),
+    "model.fallbacks[].apiKeySecretRef": model(fallbacks=[{**MODEL, "apiKeySecretRef": SECRET}]),
+    "evaluation.model.apiKeySecretRef": {"evaluation": {"criteria": "c", **model(apiKeySecretRef=SECRET)}},
+    "model.routes[].model.apiKeySecretRef": route({**MODEL, "apiKeySecretRef": SECRET}),
+    "memory.model.apiKeySecretRef": {"memory": model(apiKeySecretRef=SECRET)},
+    "state.metadata[].secretKeyRef": metadata("state", secretKeyRef=SECRET),
+    "pubsub.metadata[].secretKeyRef": metadata("pubsub", secretKeyRef=SECRET),
+    "tools[].http.headersFrom[].secretKeyRef": http(headersFrom=[{"name": "A", "secretKeyRef": SECRET}]),
+    "tools[].mcp.headersFrom[].secretKeyRef": mcp(headersFrom=[{"name": "A", "secretKeyRef": SECRET}]),
+    "env[].valueFrom.secretKeyRef": {"env": [{"name": "APP_X", "valueFrom": {"secretKeyRef": SECRET}}]},
+    "envFrom[].secretRef": {"envFrom": [{"secretRef": {"name": "stolen"}}]},
+    "volumes[].secret": {"volumes": [{"name": "v", "secret": {"secretName": "stolen"}}]},
+    "imagePullSecrets[]": {"imagePullSecrets": [{"name": "stolen"}]},
+}
+COMPONENTS = {
+    "model.component": {"model": {"component": "theirs"}},
+    "model.fallbacks[].component": model(fallbacks=[{"component": "theirs"}]),
+    "evaluation.model.component": {"evaluation": {"criteria": "c", "model": {"component": "theirs"}}},
+    "model.routes[].model.component": route({"component": "theirs"}),
+    "memory.model.component": {"memory": {"model": {"component": "theirs"}}},
+    "state.component": {"state": {"component": "theirs"}},
+    "memory.component": {"memory": {"component": "theirs"}},
+    "pubsub.component": {"pubsub": {"component": "theirs"}},
+    "triggers[].topic.component": {"triggers": [{"name": "t", "topic": {"component": "theirs", "name": "x"}}]},
+}
+HOSTS = {
+    "model.endpoint": model(endpoint="https://evil.example/v1"),
+    "model.fallbacks[].endpoint": model(fallbacks=[{**MODEL, "endpoint": "https://evil.example"}]),
+    "evaluation.model.endpoint": {"evaluation": {"criteria": "c", **model(endpoint="https://evil.example")}},
+    "model.routes[].model.endpoint": route({**MODEL, "endpoint": "https://evil.example"}),
+    "memory.model.endpoint": {"memory": model(endpoint="https://evil.example")},
+    "tools[].http.url": http(url="https://evil.example/x"),
+    "tools[].mcp.url": mcp(url="https://evil.example/x"),
+    "observability.tracing.otlp": {"observability": {"tracing": {"otlp": "http://evil.example:4318"}}},
+    "observability.tracing.zipkin": {"observability": {"tracing": {"zipkin": "http://evil.example/spans"}}},
+}
+REFUSED = {
+    **{f"secrets: {where}": ("secrets", spec) for where, spec in SECRETS.items()},
+    **{f"components: {where}": ("components", spec) for where, spec in COMPONENTS.items()},
+    **{f"hosts: {where}": ("hosts", spec) for where, spec in HOSTS.items()},
+    "images": ("images", {"image": "registry.example.com/agents-evil:1"}),
+    "providers": ("providers", {"model": {"provider": "anthropic", "name": "m"}}),
+    "providers of a fallback": ("providers", model(fallbacks=[{"provider": "echo"}])),
+    "components of an MCPServer": ("components", {"tools": [{"name": "t", "mcp": {"server": "theirs"}}]}),
+    "component types of a store": ("componentTypes", {"state": {"type": "state.sqlite"}}),
+    "component types of a broker": ("componentTypes", {"pubsub": {"type": "pubsub.kafka"}}),
+    "service accounts": ("serviceAccounts", {"serviceAccountName": "admin"}),
+    "volumes": ("volumes", {"volumes": [{"name": "v", "configMap": {"name": "c"}}]}),
+    "a claim": ("volumes", {"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]}),
+    "env": ("env", {"env": [{"name": "HTTPS_PROXY", "value": "x"}]}),
+    "env from a ConfigMap": ("env", {"envFrom": [{"configMapRef": {"name": "c"}}]}),
+    "a nameless Secret": ("secrets", {"volumes": [{"name": "v", "secret": {}}]}),
+    "python": ("python", {"tools": [{"name": "t", "python": {"configMapKeyRef": {"name": "mine", "key": "k"}, "function": "f"}}]}),
+    "python by a variable": ("python", {"env": [{"name": "LD_PRELOAD", "value": "x"}]}),
+    "python by a mount": ("python", {"volumes": [{"name": "v", "emptyDir": {}}], "volumeMounts": [{"name": "v", "mountPath": "/opt"}]}),
+    "python by dots": ("python", {"volumes": [{"name": "v", "emptyDir": {}}], "volumeMounts": [{"name": "v", "mountPath": "/mnt/../opt"}]}),
+}
+URLS = [
+    "https://gateway.internal.evil.example/",
+    "https://gateway.internal@evil.example/",
+    "https://evil.example/@gateway.internal",
+    "https://evil.example#@gateway.internal/",
+    "https://evil.example?@gateway.internal/",
+    "https://evil.example\\@gateway.internal/",
+    "https://{host}.tools.svc/",
+    "https://tools.svc/",
+    "https://eviltools.svc/",
+    "https://mcp.example.com/",
+    "https://mcp.example.com:8444/",
+    "https://mcp.example.com:8443@evil.example/",
+    "https://gateway.internal%2eevil.example/",
+    "https://[fd00::1]/",
+    "https://[fd00::1]:443/",
+    "https://169.254.169.254/latest",
+    "https://gateway。internal/",
+    "https:///gateway.internal/",
+]
+
+
+def _wait(check, what):
+    deadline = time.monotonic() + 60
+    while not check():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
+class Cluster:
+    """Agents as they would be applied in namespaces with a policy each."""
+
+    def __init__(self, server, render):
+        self.server, self.render = server, render
+        (crd,) = render({}, "--show-only", "templates/crd.yaml")
+        client.ApiextensionsV1Api(server).create_custom_resource_definition(crd)
+
+    def namespace(self, name, *, allow=None):
+        """Put a policy into a namespace and wait until it works."""
+        core, api = client.CoreV1Api(self.server), client.AdmissionregistrationV1Api(self.server)
+        if not any(each.metadata.name == name for each in core.list_namespace().items):
+            core.create_namespace({"metadata": {"name": name}})
+        values = {"policy.namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}, "fullnameOverride": name}
+        for each in self.render(values | ({"policy.allow": allow} if allow else {}), "--show-only", "templates/policy.yaml"):
+            kind = "policy_binding" if each["kind"].endswith("Binding") else "policy"
+            getattr(api, f"create_validating_admission_{kind}")(each)
+        probe = {"serviceAccountName": "probe"} if allow else {"networkPolicy": {}}
+        _wait(lambda: "forbidden: ValidatingAdmission" in (self.refusal(name, probe, user="nobody") or ""), f"no policy in {name}")
+
+    def refusal(self, namespace, spec, *, user=None):
+        """What the API server says to an Agent, without keeping it; None when it takes it."""
+        connection = client.ApiClient(self.server.configuration)
+        if user:
+            connection.set_default_header("Impersonate-User", user)
+        body = {"apiVersion": "holdfast.dev/v1alpha1", "kind": "Agent", "metadata": {"name": "a"}, "spec": spec}
+        try:
+            client.CustomObjectsApi(connection).create_namespaced_custom_object(
+                "holdfast.dev", "v1alpha1", namespace, "agents", body, dry_run="All", field_validation="Strict"
+            )
+        except client.ApiException as error:
+            return json.loads(error.body)["message"]
+        return None
+
+
+@pytest.fixture(scope="module")
+def cluster(server, render):
+    found = Cluster(server, render)
+    rbac = client.RbacAuthorizationV1Api(server)
+    rules = [{"apiGroups": ["holdfast.dev"], "resources": ["agents"], "verbs": ["*"]}]
+    network = [{"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": ["create"]}]
+    for name, granted, users in (("agents", rules, ["nobody", "networker"]), ("networks", network, ["networker"])):
+        rbac.create_cluster_role({"metadata": {"name": f"test-{name}"}, "rules": granted})
+        ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": f"test-{name}"}
+        subjects = [{"kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io"} for user in users]
+        rbac.create_cluster_role_binding({"metadata": {"name": f"test-{name}"}, "roleRef": ref, "subjects": subjects})
+    api = client.CustomObjectsApi(server)
+
+    def served():
+        try:
+            return api.list_namespaced_custom_object("holdfast.dev", "v1alpha1", "default", "agents")
+        except client.ApiException:
+            return None
+
+    _wait(served, "the CRD is not served")
+    found.namespace("lists", allow=ALLOW)
+    found.namespace("baseline")
+    return found
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_not_on_a_list_is_refused_with_field_value_and_fix(cluster, case):
+    kind, spec = REFUSED[case]
+    said = cluster.refusal("lists", spec)
+
+    # Several lists may refuse the same Agent; the server tells the first.
+    assert said is not None
+    assert "spec." in said
+    assert f"policy.allow.{kind}" in said or (case == "secrets: envFrom[].secretRef" and "policy.allow.env" in said)
+    assert "Use that, or ask who installed it" in said
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_a_url_that_only_looks_like_an_allowed_host_is_refused(cluster, url):
+    assert "policy.allow.hosts" in cluster.refusal("lists", http(url=url))
+
+
+@pytest.mark.parametrize("key", ["apiEndpoint", "baseUrl", "proxy"])
+def test_an_address_among_the_options_of_a_model_is_one_more_host(cluster, key):
+    assert "policy.allow.hosts" in cluster.refusal("lists", model(options={key: "evil.example"}))
+
+
+def test_what_is_on_the_lists_is_taken(cluster):
+    spec = {
+        "image": "registry.example.com/agents/mine:1",
+        "model": {
+            **MODEL,
+            "endpoint": "https://Gateway.Internal/v1",
+            "apiKeySecretRef": {"name": "openai", "key": "k"},
+            "fallbacks": [{**MODEL, "apiKeySecretRef": {"name": "shared-key", "key": "k"}}],
+        },
+        "state": {"component": "agent-statestore"},
+        "tools": [
+            {"name": "a", "http": {"url": "https://a.tools.svc/x/{city}?q={q}"}},
+            {"name": "b", "http": {"url": "https://mcp.example.com:8443"}},
+            {"name": "c", "python": {"configMapKeyRef": {"name": "reviewed", "key": "k"}, "function": "f"}},
+            {"name": "d", "http": {"url": "http://[fd00::1]:80/"}},
+        ],
+        "env": [{"name": "APP_MODE", "value": "x"}],
+        "volumes": [{"name": "v", "emptyDir": {}}],
+        "volumeMounts": [{"name": "v", "mountPath": "/data/x"}],
+    }
+    assert cluster.refusal("lists", spec) is None
+    assert cluster.refusal("lists", {}) is None
+
+
+def test_without_lists_everything_is_taken_that_a_pod_could_have(cluster):
+    # Where a pod field and its list stand in the same words there is nothing to refuse.
+    for kind, spec in REFUSED.values():
+        assert cluster.refusal("baseline", spec, user="nobody") is None, kind
+
+
+def test_a_network_policy_needs_the_right_to_make_one(cluster):
+    spec = {"networkPolicy": {"egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}]}}
+
+    assert "networkpolicies.networking.k8s.io" in cluster.refusal("baseline", spec, user="nobody")
+    assert cluster.refusal("baseline", spec, user="networker") is None
+
+
+def test_an_agent_from_before_the_policy_can_be_labelled_and_not_changed(cluster, server):
+    api = client.CustomObjectsApi(server)
+    client.CoreV1Api(server).create_namespace({"metadata": {"name": "before"}})
+    body = {"apiVersion": "holdfast.dev/v1alpha1", "kind": "Agent", "metadata": {"name": "old"}, "spec": {"serviceAccountName": "old"}}
+    at = ("holdfast.dev", "v1alpha1", "before", "agents")
+    api.create_namespaced_custom_object(*at, body)
+    cluster.namespace("before", allow=ALLOW)
+
+    api.patch_namespaced_custom_object(*at, "old", {"metadata": {"labels": {"team": "x"}}})
+    with pytest.raises(client.ApiException, match=r"policy.allow.serviceAccounts"):
+        api.patch_namespaced_custom_object(*at, "old", {"spec": {"goal": "another"}})
+    api.delete_namespaced_custom_object(*at, "old")
+
+
+def test_every_place_of_the_crd_that_names_a_secret_a_component_or_a_host_is_tried_here(chart):
+    crd = yaml.safe_load((chart / "files/crds/agents.holdfast.dev.yaml").read_text())
+    spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    leaves = set(_leaves(spec, ""))
+
+    secrets = {
+        re.sub(r"\.(secretName|name)$", "", leaf)
+        for leaf in leaves
+        if re.search(r"[sS]ecret(Key)?(Ref)?s?(\[\])?\.(secretName|name)$", leaf)
+    }
+    assert secrets == set(SECRETS)
+    assert {leaf for leaf in leaves if leaf.endswith(".component")} == set(COMPONENTS)
+    assert {leaf for leaf in leaves if re.search(r"\.(url|endpoint|otlp|zipkin|host|address|uri)$", leaf)} == set(HOSTS)
+
+
+def _leaves(node, path):
+    if "properties" in node:
+        for name, child in node["properties"].items():
+            yield from _leaves(child, f"{path}.{name}" if path else name)
+    elif node.get("type") == "array":
+        yield from _leaves(node["items"], f"{path}[]")
+    else:
+        yield path
+
+
+@pytest.mark.parametrize("hosts", [["https://x.example/"], ["Gateway.internal"], ["*"], ["x*"]])
+def test_a_host_that_could_never_match_is_refused_by_helm(refusal, hosts):
+    assert "policy/allow/hosts" in refusal({"policy.allow.hosts": hosts}).replace(".", "/")
+
+
+def test_the_policy_holds_where_the_operator_looks_and_can_be_left_out(render):
+    def binding(values):
+        return [each for each in render(values) if each["kind"] == "ValidatingAdmissionPolicyBinding"]
+
+    (found,) = binding({"watch.namespaces": ["a", "b"], "policy.actions": ["Warn", "Audit"]})
+    (expression,) = found["spec"]["matchResources"]["namespaceSelector"]["matchExpressions"]
+    assert (expression["key"], expression["values"]) == ("kubernetes.io/metadata.name", ["a", "b"])
+    assert found["spec"]["validationActions"] == ["Warn", "Audit"]
+    assert "matchResources" not in binding({})[0]["spec"]
+    assert not binding({"policy.enabled": False})
+
+
+def test_lists_that_an_old_cluster_cannot_hold_are_refused_by_helm(helm, chart):
+    old = ("template", "holdfast", str(chart), "--kube-version", "1.29.0")
+
+    assert "ValidatingAdmissionPolicy" not in helm(*old)
+    with pytest.raises(Exception, match=r"policy\.allow needs Kubernetes 1\.30"):
+        helm(*old, "--set-json", 'policy.allow={"images":[]}')
