@@ -8,9 +8,13 @@ kubelet's own clear error in the pod's status and heals by itself; with `secretK
 from collections.abc import Iterable
 from typing import Any
 
+from pydantic.alias_generators import to_camel
+
 from holdfast_api import names
 from holdfast_api.config import AgentConfig
-from holdfast_api.v1alpha1 import Agent, ComponentSource, OneModel, SecretKeyRef, State
+from holdfast_api.subscriptions import deliveries, publishes
+from holdfast_api.v1alpha1 import Agent, CircuitBreaker, ComponentSource, OneModel, Resiliency, SecretKeyRef, State
+from holdfast_api.v1alpha1.types import seconds
 
 _TYPES = {
     "openai": "conversation.openai",
@@ -36,8 +40,7 @@ _API_ALLOWED = (
     ("healthz", "v1", "http"),
     ("shutdown", "v1", "http"),
 )
-_TRIP_AFTER = 5
-_OPEN_FOR = "30s"
+_STATE, _AGENTS = "state", "agents"
 
 Manifest = dict[str, Any]
 
@@ -112,15 +115,21 @@ def component(name: str, spec: Manifest, *, app_id: str) -> Manifest:
     return {"apiVersion": "dapr.io/v1alpha1", "kind": "Component", "metadata": {"name": name}, "spec": spec, "scopes": [app_id]}
 
 
-def api_spec() -> Manifest:
+def api_spec(config: AgentConfig | None = None) -> Manifest:
     """`spec.api` of the Configuration: what the agent may ask of its sidecar.
 
-    The list names protocols, because Dapr's rule without one matches nothing and a list for HTTP alone leaves gRPC open.
+    The list names protocols, because Dapr's rule without one matches nothing and a list for HTTP alone leaves gRPC open. What only some
+    agents need, publishing and calling others, is there for those alone.
     """
-    return {"allowed": [{"name": name, "version": version, "protocol": protocol} for name, version, protocol in _API_ALLOWED]}
+    allowed = list(_API_ALLOWED)
+    if config and publishes(config):
+        allowed.append(("publish", "v1", "grpc"))
+    if config and (config.team or any(tool.agent for tool in config.tools)):
+        allowed.append(("invoke", "v1", "http"))
+    return {"allowed": [{"name": name, "version": version, "protocol": protocol} for name, version, protocol in allowed]}
 
 
-def resiliency_spec(config: AgentConfig, earlier: Iterable[tuple[str, int]] = ()) -> Manifest:
+def resiliency_spec(config: AgentConfig, earlier: Iterable[tuple[str, int]] = (), *, wanted: Resiliency | None = None) -> Manifest:
     """`spec` of the Resiliency: a call of a model ends in bounded time, and a model that is down is not hammered.
 
     No retries here: the workflow retries on durable timers, and retries of retries multiply.
@@ -128,7 +137,9 @@ def resiliency_spec(config: AgentConfig, earlier: Iterable[tuple[str, int]] = ()
     Args:
         config: the current revision.
         earlier: Components of earlier revisions that runs are pinned to, and the milliseconds that a call of them may take.
+        wanted: what the Agent says.
     """
+    wanted = wanted or Resiliency()
     timeouts, targets = {}, {}
     for component, limit in model_limits(config).items():
         name = "model" if component == config.model.component else f"other-{component}"
@@ -136,13 +147,23 @@ def resiliency_spec(config: AgentConfig, earlier: Iterable[tuple[str, int]] = ()
     for component, limit in earlier:
         name = f"earlier-{component}"
         timeouts[name], targets[component] = f"{limit}ms", _bounds(name)
-    return {
-        "policies": {
-            "timeouts": timeouts,
-            "circuitBreakers": {"model": {"maxRequests": 1, "timeout": _OPEN_FOR, "trip": f"consecutiveFailures >= {_TRIP_AFTER}"}},
-        },
-        "targets": {"components": targets},
-    }
+    breakers = {"model": _breaker(wanted.model.circuit_breaker)}
+    if state := {name: _STATE for name, found in wanted.state if found}:
+        if wanted.state.timeout:
+            timeouts[_STATE] = f"{round(seconds(wanted.state.timeout) * 1000)}ms"
+        if wanted.state.circuit_breaker:
+            breakers[_STATE] = _breaker(wanted.state.circuit_breaker)
+        for component in dict.fromkeys((config.state_component, config.memory_component)):
+            targets[component] = {"outbound": {to_camel(name): policy for name, policy in state.items()}}
+    found: Manifest = {"policies": {"timeouts": timeouts, "circuitBreakers": breakers}, "targets": {"components": targets}}
+    if (breaker := wanted.tools.circuit_breaker) and (agents := [tool.agent.name for tool in config.tools if tool.agent]):
+        breakers[_AGENTS] = _breaker(breaker)
+        found["targets"]["apps"] = {agent: {"circuitBreaker": _AGENTS} for agent in agents}
+    retries, incoming = deliveries(config)
+    if retries:
+        found["policies"]["retries"] = retries
+        targets |= incoming
+    return found
 
 
 def model_limits(config: AgentConfig) -> dict[str, int]:
@@ -151,6 +172,11 @@ def model_limits(config: AgentConfig) -> dict[str, int]:
     for model in config.models:
         found[model.component] = max(round(model.timeout_seconds * 1000), found.get(model.component, 0))
     return found
+
+
+def _breaker(breaker: CircuitBreaker) -> Manifest:
+    trip = f"consecutiveFailures >= {breaker.consecutive_failures}"
+    return {"maxRequests": 1, "timeout": breaker.timeout, "trip": trip}
 
 
 def _bounds(timeout: str) -> Manifest:

@@ -24,7 +24,7 @@ from holdfast_api.event_configs import event_configs, source_of
 from holdfast_api.refused import Refused as Refused  # noqa: PLC0414 - also known from here
 from holdfast_api.texts import ConfigMaps, text
 from holdfast_api.tool_configs import header_secrets, tool_configs
-from holdfast_api.v1alpha1 import Agent, Evaluation, Limits, Memory, Model, OneModel, Retention, SecretKeyRef, State
+from holdfast_api.v1alpha1 import Agent, Evaluation, Limits, Memory, Model, Observability, OneModel, Retention, SecretKeyRef, State
 from holdfast_api.v1alpha1.types import seconds
 
 
@@ -38,6 +38,7 @@ class Resolved:
         existing_components: names of Components that must exist already.
         sidecar_secrets: Secret keys that daprd needs in its environment.
         container_secrets: Secret keys that the agent's container needs in its environment.
+        observability: traces, logs and metrics.
     """
 
     config: AgentConfig
@@ -45,6 +46,7 @@ class Resolved:
     existing_components: tuple[str, ...] = ()
     sidecar_secrets: tuple[SecretKeyRef, ...] = ()
     container_secrets: tuple[SecretKeyRef, ...] = ()
+    observability: Observability = field(default_factory=Observability)
 
 
 def config_maps_of(agent: Agent) -> set[str]:
@@ -125,6 +127,7 @@ def resolve(agent: Agent, defaults: AgentDefaults, config_maps: ConfigMaps) -> R
         existing_components=tuple(sorted(existing)),
         sidecar_secrets=tuple(dict.fromkeys(dapr.secret_refs(llms.used, [state, events.source]))),
         container_secrets=tuple(dict.fromkeys(header_secrets(spec.tools))),
+        observability=spec.observability or defaults.observability or Observability(),
     )
 
 

@@ -120,7 +120,9 @@ class AgentSpec(PodFields):
     pubsub: Pubsub | None = Field(default=None, description="The broker, and the agent's topics on it. Left out: none.")
     triggers: TriggerList = Field(default_factory=list, description="What begins runs by itself. Left out: only callers do.")
     resiliency: Resiliency = Field(default_factory=Resiliency, description="Time limits and circuit breakers.")
-    observability: Observability = Field(default_factory=Observability, description="Traces, logs and metrics.")
+    observability: Observability | None = Field(
+        default=None, description="Traces, logs and metrics. Left out: the default that the operator is configured with."
+    )
     network_policy: NetworkPolicy | None = Field(default=None, description="Who reaches the pods and what they reach. Left out: no policy.")
     suspend: bool = Field(default=False, description="true: no pods; runs wait in the store until it is false again.")
     replicas: Annotated[int, Field(ge=0, le=1000)] = Field(

@@ -77,7 +77,7 @@ def desired(
     def dapr_objects(kept: Kept) -> list[tuple[Kind, Manifest]]:
         return [
             *((COMPONENT, component(agent, name, spec, keep_seconds=keep)) for name, spec in resolved.components.items()),
-            (CONFIGURATION, configuration(agent)),
+            (CONFIGURATION, configuration(agent, resolved)),
             (RESILIENCY, resiliency(agent, config, sorted(kept.models))),
         ]
 

@@ -7,7 +7,7 @@ from typing import Any
 from holdfast_api import names
 from holdfast_api.defaults import AgentDefaults
 from holdfast_api.resolve import Resolved
-from holdfast_api.v1alpha1 import Agent
+from holdfast_api.v1alpha1 import Agent, Observability
 from holdfast_api.v1alpha1.agent import AgentSpec
 from holdfast_operator.desired.meta import Manifest, child, labels, selector
 from holdfast_operator.desired.pins import ANNOTATION_KEPT, Kept
@@ -71,7 +71,7 @@ def template(agent: Agent, inputs: PodInputs) -> Manifest:
     secrets = [*((ref.name, ref.key) for ref in inputs.resolved.sidecar_secrets), *sorted(inputs.kept.sidecar)]
     annotations = {
         **(spec.pod_annotations or {}),
-        **sidecar_annotations(name, secrets, sidecar_resources),
+        **sidecar_annotations(name, secrets, sidecar_resources, inputs.resolved.observability),
         names.ANNOTATION_REVISION: config.revision,
         ANNOTATION_DAPR: inputs.dapr_digest,
     }
@@ -142,8 +142,22 @@ def _environment(agent: Agent, inputs: PodInputs) -> list[Manifest]:
         {"name": names.ENV_SPIFFE_ID, "value": names.spiffe_id(name, agent.metadata.namespace)},
         *({"name": env, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}} for env, secret, key in secrets),
         *(_optional_secret(secret, key) for secret, key in sorted(inputs.kept.container)),
+        *(_observed(resolved.observability, {entry["name"] for entry in agent.spec.env or []})),
         *(agent.spec.env or []),
     ]
+
+
+def _observed(observed: Observability, own: set[str]) -> list[Manifest]:
+    """How much the agent logs, and where its spans go. A variable that the Agent gives itself is its own."""
+    found: dict[str, str] = {names.ENV_LOG_LEVEL: observed.log_level} if observed.log_level != "info" else {}
+    if observed.tracing and observed.tracing.otlp:
+        found |= {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": observed.tracing.otlp,
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+            "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+            "OTEL_TRACES_SAMPLER_ARG": observed.tracing.sampling_rate,
+        }
+    return [{"name": name, "value": value} for name, value in found.items() if name not in own]
 
 
 def _optional_secret(secret: str, key: str) -> Manifest:

@@ -1,4 +1,4 @@
-"""Resiliency `a`: bounds on calls of the models."""
+"""Resiliency `a`: bounds on calls of the models, and what spec.resiliency says of stores and other Agents."""
 
 from collections.abc import Iterable
 
@@ -10,9 +10,9 @@ from holdfast_operator.kinds import RESILIENCY
 
 
 def resiliency(agent: Agent, config: AgentConfig, earlier: Iterable[tuple[str, int]]) -> Manifest:
-    """The Resiliency of the models' Components and of earlier ones that runs are pinned to.
+    """The Resiliency of what is called, and of earlier models that runs are pinned to.
 
     It is scoped: an unscoped one would restart every sidecar of the namespace.
     """
-    spec = dapr.resiliency_spec(config, earlier)
+    spec = dapr.resiliency_spec(config, earlier, wanted=agent.spec.resiliency)
     return child(RESILIENCY, agent, agent.metadata.name) | {"scopes": [agent.metadata.name], "spec": spec}

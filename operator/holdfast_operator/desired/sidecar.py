@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from holdfast_api import names
+from holdfast_api.v1alpha1 import Observability
 from holdfast_operator.desired.pins import SecretKey
 
 _RESOURCES = {"requests": {"cpu": "50m", "memory": "96Mi"}, "limits": {"memory": "512Mi"}}
@@ -11,7 +12,9 @@ _MAX_BODY = "16Mi"
 _SHUTDOWN_SECONDS = "10"
 
 
-def sidecar_annotations(agent: str, secrets: Sequence[SecretKey], resources: dict[str, Any] | None) -> dict[str, str]:
+def sidecar_annotations(
+    agent: str, secrets: Sequence[SecretKey], resources: dict[str, Any] | None, observed: Observability
+) -> dict[str, str]:
     """The `dapr.io/*` annotations.
 
     The sidecar is a native one: it starts before the agent and ends after it, so the agent can finish its work while it drains.
@@ -33,6 +36,10 @@ def sidecar_annotations(agent: str, secrets: Sequence[SecretKey], resources: dic
         "max-body-size": _MAX_BODY,
         "sidecar-seccomp-profile-type": "RuntimeDefault",
     }
+    if observed.log_level != "info":
+        found["log-level"] = observed.log_level.removesuffix("ing")
+    if not observed.metrics:
+        found["enable-metrics"] = "false"
     if secrets:
         found["env-from-secret"] = ",".join(f"{names.secret_env(secret, key)}={secret}:{key}" for secret, key in secrets)
     chosen = resources or _RESOURCES
