@@ -15,6 +15,7 @@ from holdfast_operator.desired import Child, Steps
 from holdfast_operator.desired.meta import selector
 from holdfast_operator.desired.pins import Pins
 from holdfast_operator.desired.secrets import token_names, token_secret
+from holdfast_operator.drift import AT_ONCE, Told, meddlers_of, pause, repaired, tell
 from holdfast_operator.facts import ANNOTATION_SUPERSEDED, Seen, deployment_facts, seen, timestamp
 from holdfast_operator.kinds import COMPONENT, CONFIG_MAP, DAPR_GROUP, DEPLOYMENT, SECRET, SERVICE, Key, Kind
 from holdfast_operator.memory import Record
@@ -57,6 +58,8 @@ class Children:
     def __init__(self, cluster: Cluster, record: Record, agent: Agent, *, clock: Callable[[], float] = time.time) -> None:
         self._cluster, self._record, self._agent, self._clock = cluster, record, agent, clock
         self._namespace, self._uid = agent.metadata.namespace, agent.metadata.uid
+        self.told: list[Told] = []
+        """What was repaired."""
 
     async def look(self, steps: Steps) -> None:
         """Read each child that was never seen: one that is there and not ours must not be touched.
@@ -118,23 +121,30 @@ class Children:
         record.tokens, record.tokens_doubted = True, not all(made) and age < _YOUNG_SECONDS
         return _TOKENS_AGAIN if record.tokens_doubted else None
 
-    async def apply(self, steps: Steps) -> int:
-        """Apply what differs, step by step.
+    async def apply(self, steps: Steps) -> float | None:
+        """Apply what differs, step by step; what somebody else has changed too often waits.
 
         Returns:
-            How many children were written.
+            Seconds until the next child that waits is due, or None.
 
         Raises:
             Blocked: the API server refuses a child's content.
             Retry: it could not be reached, or something else changed a child in the meantime.
         """
-        written = 0
+        everything = names.digest([_wanted(child) for step in steps for child in step], 16)
+        unchanged, self._record.carried_out = self._record.carried_out == everything, ""
+        waits = []
         for step in steps:
             differing = [child for child in step if not self._record.is_as_wanted((child.kind, child.name), _wanted(child))]
-            results = await asyncio.gather(*(self._apply(child) for child in differing), return_exceptions=True)
+            pauses = [pause(self._record.repairs.get((child.kind, child.name)), self._clock()) if unchanged else 0.0 for child in differing]
+            due = [child for child, wait in zip(differing, pauses, strict=True) if not wait]
+            waits += [wait for wait in pauses if wait]
+            results = await asyncio.gather(
+                *(self._repair(child) if unchanged else self._apply(child) for child in due), return_exceptions=True
+            )
             raise_first(results)
-            written += len(differing)
-        return written
+        self._record.carried_out = everything
+        return min(waits, default=None)
 
     async def prune(self, steps: Steps, *, settled: bool) -> float | None:
         """Remove what is ours and no longer wanted, once the rollout is complete (`settled`): until then the old pods need it.
@@ -199,6 +209,18 @@ class Children:
         logger.info(
             "%s/%s: %s %s %s", self._namespace, self._agent.metadata.name, "applied" if known else "made", child.kind.kind, child.name
         )
+
+    async def _repair(self, child: Child) -> None:
+        """Apply a child that was as wanted before, and note what to tell."""
+        place = (child.kind, child.name)
+        lost, before = place not in self._record.children, self._record.repairs.get(place)
+        count, by = repaired(before, self._clock()), ""
+        again = count.times > AT_ONCE
+        if again and not lost and (live := await self._cluster.get(child.kind, self._namespace, child.name)):
+            by = meddlers_of(live, child.manifest)
+        await self._apply(child)
+        self._record.repairs[place] = count
+        self.told.append(tell(*place, lost=lost, meddlers=by, again=again))
 
     async def _give_back(self, child: Child, others: set[str]) -> None:
         """Undo an apply that hit an object which appeared between our look and our apply: an empty apply leaves it as it was."""

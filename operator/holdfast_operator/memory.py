@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast_api.conditions import READY
+from holdfast_operator.drift import Repair
 from holdfast_operator.facts import DeploymentFacts, PodFacts, Seen, newer
 from holdfast_operator.kinds import Key, Kind
 
@@ -39,6 +40,8 @@ class Record:
         replaced: pods without a sidecar that were deleted in a row.
         replace_after: Unix time before which no further one is deleted.
         conditions: type, status and reason of each condition at the last look.
+        carried_out: digest of all children as the last complete look made them: what differs since was changed by somebody else.
+        repairs: children that were repaired lately.
     """
 
     uid: str = ""
@@ -55,6 +58,8 @@ class Record:
     replaced: int = 0
     replace_after: float = 0.0
     conditions: Found = ()
+    carried_out: str = ""
+    repairs: dict[ChildId, Repair] = field(default_factory=dict)
 
     def keep(self, manifest: Manifest) -> None:
         """Keep the manifest of an event until it is reconciled."""

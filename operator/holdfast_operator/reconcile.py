@@ -135,7 +135,10 @@ class Reconciler:
             await children.look(steps)
             lost = any(missing_token_secret(key[1], pod.problem) for pod in record.pods.values())
             waits = [await children.make_tokens(again=lost)]
-            await children.apply(steps)
+            try:
+                waits.append(await children.apply(steps))
+            finally:
+                await self._reporter.repaired(visit.manifest, children.told)
             waits.append(await children.prune(steps, settled=self._judge(key, record, visit)[conditions.AVAILABLE].good))
             visit.again += [wait for wait in waits if wait is not None]
             self._blocked.pop(key, None)

@@ -112,7 +112,7 @@ async def test_a_changed_child_is_put_right_and_foreign_fields_stay(world: World
     live = api.get(kinds.SERVICE, namespace, "a")
     assert before[0] in live["spec"]["ports"]
     assert live["metadata"]["annotations"] == {"x": "y"}
-    assert writes(asked) == {("PATCH", "services"): 1}
+    assert writes(asked) == {("PATCH", "services"): 1, ("POST", "events"): 1}
     assert writes((await world.look(namespace, "a"))[1]) == {}
 
 

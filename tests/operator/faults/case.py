@@ -25,7 +25,7 @@ from tests.operator.live import DEFAULTS, Api, Process, free_port, restricted_ku
 NAMESPACE = kinds.Kind("", "v1", "namespaces", "Namespace")
 QUIET_SECONDS = 0.6
 STILL_SECONDS = 2.5
-STAGE_SECONDS = 90.0
+STAGE_SECONDS = 300.0
 SLOW_SECONDS = 90.0
 RESYNC_SECONDS = 3
 
@@ -116,6 +116,7 @@ class Case:
     def live(self) -> Life:
         """Everything from the first Agent to the verdict on this life alone."""
         began, life = time.monotonic(), Life(self._plan, self._package, log=self._folder / "operator.log")
+        settled = float("inf")
         self._api.create(NAMESPACE, None, {"metadata": {"name": self.namespace}})
         self._loop.run(self._proxy.start())
         try:
@@ -123,7 +124,8 @@ class Case:
             self._start()
             for stage in (self._make, self._change, self._lose, self._drift, self._remove):
                 stage()
-            self._still(life)
+            settled = time.monotonic()
+            time.sleep(STILL_SECONDS)
         except (NotSettledError, OSError) as error:
             life.unsettled = True
             life.problems.append(f"{type(error).__name__}: {error}")
@@ -139,7 +141,7 @@ class Case:
         stranger = self._api.get(kinds.SERVICE, self.namespace, "c")
         if not life.unsettled and (stranger is None or stranger["metadata"]["resourceVersion"] != self._stranger):
             life.problems.append("a stranger's Service was touched")
-        life.problems += self._oddities(life.log.read_text())
+        life.problems += self._written_since(settled) + self._oddities(life.log.read_text())
         return life
 
     def _oddities(self, log: str) -> list[str]:
@@ -234,15 +236,13 @@ class Case:
                 return False
         return True
 
-    def _still(self, life: Life) -> None:
-        """Zero writes once all is settled."""
-        begin = time.monotonic()
-        time.sleep(STILL_SECONDS)
+    def _written_since(self, settled: float) -> list[str]:
+        """What was written once all was settled; asked when the proxy has ended, so that every call has its answer."""
         # A Secret that is there is asked for again for some minutes: that POST is how the operator looks, since it may not read.
-        asked = [call for call in self._proxy.calls if call.at > begin and call.verb in WRITES]
-        late = [f"{call.verb} {call.target}" for call in asked if (call.verb, call.status) != ("POST", 409)]
-        if late:
-            life.problems.append(f"written after all was settled: {', '.join(late)}")
+        asked = [
+            call for call in self._proxy.calls if call.at > settled and call.verb in WRITES and (call.verb, call.status) != ("POST", 409)
+        ]
+        return [f"written after all was settled: {', '.join(f'{call.verb} {call.target}' for call in asked)}"] if asked else []
 
     # The operator.
 
@@ -266,7 +266,7 @@ class Case:
         if self._plan and self._plan.slow:
             environment["HOLDFAST_RESYNC"] = f"{RESYNC_SECONDS}s"
         if self._package:
-            environment["PYTHONPATH"] = str(self._package)
+            environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(self._package), environment.get("PYTHONPATH", ""))))
         self._process = Process([sys.executable, "-m", "holdfast_operator"], environment, self._folder / "operator.log", port)
 
     def _kill(self) -> None:

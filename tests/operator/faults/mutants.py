@@ -10,7 +10,7 @@ from tests.operator.faults.case import Life
 from tests.operator.faults.plan import Plan
 from tests.operator.live import ROOT, Api
 
-SECONDS = 30.0
+SECONDS = 90.0
 PACKAGE = ROOT / "operator" / "holdfast_operator"
 
 

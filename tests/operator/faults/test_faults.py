@@ -12,6 +12,7 @@ from tests.operator.live import Api
 
 COUNT = 10
 AT_ONCE = 10
+SECONDS = 90.0
 
 
 def test_a_plan_reads_what_it_prints() -> None:
@@ -42,11 +43,11 @@ def test_an_oracle_tells_of_another_end_and_of_another_history() -> None:
 @pytest.mark.timeout(300)
 def test_whatever_fails_the_end_and_the_history_are_the_same(api: Api, tmp_path: Path) -> None:
     seed = int(os.environ.get("FAULTS_SEED", "1"))
-    reference = next(carry_out(api, tmp_path, [None], at_once=1))
+    reference = next(carry_out(api, tmp_path, [None], at_once=1, seconds=SECONDS))
     assert reference.problems == []
     chosen = sample(plans(reference), COUNT, seed)
 
-    lives = [(life, judge(life, reference)) for life in carry_out(api, tmp_path, chosen, at_once=AT_ONCE)]
+    lives = [(life, judge(life, reference)) for life in carry_out(api, tmp_path, chosen, at_once=AT_ONCE, seconds=SECONDS)]
 
     assert not [problems for _, problems in lives if problems], "\n".join(told(life, problems) for life, problems in lives if problems)
     assert sum(life.fired for life, _ in lives) >= COUNT - 2
