@@ -11,10 +11,10 @@ from typing import TypeVar
 from holdfast_api import conditions, names
 from holdfast_api.v1alpha1 import Agent
 from holdfast_operator.cluster import ApiError, Cluster, Manifest
-from holdfast_operator.desired import Child, Steps
 from holdfast_operator.desired.meta import selector
 from holdfast_operator.desired.pins import Pins
 from holdfast_operator.desired.secrets import token_names, token_secret
+from holdfast_operator.desired.steps import Child, Steps
 from holdfast_operator.drift import AT_ONCE, Told, meddlers_of, pause, repaired, tell
 from holdfast_operator.facts import ANNOTATION_SUPERSEDED, Seen, deployment_facts, seen, timestamp
 from holdfast_operator.kinds import COMPONENT, CONFIG_MAP, DAPR_GROUP, DEPLOYMENT, SECRET, SERVICE, Key, Kind
@@ -131,6 +131,7 @@ class Children:
             Blocked: the API server refuses a child's content.
             Retry: it could not be reached, or something else changed a child in the meantime.
         """
+        steps = tuple(tuple(child for child in step if not child.stands) for step in steps)
         everything = names.digest([_wanted(child) for step in steps for child in step], 16)
         unchanged, self._record.carried_out = self._record.carried_out == everything, ""
         waits = []

@@ -86,10 +86,11 @@ class Cluster:
         if self._session:
             await self._session.close()
 
-    async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
-        """Read one object; None when it does not exist."""
+    async def get(self, kind: Kind, namespace: str, name: str, *, metadata_only: bool = False) -> Manifest | None:
+        """Read one object, or its metadata; None when it does not exist."""
+        accept = _METADATA.format(shape="PartialObjectMetadata") if metadata_only else None
         try:
-            return await self._request("GET", kind, kind.path(namespace, name))
+            return await self._request("GET", kind, kind.path(namespace, name), accept=accept)
         except ApiError as error:
             if error.status == 404 and not error.not_served:  # noqa: PLR2004 - HTTP
                 return None

@@ -13,7 +13,9 @@ from typing import Any
 from holdfast_api import conditions, names
 from holdfast_operator.desired.meta import ANNOTATION_KEEP
 from holdfast_operator.desired.pins import ANNOTATION_KEPT, ANNOTATION_PINS
+from holdfast_operator.desired.rotation import ANNOTATION_ROLLED, ANNOTATION_SEEN
 from holdfast_operator.desired.secrets import token_names
+from holdfast_operator.desired.standing import ANNOTATION_MARK
 from holdfast_operator.kinds import Kind
 from holdfast_operator.ownership import owned_digest
 
@@ -56,6 +58,9 @@ class DeploymentFacts:
     Attributes:
         kept: what it keeps for earlier revisions; see `desired.pins`.
         tokens: whether its pods name all token Secrets, so that these were made.
+        revision: of its pod template.
+        mark: who wrote it; see `desired.standing`.
+        rotation: the Secrets its pods carry; see `desired.rotation`.
     """
 
     generation: int
@@ -69,6 +74,9 @@ class DeploymentFacts:
     refusal: str | None = None
     kept: str = ""
     tokens: bool = False
+    revision: str = ""
+    mark: str = ""
+    rotation: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +145,8 @@ def deployment_facts(live: Manifest) -> DeploymentFacts:
     status = live.get("status", {})
     found = {condition["type"]: condition for condition in status.get("conditions", ())}
     progressing, failure = found.get("Progressing", {}), found.get("ReplicaFailure", {})
+    annotations = live["metadata"].get("annotations", {})
+    of_pods = live["spec"].get("template", {}).get("metadata", {}).get("annotations", {})
     exceeded = progressing.get("message", "") if progressing.get("reason") == "ProgressDeadlineExceeded" else None
     return DeploymentFacts(
         generation=live["metadata"].get("generation", 0),
@@ -148,8 +158,11 @@ def deployment_facts(live: Manifest) -> DeploymentFacts:
         available=status.get("availableReplicas", 0),
         deadline_exceeded=exceeded,
         refusal=failure.get("message", "") if failure.get("status") == "True" else None,
-        kept=live["metadata"].get("annotations", {}).get(ANNOTATION_KEPT, ""),
+        kept=annotations.get(ANNOTATION_KEPT, ""),
         tokens=set(_secrets(live)).issuperset(token_names(live["metadata"]["name"])),
+        revision=of_pods.get(names.ANNOTATION_REVISION, ""),
+        mark=sys.intern(annotations.get(ANNOTATION_MARK, "")),
+        rotation=(annotations.get(ANNOTATION_SEEN, ""), of_pods.get(ANNOTATION_ROLLED, "")),
     )
 
 

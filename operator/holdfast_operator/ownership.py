@@ -33,6 +33,13 @@ def owned_digest(live: Manifest, *, metadata_only: bool = False) -> str:
     return names.digest(_project(live, fields), 16)
 
 
+def owned(live: Manifest) -> Manifest:
+    """The part of a live object that our apply owns."""
+    fields = _our_fields(live)
+    found: Manifest = _project(live, fields) if fields else {}
+    return found
+
+
 def controlled_by(live: Manifest, uid: str) -> bool:
     """Whether the object's controller is the one with this uid."""
     return any(ref.get("controller") and ref.get("uid") == uid for ref in live["metadata"].get("ownerReferences", ()))

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -15,16 +15,20 @@ from holdfast_operator.advice import missing_token_secret, waits_for
 from holdfast_operator.children import Blocked, Children, gather, scale_only
 from holdfast_operator.cluster import ApiError, Cluster, Manifest, NotLeading
 from holdfast_operator.dapr import DaprApi
-from holdfast_operator.desired import Steps, desired
+from holdfast_operator.desired import desired
 from holdfast_operator.desired.pins import Past, Pins, check_store, pins_of
+from holdfast_operator.desired.rotation import Rotation, secrets_of
+from holdfast_operator.desired.standing import Mark, Writing, inputs_of, program
+from holdfast_operator.desired.steps import Steps
 from holdfast_operator.events import Reporter
-from holdfast_operator.kinds import AGENT, COMPONENT, CONFIG_MAP, Key
+from holdfast_operator.kinds import AGENT, COMPONENT, CONFIG_MAP, DEPLOYMENT, SECRET, Key
 from holdfast_operator.memory import ChildId, Memory, Record
 from holdfast_operator.observe import Findings, Observed, Verdict, failed, observe
 from holdfast_operator.pods import replace_uninjected
 from holdfast_operator.queue import Retry
 from holdfast_operator.settings import Settings
 from holdfast_operator.status import condition_list, status_fields
+from holdfast_operator.upgrade import leave_alone, write_down
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +47,7 @@ class Visit:
     agent: Agent | None = None
     resolved: Resolved | None = None
     again: list[float] = field(default_factory=list)
+    standing: bool = False
 
     @property
     def suspended(self) -> bool:
@@ -128,7 +133,7 @@ class Reconciler:
     async def _carry_out(self, key: Key, record: Record, visit: Visit) -> None:
         """From the Agent to its children; what stands in the way goes into the visit's findings."""
         try:
-            steps = await self._plan(key, record, visit)
+            steps, writing = await self._plan(key, record, visit)
             await self._check_outside(key, visit)
             assert visit.agent is not None
             children = Children(self._cluster, record, visit.agent, clock=self._clock)
@@ -139,6 +144,12 @@ class Reconciler:
                 waits.append(await children.apply(steps))
             finally:
                 await self._reporter.repaired(visit.manifest, children.told)
+            if visit.standing:
+                assert visit.replicas is not None
+                await scale_only(self._cluster, key, record, visit.replicas)
+                await leave_alone(self._cluster, key, record, writing)
+            else:
+                record.left = ""
             waits.append(await children.prune(steps, settled=self._judge(key, record, visit)[conditions.AVAILABLE].good))
             visit.again += [wait for wait in waits if wait is not None]
             self._blocked.pop(key, None)
@@ -156,8 +167,8 @@ class Reconciler:
         self._blocked[key] = (generation, count + 1)
         return min(first * 2.0 ** min(count, 16), _MAX_WAIT)
 
-    async def _plan(self, key: Key, record: Record, visit: Visit) -> Steps:
-        """The children as they should be.
+    async def _plan(self, key: Key, record: Record, visit: Visit) -> tuple[Steps, Writing]:
+        """The children as they should be, and by whom that is written down.
 
         Raises:
             Refused: the Agent cannot be carried out as it is written.
@@ -174,7 +185,28 @@ class Reconciler:
         visit.agent = agent
         past = _past(record)
         check_store(pins_of(visit.resolved), past.pins)
-        return desired(agent, visit.resolved, self._settings.defaults, past, dapr_namespace=self._settings.dapr_namespace)
+        resolved, defaults = visit.resolved, self._settings.defaults
+
+        def make(writing: Writing) -> Steps:
+            return desired(agent, resolved, defaults, past, writing=writing, dapr_namespace=self._settings.dapr_namespace)
+
+        rotation = await self._rotation(key, record, secrets_of(agent, resolved))
+        now = Writing(Mark(program(), inputs_of(agent, defaults, texts, rotation.rolled)), rotation=rotation)
+        steps, writing = await write_down(self._cluster, key, record, visit.manifest, now=now, make=make)
+        visit.standing = any(child.kind == DEPLOYMENT and child.stands for step in steps for child in step)
+        return steps, writing
+
+    async def _rotation(self, key: Key, record: Record, secrets: Iterable[str]) -> Rotation:
+        """The Secrets that the pods carry; those there are now only where the operator may look."""
+        before = Rotation.parse(*record.deployment.rotation) if record.deployment else Rotation()
+        if not self._settings.watch_secrets:
+            return before.after(None)
+        wanted = sorted(secrets)
+        self._memory.need(key, record.references | {(SECRET, name) for name in wanted})
+        found = await gather((SECRET, name, self._cluster.get(SECRET, key[0], name, metadata_only=True)) for name in wanted)
+        now = {name: live["metadata"]["resourceVersion"] if live else None for name, live in zip(wanted, found, strict=True)}
+        record.read |= {(SECRET, name): version for name, version in now.items() if version}
+        return before.after(now)
 
     async def _check_outside(self, key: Key, visit: Visit) -> None:
         """Dapr has to be installed, and Components that the Agent names have to exist.
@@ -197,7 +229,7 @@ class Reconciler:
             findings=visit.findings,
             deployment=record.deployment,
             pods=tuple(record.pods.values()),
-            revision=resolved.config.revision if resolved and visit.findings.clean else None,
+            revision=_revision(record, visit) if visit.findings.clean else None,
             suspended=visit.suspended,
             secrets=(*resolved.sidecar_secrets, *resolved.container_secrets) if resolved else (),
         )
@@ -216,7 +248,7 @@ class Reconciler:
             generation=metadata["generation"],
             found=found,
             deployment=record.deployment,
-            revision=config.revision if config and visit.findings.clean else before.get("revision"),
+            revision=_revision(record, visit) if config and visit.findings.clean else before.get("revision"),
             model=config.model.label if config else before.get("model"),
         )
         record.version = metadata["resourceVersion"]
@@ -228,6 +260,13 @@ class Reconciler:
         live = await self._cluster.apply(AGENT, body, subresource="status")
         record.version = live["metadata"]["resourceVersion"]
         await self._reporter.report(visit.manifest, _conditions(before), verdicts)
+
+
+def _revision(record: Record, visit: Visit) -> str | None:
+    """The revision that the pods are to run."""
+    if visit.standing and record.deployment:
+        return record.deployment.revision
+    return visit.resolved.config.revision if visit.resolved else None
 
 
 def _past(record: Record) -> Past:

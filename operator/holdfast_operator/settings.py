@@ -39,6 +39,7 @@ class Settings:
         dapr_namespace: where Dapr is meant to be installed; named in messages, and let through by NetworkPolicies.
         resync_seconds: how often everything is listed and compared, a net under lost events.
         workers: how many Agents are reconciled at a time.
+        watch_secrets: roll pods when a Secret that they carry changes; needs the right to read Secrets.
     """
 
     namespaces: tuple[str, ...] = ()
@@ -54,6 +55,7 @@ class Settings:
     dapr_namespace: str = "dapr-system"
     resync_seconds: float = 600.0
     workers: int = 16
+    watch_secrets: bool = False
 
 
 def from_environment(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -77,6 +79,7 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Settings:
         dapr_namespace=environ.get("HOLDFAST_DAPR_NAMESPACE") or plain.dapr_namespace,
         resync_seconds=_duration(environ, "HOLDFAST_RESYNC", plain.resync_seconds),
         workers=_number(environ, "HOLDFAST_WORKERS", plain.workers, most=256),
+        watch_secrets=_flag(environ, "HOLDFAST_WATCH_SECRETS"),
     )
 
 

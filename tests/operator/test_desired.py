@@ -12,8 +12,9 @@ from holdfast_api.defaults import AgentDefaults
 from holdfast_api.manifest import parse_agent
 from holdfast_api.resolve import Refused, Resolved, resolve
 from holdfast_api.v1alpha1 import Agent
-from holdfast_operator.desired import Child, desired
+from holdfast_operator.desired import desired
 from holdfast_operator.desired.deployment import grace_seconds
+from holdfast_operator.desired.steps import Child
 from tests.operator.live import DEFAULTS
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "operator"

@@ -1,7 +1,6 @@
 """What an Agent comes to: its children as manifests, in the order they have to be there. Pure."""
 
 import math
-from dataclasses import dataclass
 
 from holdfast_api import conditions, names
 from holdfast_api.defaults import AgentDefaults
@@ -18,6 +17,8 @@ from holdfast_operator.desired.pins import Kept, Past, choose, pins_of
 from holdfast_operator.desired.resiliency import resiliency
 from holdfast_operator.desired.service import service
 from holdfast_operator.desired.service_account import service_account
+from holdfast_operator.desired.standing import Writing
+from holdfast_operator.desired.steps import Child, Steps
 from holdfast_operator.kinds import (
     COMPONENT,
     CONFIG_MAP,
@@ -38,21 +39,14 @@ KEEP_MARGIN_SECONDS = 3600
 """A superseded child stays for its run time-out and this much longer, for compensation and for the reader of a result."""
 
 
-@dataclass(frozen=True)
-class Child:
-    """One child as it should be."""
-
-    kind: Kind
-    name: str
-    manifest: Manifest
-
-
-Steps = tuple[tuple[Child, ...], ...]
-"""Children in steps: those of a step have no order among them, a later step needs the earlier ones."""
-
-
 def desired(
-    agent: Agent, resolved: Resolved, defaults: AgentDefaults, past: Past | None = None, *, dapr_namespace: str = DAPR_NAMESPACE
+    agent: Agent,
+    resolved: Resolved,
+    defaults: AgentDefaults,
+    past: Past | None = None,
+    *,
+    writing: Writing | None = None,
+    dapr_namespace: str = DAPR_NAMESPACE,
 ) -> Steps:
     """The children of an Agent, the token Secrets aside.
 
@@ -61,6 +55,7 @@ def desired(
         resolved: what it comes to.
         defaults: the administrator's.
         past: earlier revisions that runs are pinned to; None when there are none.
+        writing: who writes this down, and the pods that an earlier program wrote; None for nobody and none.
         dapr_namespace: where Dapr's control plane is.
 
     Raises:
@@ -71,7 +66,7 @@ def desired(
         raise Refused(
             conditions.INVALID_SPEC, "spec.image is missing and the operator has no default: set spec.image, or the chart's agents.image"
         )
-    config, pins = resolved.config, pins_of(resolved)
+    config, pins, before, now = resolved.config, pins_of(resolved), past or Past(), writing or Writing()
     keep = math.ceil(config.limits.run_timeout_seconds) + KEEP_MARGIN_SECONDS
 
     def dapr_objects(kept: Kept) -> list[tuple[Kind, Manifest]]:
@@ -83,9 +78,9 @@ def desired(
 
     def inputs(kept: Kept) -> PodInputs:
         contents = [[manifest.get("spec"), manifest["metadata"]["name"]] for _, manifest in dapr_objects(kept)]
-        return PodInputs(image=image, resolved=resolved, defaults=defaults, dapr_digest=names.digest(contents), kept=kept)
+        return PodInputs(image=image, resolved=resolved, defaults=defaults, dapr_digest=names.digest(contents), kept=kept, writing=now)
 
-    kept = choose(pins, past or Past(), lambda: names.digest(template(agent, inputs(Kept()))))
+    kept = choose(pins, before, lambda: names.digest(template(agent, inputs(Kept()))))
     first = [
         (SERVICE_ACCOUNT, service_account(agent)),
         (CONFIG_MAP, config_map(agent, config, pins, keep_seconds=keep)),
@@ -94,7 +89,8 @@ def desired(
         (NETWORK_POLICY, network_policy(agent, resolved, dapr_namespace=dapr_namespace)),
     ]
     second = [(DEPLOYMENT, deployment(agent, inputs(kept))), (DISRUPTION_BUDGET, disruption_budget(agent))]
-    return _step(first), _step(second)
+    steps = _step(first), _step(second)
+    return now.instead(steps, agent.metadata.name, frozenset(name for name, _ in pins.models), before)
 
 
 def _step(manifests: list[tuple[Kind, Manifest | None]]) -> tuple[Child, ...]:

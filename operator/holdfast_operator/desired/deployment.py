@@ -1,7 +1,7 @@
 """Deployment `a`: the agent's pods, restricted in every way that an agent does not need."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast_api import names
@@ -11,7 +11,9 @@ from holdfast_api.v1alpha1 import Agent, Observability
 from holdfast_api.v1alpha1.agent import AgentSpec
 from holdfast_operator.desired.meta import Manifest, child, labels, selector
 from holdfast_operator.desired.pins import ANNOTATION_KEPT, Kept
+from holdfast_operator.desired.rotation import ANNOTATION_ROLLED
 from holdfast_operator.desired.sidecar import sidecar_annotations
+from holdfast_operator.desired.standing import Writing
 from holdfast_operator.kinds import DEPLOYMENT
 
 ANNOTATION_DAPR = "holdfast.dev/dapr-objects"
@@ -40,6 +42,7 @@ class PodInputs:
         defaults: the administrator's.
         dapr_digest: digest of the Dapr objects that the sidecar reads.
         kept: what runs of earlier revisions need besides.
+        writing: who writes it down, and for which Secrets the pods were rolled.
     """
 
     image: str
@@ -47,12 +50,14 @@ class PodInputs:
     defaults: AgentDefaults
     dapr_digest: str
     kept: Kept
+    writing: Writing = field(default_factory=Writing)
 
 
 def deployment(agent: Agent, inputs: PodInputs) -> Manifest:
     """The Deployment. A new pod is ready before an old one goes, so a bad change never takes the last good pod."""
-    kept = inputs.kept.text()
-    return child(DEPLOYMENT, agent, agent.metadata.name, annotations={ANNOTATION_KEPT: kept} if kept else None) | {
+    annotations = {ANNOTATION_KEPT: inputs.kept.text(), **inputs.writing.annotations()}
+    told = {name: text for name, text in annotations.items() if text}
+    return child(DEPLOYMENT, agent, agent.metadata.name, annotations=told) | {
         "spec": {
             "replicas": 0 if agent.spec.suspend else agent.spec.replicas,
             "selector": {"matchLabels": selector(agent.metadata.name)},
@@ -75,6 +80,8 @@ def template(agent: Agent, inputs: PodInputs) -> Manifest:
         names.ANNOTATION_REVISION: config.revision,
         ANNOTATION_DAPR: inputs.dapr_digest,
     }
+    if inputs.writing.rotation.rolled:
+        annotations[ANNOTATION_ROLLED] = inputs.writing.rotation.rolled
     pod: Manifest = {
         "serviceAccountName": spec.service_account_name or name,
         "automountServiceAccountToken": False,

@@ -143,6 +143,23 @@ def choose(current: Pins, past: Past, template: Callable[[], str]) -> Kept:
         template: digest of the pod template without any of it.
     """
     live = Kept.parse(past.kept)
+    needed = _needed(current, past, live)
+    if not live.text() and not needed.text():
+        return needed
+    digest = template()
+    same = live.template == digest and live.covers(needed) and not live.sidecar & needed.missing
+    chosen = live if same else needed
+    return Kept(chosen.models, chosen.sidecar, chosen.container, needed.missing, digest)
+
+
+def still_enough(current: Pins, past: Past) -> bool:
+    """Whether pods of this revision, as they are, have what earlier ones need, and ask for no Secret that is gone."""
+    live = Kept.parse(past.kept)
+    needed = _needed(current, past, live)
+    return live.covers(needed) and not live.sidecar & needed.missing
+
+
+def _needed(current: Pins, past: Past, live: Kept) -> Kept:
     wanted = frozenset(key for pins in past.pins for key in pins.sidecar) - current.sidecar
     missing = frozenset(key for key in wanted if key in live.missing or past.gone(key))
     limits: dict[str, int] = {}
@@ -151,13 +168,7 @@ def choose(current: Pins, past: Past, template: Callable[[], str]) -> Kept:
         if component not in own:
             limits[component] = max(limit, limits.get(component, 0))
     container = frozenset(key for pins in past.pins for key in pins.container) - current.container
-    needed = Kept(frozenset(limits.items()), wanted - missing, container, missing)
-    if not live.text() and not needed.text():
-        return needed
-    digest = template()
-    same = live.template == digest and live.covers(needed) and not live.sidecar & missing
-    chosen = live if same else needed
-    return Kept(chosen.models, chosen.sidecar, chosen.container, missing, digest)
+    return Kept(frozenset(limits.items()), wanted - missing, container, missing)
 
 
 def _store(resolved: Resolved) -> str:

@@ -1,0 +1,30 @@
+"""Children as data, in the order they have to be there."""
+
+from dataclasses import dataclass, field
+
+from holdfast_operator.desired.meta import Manifest
+from holdfast_operator.kinds import Kind
+
+
+@dataclass(frozen=True)
+class Child:
+    """One child as it should be.
+
+    Attributes:
+        kind: its kind.
+        name: its name.
+        manifest: what it should say; empty for one that is there and stays as it is.
+    """
+
+    kind: Kind
+    name: str
+    manifest: Manifest = field(default_factory=dict)
+
+    @property
+    def stands(self) -> bool:
+        """Whether it is neither written nor removed."""
+        return not self.manifest
+
+
+Steps = tuple[tuple[Child, ...], ...]
+"""Children in steps: those of a step have no order among them, a later step needs the earlier ones."""
