@@ -116,7 +116,10 @@ async def test_a_changed_child_is_put_right_and_foreign_fields_stay(world: World
     assert writes((await world.look(namespace, "a"))[1]) == {}
 
 
-@pytest.mark.parametrize("kind", [kind for kind in kinds.CHILDREN if kind != kinds.DISRUPTION_BUDGET], ids=lambda kind: kind.kind)
+AS_ASKED = {kinds.DISRUPTION_BUDGET, kinds.NETWORK_POLICY}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in kinds.CHILDREN if kind not in AS_ASKED], ids=lambda kind: kind.kind)
 async def test_a_deleted_child_is_made_again(world: World, namespace: str, api: Api, kind: kinds.Kind) -> None:
     await made(world, namespace)
     name = next(live["metadata"]["name"] for live in api.list(kind, namespace) if live["metadata"].get("labels", {}).get(names.LABEL_AGENT))
