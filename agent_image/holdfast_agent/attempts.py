@@ -24,7 +24,8 @@ from holdfast_agent.loop import COMPENSATE, FINISH, TOOL, Step, timed_out
 from holdfast_agent.progress import Result
 
 _BROKEN: Final = "broken"
-_UNKNOWN: Final = "unknown"
+_ELSEWHERE: Final = ("unknown", "agent")
+"""Waits for what another process or agent does: only the activity can tell what came of it."""
 _LEAST_WAIT: Final = 1.0
 """A step that waits is not asked again sooner: the clock by which it waits may be behind Dapr's."""
 _OURS: Final = ("store", "unstored", "defect", "revision", _BROKEN)
@@ -223,7 +224,7 @@ class Pursuit:
     @property
     def unheard(self) -> bool:
         """Whether the newest attempt could not say what is stored of the step, or what another process does for it."""
-        return self.insists and (self.kind == _UNKNOWN or self.cause in _OURS)
+        return self.insists and (self.kind in _ELSEWHERE or self.cause in _OURS)
 
     def ends_by(self, deadline: float) -> float:
         """When it is looked at again at the latest."""

@@ -27,7 +27,8 @@ class Flights:
         """
         self._landed = landed
         self._running: dict[str, asyncio.Task[Any]] = {}
-        self._closed = False
+        self.draining = asyncio.Event()
+        """Set once the gate is closed."""
 
     @property
     def count(self) -> int:
@@ -43,7 +44,7 @@ class Flights:
         task: asyncio.Task[T] | None = self._running.get(key)
         if task is not None:
             _LOG.info("joined a call in flight", extra={"step": key})
-        elif self._closed:
+        elif self.draining.is_set():
             return asyncio.get_running_loop().create_future()
         else:
             task = asyncio.get_running_loop().create_task(start())
@@ -58,7 +59,7 @@ class Flights:
 
     async def drain(self) -> None:
         """Close the gate and return when nothing is in the air. Every effect has a bound of its own."""
-        self._closed = True
+        self.draining.set()
         while self._running:
             await asyncio.wait(list(self._running.values()), timeout=_TELL_SECONDS)
             if self._running:

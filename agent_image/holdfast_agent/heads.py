@@ -13,12 +13,14 @@ from holdfast_agent.usage import Usage
 
 Status = Literal["RUNNING", "COMPLETED", "FAILED", "CANCELED"]
 Control = Literal["cancel", "suspend"]
-WaitKind = Literal["retry", "approval", "suspend", "unknown"]
+WaitKind = Literal["retry", "approval", "suspend", "unknown", "agent"]
 Decision = Literal["approved", "rejected", "timedOut"]
 CANCEL: Final[Control] = "cancel"
 CANCELED: Final = "Canceled"
 """Type of the error of a run that was canceled."""
 SUSPEND: Final[Control] = "suspend"
+PUBLISHED: Final = "published"
+"""What is said of the outbox, after the end has been sealed."""
 ERASING: Final = "erasing"
 """Beside what a head holds of its run: which sweeper is about to erase it. Not the run's own, so no `Head` has it."""
 Document = dict[str, Any]
@@ -39,7 +41,7 @@ class Trouble:
         message: for people: what the last attempt said, or what is waited for.
         until: when it is looked at again at the latest, in seconds since the epoch.
         kind: `retry`: an attempt failed and another follows; `approval`: a person decides; `suspend`: until it is resumed; `unknown`:
-            another process may be carrying the call out.
+            another process may be carrying the call out; `agent`: another agent is at it.
         failed: attempts that failed before; None: written by a version that did not say.
     """
 
@@ -108,7 +110,9 @@ class Head:
         exceeded: the limit that made the model answer early.
         evaluation: `{"accepted", "rounds"}`, what the critic said in the end.
         trace: the caller's traceparent.
+        callers: app ids of the agents that led to it, the first one first; empty: nobody's run asked for it.
         audit: `{"count", "hash", "mac"}`, the anchor of the chain.
+        publish: `{"component", "topic"}`, where its end is told; None: nowhere. `published`: when that was done.
     """
 
     id: str
@@ -140,7 +144,15 @@ class Head:
     evaluation: Document | None = None
     rerun_of: str | None = None
     trace: str | None = None
+    callers: tuple[str, ...] = ()
     audit: Document | None = None
+    publish: dict[str, str] | None = None
+    published: float | None = None
+
+    @property
+    def untold(self) -> bool:
+        """Whether it has ended, and that is still to be published."""
+        return self.terminal and self.publish is not None and self.published is None
 
     @property
     def terminal(self) -> bool:
@@ -201,6 +213,7 @@ class Head:
         for name, kind in (("trouble", Trouble), ("cancel", Cancel)):
             if read.get(name):
                 read[name] = kind(**known(kind, read[name]))
+        read["callers"] = tuple(read.get("callers", ()))
         read["beside"] = tuple(Trouble(**known(Trouble, trouble)) for trouble in read.get("beside", ()))
         if read.get("plan"):
             read["plan"] = Plan.load(read["plan"])

@@ -13,6 +13,7 @@ from holdfast_agent import documents
 from holdfast_agent.answers import Contract
 from holdfast_agent.model import Message, system_message, tool_declarations
 from holdfast_agent.store import Store
+from holdfast_agent.team import Team
 from holdfast_agent.tools import Toolbox, ToolboxError
 from holdfast_api.config import AgentConfig, ModelConfig
 
@@ -29,15 +30,23 @@ class Revision:
     """One AgentConfig, ready to work: its tools are open, its prompt and declarations are made.
 
     Attributes:
+        prompt: system prompt; empty: none.
         contract: what an answer has to be; None: anything.
     """
 
     name: str
     config: AgentConfig
     toolbox: Toolbox
-    preamble: tuple[Message, ...]
+    prompt: str
     declarations: tuple[Any, ...]
     contract: Contract | None = None
+    team: Team | None = None
+
+    @property
+    def preamble(self) -> tuple[Message, ...]:
+        """What comes before the conversation: the prompt, and the team as it is now."""
+        prompt = "\n\n".join(text for text in (self.prompt, self.team and self.team.prompt()) if text)
+        return (system_message(prompt),) if prompt else ()
 
     @property
     def models(self) -> tuple[ModelConfig, ...]:
@@ -62,8 +71,8 @@ class Revision:
             raise ToolboxError(str(error)) from error
         toolbox = await Toolbox.open(config, environ=environ)
         prompt = "\n\n".join(text for text in (config.system_prompt, contract and contract.instructions) if text)
-        preamble = (system_message(prompt),) if prompt else ()
-        return cls(config.revision, config, toolbox, preamble, tuple(tool_declarations(toolbox.specs)), contract)
+        team = Team.of(config, environ) if config.team else None
+        return cls(config.revision, config, toolbox, prompt, tuple(tool_declarations(toolbox.specs)), contract, team)
 
 
 @dataclass

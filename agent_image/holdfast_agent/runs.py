@@ -7,6 +7,7 @@ again. Once the head stands the run is accepted, whatever happens to the schedul
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Iterable
 from typing import Final
@@ -21,6 +22,7 @@ from holdfast_agent.engine import Engine, EngineError
 from holdfast_agent.loop import CANCELED, Loop
 from holdfast_agent.observer import Observer
 from holdfast_agent.openruns import OpenRuns
+from holdfast_agent.outbox import Outbox
 from holdfast_agent.revisions import Revisions
 from holdfast_agent.sessions import Sessions
 from holdfast_agent.store import Store, StoreError
@@ -54,6 +56,7 @@ class Runs:
         index: OpenRuns,
         auditor: Auditor | None = None,
         observer: Observer | None = None,
+        outbox: Outbox | None = None,
     ) -> None:
         """Keep the parts.
 
@@ -64,16 +67,31 @@ class Runs:
             index: of runs that may not have ended.
             auditor: begins the records of new runs; None: they are bound to nobody.
             observer: sees what begins and ends; None: nobody looks.
+            outbox: tells how runs ended; None: nobody is told.
         """
         self._store, self._engine, self._revisions, self._index = store, engine, revisions, index
         self._auditor, self.observer = auditor or Auditor(), observer or Observer()
+        self.outbox = outbox
         self._ends: WeakValueDictionary[str, _End] = WeakValueDictionary()
         self._released = False
         self.again: set[str] = set()
         """Runs that could not be looked after, for the janitor."""
 
+    @property
+    def config(self) -> AgentConfig:
+        """What new runs begin with."""
+        return self._revisions.current.config
+
     async def accept(
-        self, task: str, run: str, *, session: str | None = None, trace: str | None = None, rerun_of: str | None = None
+        self,
+        task: str,
+        run: str,
+        *,
+        session: str | None = None,
+        trace: str | None = None,
+        rerun_of: str | None = None,
+        callers: tuple[str, ...] = (),
+        seconds: float = math.inf,
     ) -> Head:
         """Begin a run, or find the one that the same request began.
 
@@ -83,20 +101,22 @@ class Runs:
             session: the id of the session that it belongs to.
             trace: the caller's traceparent.
             rerun_of: the run that it does over again.
+            callers: app ids of the agents that led to it.
+            seconds: that it may take, if that is less than what the agent allows.
 
         Raises:
             ConflictError: the id is another request's.
             BusyError: `limits.maxConcurrentRuns` runs are at work here. A run that is there already is never refused.
             StoreError: it is not sure that the run is stored, or that it will be carried out. Asking again with this id settles it.
         """
-        now, config = time.time(), self._revisions.current.config
+        now, config = time.time(), self.config
         head = Head(
             id=run,
             task=task,
             digest=documents.task_digest(task, session),
             revision=self._revisions.current.name,
             created=now,
-            deadline=now + config.limits.run_timeout_seconds,
+            deadline=now + min(config.limits.run_timeout_seconds, seconds),
             max_iterations=config.limits.max_iterations,
             longest_call=_longest_call(config),
             plan=Plan.of(config, session=session is not None),
@@ -105,6 +125,8 @@ class Runs:
             session=session,
             trace=self.observer.telemetry.begin(run, trace),
             rerun_of=rerun_of,
+            publish=_publish(config),
+            callers=callers,
         )
         stored, created = await self._admitted(self._auditor.begun(head), config.limits.max_concurrent_runs)
         if stored.digest != head.digest:
@@ -177,7 +199,10 @@ class Runs:
 
     def ended(self, head: Head) -> None:
         """A run ended in this process: drop it from the index and show its end to those who wait, who need not read it."""
-        self._index.drop(head.id)
+        if head.untold and self.outbox:
+            self._index.admission.drop(head.id)  # its entry is taken out once its end is told
+        else:
+            self._index.drop(head.id)
         end = self._ends.pop(head.id, None)
         if end:
             end.head = head if head.terminal else None
@@ -243,6 +268,8 @@ class Runs:
         await self.leave_session(closing)
         self.observer.ended(closing, here=here)
         self.ended(closing)
+        if self.outbox:
+            await self.outbox.tell(closing)
         return closing
 
     async def leave_session(self, head: Head) -> None:
@@ -271,6 +298,12 @@ def _undone(head: Head) -> str:
     return "nothing was undone" if head.ending is None else "it was being undone, see the steps for what was"
 
 
+def _publish(config: AgentConfig) -> dict[str, str] | None:
+    """Where the end of a run is told."""
+    pubsub = config.pubsub
+    return {"component": pubsub.component, "topic": pubsub.publish_results} if pubsub and pubsub.publish_results else None
+
+
 def _at_rest(head: Head) -> bool:
     return head.terminal or head.trouble is not None
 
@@ -278,4 +311,4 @@ def _at_rest(head: Head) -> bool:
 def _longest_call(config: AgentConfig) -> float:
     critic = config.evaluation.model if config.evaluation else None
     models = [config.model, *config.model.fallbacks, *([critic] if critic else [])]
-    return max([*(model.timeout_seconds for model in models), *(tool.timeout_seconds for tool in config.tools)])
+    return max([*(model.timeout_seconds for model in models), *(tool.timeout_seconds for tool in config.tools if not tool.agent)])

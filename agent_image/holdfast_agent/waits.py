@@ -7,11 +7,16 @@ from typing import Final, Literal
 
 from holdfast_agent.heads import SUSPEND, Head, Trouble, WaitKind
 
-State = Literal["running", "retrying", "awaiting_approval", "awaiting_outcome", "suspended"]
-STATES: Final[tuple[State, ...]] = ("running", "retrying", "awaiting_approval", "awaiting_outcome", "suspended")
+State = Literal["running", "retrying", "awaiting_approval", "awaiting_outcome", "awaiting_agent", "suspended"]
+STATES: Final[tuple[State, ...]] = ("running", "retrying", "awaiting_approval", "awaiting_outcome", "awaiting_agent", "suspended")
 WAITING: Final = STATES[1:]
-_OF_KIND: Final[dict[WaitKind, State]] = {"retry": "retrying", "approval": "awaiting_approval", "unknown": "awaiting_outcome"}
-_FIRST: Final[tuple[State, ...]] = ("awaiting_approval", "awaiting_outcome", "retrying")
+_OF_KIND: Final[dict[WaitKind, State]] = {
+    "retry": "retrying",
+    "approval": "awaiting_approval",
+    "unknown": "awaiting_outcome",
+    "agent": "awaiting_agent",
+}
+_FIRST: Final[tuple[State, ...]] = ("awaiting_approval", "awaiting_outcome", "retrying", "awaiting_agent")
 
 
 def of_step(head: Head, wait: Trouble | None) -> State:

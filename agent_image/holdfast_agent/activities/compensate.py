@@ -7,7 +7,8 @@ from typing import Final
 
 from holdfast_agent import documents
 from holdfast_agent.activities.arguments import read, undoing
-from holdfast_agent.activities.delivery import Delivery, Order, deliver
+from holdfast_agent.activities.children import carried
+from holdfast_agent.activities.delivery import Delivery, Order
 from holdfast_agent.activities.outcomes import came_to, keep
 from holdfast_agent.activities.steps import Input, Output, Steps
 from holdfast_agent.documents import Head, ModelTurn, ToolCall, ToolOutcome
@@ -53,7 +54,9 @@ async def undo(steps: Steps, key: str, call: Input) -> Output:
     asked = ModelTurn.load(found[said_at].value).calls[int(number)]
     async with steps.revisions.use(call["revision"]) as revision:
         reason = (head.cancel and head.cancel.reason) or call["ending"]["error"]["message"]
-        tool, delivery = await _undone(steps, revision, key, call, asked=asked, outcome=found.get(done_at), reason=reason)
+        tool, delivery = await _undone(
+            steps, revision, key, call, asked=asked, outcome=found.get(done_at), reason=reason, callers=head.callers
+        )
     if not isinstance(delivery, Delivery):
         return delivery
     outcome = ToolOutcome(
@@ -73,7 +76,15 @@ async def undo(steps: Steps, key: str, call: Input) -> Output:
 
 
 async def _undone(
-    steps: Steps, revision: Revision, key: str, call: Input, *, asked: ToolCall, outcome: Entry | None, reason: str
+    steps: Steps,
+    revision: Revision,
+    key: str,
+    call: Input,
+    *,
+    asked: ToolCall,
+    outcome: Entry | None,
+    reason: str,
+    callers: tuple[str, ...],
 ) -> tuple[str, Delivery | Output]:
     """The tool that undoes, and what became of its call or the activity's answer if that is not settled."""
     called = revision.config.tool(asked.name)
@@ -87,4 +98,4 @@ async def _undone(
     schema = next(spec.input_schema for spec in revision.toolbox.specs if spec.name == tool.name)
     wanted = undoing(schema, arguments=arguments, result=result.content if result and not result.is_error else "", reason=reason)
     retries = tool.retries.model_copy(update={"max_attempts": max(_ATTEMPTS, tool.retries.max_attempts)})
-    return tool.name, await deliver(steps, revision.toolbox, Order(key, call, tool, wanted, retries))
+    return tool.name, await carried(steps, revision.toolbox, Order(key, call, tool, wanted, retries, callers=callers))

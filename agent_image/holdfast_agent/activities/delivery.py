@@ -15,6 +15,7 @@ from holdfast_agent.failures import stands
 from holdfast_agent.logs import moment
 from holdfast_agent.outcome import Failure
 from holdfast_agent.tools import Toolbox, ToolResult
+from holdfast_agent.tools.spec import Pending
 from holdfast_api.config import RetriesConfig, ToolConfig
 
 _LOG = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class Order:
         arguments: what it gets.
         retries: how passing failures are met.
         left: seconds in which the result is of use.
+        callers: app ids of the agents that led to the run.
     """
 
     key: str
@@ -43,6 +45,7 @@ class Order:
     arguments: dict[str, Any]
     retries: RetriesConfig
     left: float = math.inf
+    callers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,18 +74,18 @@ async def deliver(steps: Steps, toolbox: Toolbox, order: Order) -> Delivery | Ou
     Raises:
         StoreError: nothing was sent, or that it was not could not be stored.
     """
-    kept = await _held_back(steps, order)
+    kept = await held_back(steps, order)
     if kept is not None:
         return kept
     if not guarded(order.tool):
         result = await toolbox.call(order.tool.name, order.arguments, key=order.key)
-        return await weighed(steps, order, result) if isinstance(result, Failure) else Delivery(result.content, "completed")
+        return Delivery(result.content, "completed") if isinstance(result, ToolResult) else await weighed(steps, order, settled(result))
     longest, once = toolbox.longest(order.tool.name), order.tool.delivery == "atMostOnce"
     intent, first = await steps.intents.claim(order.key, longest, again=not once)
     if not first and once:
         return await under_way(steps, order.call, order.key, order.tool, intent) or lost(order.tool)
     result = await _bounded(toolbox, order, longest)
-    if not isinstance(result, Failure):
+    if isinstance(result, ToolResult):
         return Delivery(result.content, "completed")
     if first and result.reach == "unsent":
         await steps.intents.release(order.key)
@@ -96,14 +99,23 @@ async def _bounded(toolbox: Toolbox, order: Order, longest: float) -> ToolResult
     """The call, over when its intent says so, whatever it waited for inside the agent."""
     try:
         async with asyncio.timeout(longest + _SLACK):
-            return await toolbox.call(order.tool.name, order.arguments, key=order.key)
+            result = await toolbox.call(order.tool.name, order.arguments, key=order.key)
+            return result if isinstance(result, ToolResult) else settled(result)
     except TimeoutError:
         return Failure("transient", f"no result within {longest:g} s", reach="lost")
 
 
+def settled(result: Failure | Pending) -> Failure:
+    """The same; a tool that nobody asks again has failed for now if it is not done."""
+    return result if isinstance(result, Failure) else Failure("transient", result.message, reach="lost")
+
+
 def guarded(tool: ToolConfig) -> bool:
-    """Whether it has to be known of a call that it was begun: because it must not be made twice, or because it may have to be undone."""
-    return tool.delivery == "atMostOnce" or tool.compensate is not None
+    """Whether it has to be known of a call that it was begun: because it must not be made twice, or because it may have to be undone.
+
+    Of other agents that is known always, see `children`.
+    """
+    return not tool.agent and (tool.delivery == "atMostOnce" or tool.compensate is not None)
 
 
 def lost(tool: ToolConfig) -> Delivery:
@@ -115,7 +127,7 @@ def lost(tool: ToolConfig) -> Delivery:
     )
 
 
-async def _held_back(steps: Steps, order: Order) -> Delivery | Output | None:
+async def held_back(steps: Steps, order: Order) -> Delivery | Output | None:
     """Wait for a place in the tool's rate: here if it is near, as the run if it is not. None: it may be called now."""
     wait = _place(steps, order)
     if wait > _PATIENCE:

@@ -1,6 +1,7 @@
 """What is written down before a call that must not be made twice, or whose undoing depends on whether it was made.
 
     run/<key>/intent    {process, started, deadline, again}; `unsent` once it is sure that nothing was sent. Times: seconds since the epoch
+                        of a call of another agent: `taken`, `off`
 
 The first to write it makes the call. Whoever finds it without a result knows that the call was begun, and by whom. A call that may be made
 again is written down anew each time, so that it is known until when anybody may be at it.
@@ -29,17 +30,25 @@ class Intent:
         started: when.
         deadline: when it has ended, however it went.
         again: whether it was begun before that, and nobody knows what came of it.
+        taken: whether another agent has said that it is at it.
+        off: since when another agent is told to stop.
     """
 
     process: str
     started: float
     deadline: float
     again: bool = False
+    taken: bool = False
+    off: float | None = None
 
     @property
     def over(self) -> float:
         """When nobody can be at it any more."""
         return self.deadline + _GRACE
+
+    def dump(self) -> Document:
+        """As JSON-ready data, without what is said of agents only where it is not so."""
+        return {name: value for name, value in vars(self).items() if name not in ("taken", "off") or value}
 
     @classmethod
     def load(cls, document: Document) -> Self:
@@ -73,8 +82,8 @@ class Intents:
 
         def claimed(document: Document | None) -> Document:
             if document is None or document.get("unsent") or self._idle(key, document):
-                return dict(vars(ours))
-            return dict(vars(replace(ours, again=True))) if again else document
+                return ours.dump()
+            return replace(ours, again=True).dump() if again else document
 
         stands = Intent.load(await self._store.update(_at(key), claimed) or {})
         if replace(stands, again=False) == ours:
@@ -102,6 +111,14 @@ class Intents:
 
         with contextlib.suppress(StoreError):
             await self._store.update(_at(key), ended)
+
+    async def mark(self, key: str, **known: bool | float) -> None:
+        """Write down more of a call that was begun: fields of its intent.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        await self._store.update(_at(key), lambda document: document | known if document else None)
 
     async def find(self, key: str) -> Intent | None:
         """The call if it was begun, by whomever.

@@ -17,6 +17,7 @@ from holdfast_agent.flights import Flights
 from holdfast_agent.heads import change
 from holdfast_agent.observer import Observer
 from holdfast_agent.openruns import OpenRuns
+from holdfast_agent.outbox import Outbox
 from holdfast_agent.outcome import Failure
 from holdfast_agent.revisions import Revision, RevisionError, Revisions
 from holdfast_agent.sidecar import Sidecar
@@ -49,6 +50,8 @@ class Steps:
         auditor: signs what runs did.
         observer: sees what is done.
         ended: told the head of each run that ended here.
+        outbox: publishes how runs ended.
+        draining: set once this process is to end.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Steps:
         ended: Callable[[Head], None],
         auditor: Auditor | None = None,
         observer: Observer | None = None,
+        outbox: Outbox | None = None,
     ) -> None:
         """Keep the parts.
 
@@ -74,12 +78,14 @@ class Steps:
             ended: see above.
             auditor: see above; None: nobody does.
             observer: see above; None: nobody looks.
+            outbox: see above; None: nobody is told.
         """
         self.sidecar, self.store, self.revisions, self.index = sidecar, store, revisions, index
         self.transcripts = Transcripts(store)
         self.rates, self.intents = Rates(), Intents(store)
         self.auditor, self.observer, self.ended = auditor or Auditor(), observer or Observer(), ended
-        self._flights = flights
+        self.outbox = outbox
+        self._flights, self.draining = flights, flights.draining
 
     def once(self, activity: "Activity", call: Input) -> Awaitable[Output]:
         """The activity's answer to this input; whoever asks while it is being found gets the same one."""

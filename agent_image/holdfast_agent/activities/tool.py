@@ -8,7 +8,8 @@ from typing import Any
 from holdfast_agent import documents, loop, scope
 from holdfast_agent.activities import approval
 from holdfast_agent.activities.arguments import read
-from holdfast_agent.activities.delivery import Delivery, Order, begun, deliver, guarded, lost, under_way, weighed
+from holdfast_agent.activities.children import called_off, carried
+from holdfast_agent.activities.delivery import Delivery, Order, begun, guarded, lost, under_way, weighed
 from holdfast_agent.activities.intents import Intent
 from holdfast_agent.activities.outcomes import came_to, keep
 from holdfast_agent.activities.steps import Input, Output, Steps, UnstoredError
@@ -76,14 +77,19 @@ class _Job:
         wrong = None if self.tool and not (self.tool.approval or guarded(self.tool)) else await toolbox.check(self.asked.name, arguments)
         if self.tool is None:
             return Delivery.error(wrong.message if wrong else f"the tool {self.asked.name!r} is not in this revision")
-        order = Order(self.key, self.call, self.tool, arguments, self.tool.retries, self.call["deadline"] - time.time())
+        order = self.order(head, self.tool, arguments)
         if wrong:
             return await weighed(self.steps, order, wrong, before=await begun(self.steps, order))
         if self.tool.approval:
             held = await self._approved(head, self.tool, arguments)
             if held is not None:
                 return held
-        return await deliver(self.steps, toolbox, order)
+        return await carried(self.steps, toolbox, order)
+
+    def order(self, head: Head, tool: ToolConfig, arguments: dict[str, Any]) -> Order:
+        """The call as it is to be made."""
+        left = self.call["deadline"] - time.time()
+        return Order(self.key, self.call, tool, arguments, tool.retries, left, head.callers)
 
     async def _approved(self, head: Head, tool: ToolConfig, arguments: dict[str, Any]) -> Delivery | Output | None:
         assert tool.approval
@@ -124,6 +130,9 @@ class _Job:
 
     async def not_begun(self, head: Head, now: float, answer: Output) -> Output:
         """The run ends: the call is not made. It may have been begun all the same, by a process that was lost or is still at it."""
+        if self.tool and self.tool.agent and not isinstance(arguments := read(self.asked.arguments), Failure):
+            told = await called_off(self.steps, self.revision.toolbox, self.order(head, self.tool, arguments), head)
+            return await self.stored(head, told, now) if isinstance(told, Delivery) else told or answer
         intent = await self.intent()
         if self.tool is None or intent is None:
             return answer

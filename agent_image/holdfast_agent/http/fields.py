@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from holdfast_agent import lineage
 from holdfast_agent.documents import ID_PATTERN
 from holdfast_agent.http.problems import Problem
 from holdfast_api.durations import seconds
@@ -186,6 +187,32 @@ def one_of(*words: str) -> Read:
 def traceparent(_: str, value: str) -> str | None:
     """The trace that the caller is in; one that is malformed counts as none, as the standard wants it."""
     return value if _TRACEPARENT.fullmatch(value) and not value.startswith("ff") else None
+
+
+def callers(name: str, value: str) -> tuple[str, ...]:
+    """Who led to a request.
+
+    Raises:
+        Problem: it is no list of app ids.
+    """
+    try:
+        return lineage.read_callers(value)
+    except ValueError as error:
+        raise Problem(422, f"{name!r} is wrong: {error}", field=name, value=value, fix="send app ids, separated by commas") from error
+
+
+def time_left(name: str, value: str) -> float:
+    """Seconds that a run may take.
+
+    Raises:
+        Problem: it is no number above 0.
+    """
+    try:
+        return lineage.read_time_left(value)
+    except ValueError as error:
+        raise Problem(
+            422, f"{name!r} is no number of seconds above 0", field=name, value=value, fix=f"send for example {name}: 600"
+        ) from error
 
 
 def kind(value: object) -> str:

@@ -79,7 +79,7 @@ OPERATIONS: Final = (
             200: _json("It ended while it was waited for.", "Finished"),
         },
         query=(requests.WAIT,),
-        headers=(requests.TRACEPARENT,),
+        headers=(requests.TRACEPARENT, requests.CALLERS, requests.TIME_LEFT),
         body=(requests.TASK, requests.SESSION, requests.NEW_ID),
         errors=(409, 429),
     ),

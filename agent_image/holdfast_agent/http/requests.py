@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from holdfast_agent import lineage
 from holdfast_agent.documents import ID_PATTERN
 from holdfast_agent.http import fields, places
 from holdfast_agent.http.fields import CALL_PATTERN, Field, Schema
@@ -70,6 +71,17 @@ FORCE: Final = Field(
 )
 
 TRACEPARENT: Final = Field("traceparent", {"type": "string", "description": "The trace that the caller is in (W3C)."}, fields.traceparent)
+
+CALLERS: Final = Field(
+    lineage.CALLERS,
+    {"type": "string", "description": "App ids of the agents that led to this request, separated by commas; a circle is refused."},
+    fields.callers,
+)
+TIME_LEFT: Final = Field(
+    lineage.TIME_LEFT,
+    {"type": "string", "description": "Seconds in which the answer is of use: the run takes no longer.", "examples": ["600"]},
+    fields.time_left,
+)
 
 DOCUMENTS: Final = Field(
     "documents",

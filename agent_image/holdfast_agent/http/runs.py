@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 
 from aiohttp import web
 
-from holdfast_agent import documents
+from holdfast_agent import documents, lineage
 from holdfast_agent.admission import BusyError
 from holdfast_agent.cursors import CursorError
 from holdfast_agent.documents import Head
@@ -34,9 +34,21 @@ class RunRoutes:
     async def _begin(self, request: web.Request) -> web.Response:
         wait = requests.query(request, (requests.WAIT,))["wait"] or 0.0
         asked = await requests.body(request, (requests.TASK, requests.SESSION, requests.NEW_ID))
-        trace = requests.values(request.headers, (requests.TRACEPARENT,))["traceparent"]
+        sent = requests.values(request.headers, (requests.TRACEPARENT, requests.CALLERS, requests.TIME_LEFT))
         runs, run = self._site.open().runs, asked["id"] or uuid.uuid4().hex
-        head = await begun(runs.accept(asked["task"], run, session=asked["session_id"], trace=trace), run)
+        callers = lineage.callers_of(sent[lineage.CALLERS] or (), request.headers.get(lineage.DAPR_CALLER))
+        if wrong := lineage.refusal(runs.config.name, callers, runs.config.limits.max_depth):
+            fix = "call another agent, or raise limits.maxDepth if the row is meant to be that long"
+            raise Problem(422, wrong, field=lineage.CALLERS, value=", ".join(callers), fix=fix)
+        accepting = runs.accept(
+            asked["task"],
+            run,
+            session=asked["session_id"],
+            trace=sent["traceparent"],
+            callers=callers,
+            seconds=sent[lineage.TIME_LEFT] or math.inf,
+        )
+        head = await begun(accepting, run)
         if wait:
             with contextlib.suppress(StoreError):  # the run is accepted, and that is what there is to say
                 head = await runs.wait(head, wait)

@@ -72,6 +72,7 @@ _RUN: Final[dict[str, Schema]] = {
 _RUN_MORE: Final[dict[str, Schema]] = {
     "session_id": _text(),
     "rerun_of": _text("The run that this one repeats."),
+    "callers": _list(_text(), "App ids of the agents that led to it, the first one first."),
     "pending": _list(
         _object({"kind": _text(), "name": _text(), "key": _text(), "status": {"type": "string", "enum": _STEP_STATUSES}}),
         "Steps under way.",
@@ -109,7 +110,6 @@ SCHEMAS: Final[dict[str, Schema]] = {
         "required": ["type", "title", "status", "detail"],
         "additionalProperties": False,
     },
-    "Tokens": _object({"input": _count(), "output": _count()}),
     "Triggers": _object({"triggers": _list(ref("Trigger"))}),
     "Trigger": _object(
         {"name": _text("Of the trigger; `topic` and `broadcast` are those of `spec.pubsub`.")},
@@ -128,6 +128,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
         },
         "A schedule or a topic.",
     ),
+    "Tokens": _object({"input": _count(), "output": _count()}),
     "Error": _object(
         {"type": {"type": "string", "enum": list(ERROR_TYPES)}, "message": _text()}, description="Why a run did not end well."
     ),

@@ -60,6 +60,7 @@ def run(head: Head, timeline: Timeline | None = None) -> View:
     }
     view |= {"session_id": head.session} if head.session is not None else {}
     view |= {"rerun_of": head.rerun_of} if head.rerun_of is not None else {}
+    view |= {"callers": list(head.callers)} if head.callers else {}
     if open_steps:
         view["pending"] = [{name: step[name] for name in ("kind", "name", "key", "status")} for step in open_steps]
     return view | _waits(head, known) | _end(head)

@@ -32,6 +32,19 @@ class ToolResult:
     content: str
 
 
+@dataclass(frozen=True)
+class Pending:
+    """The call has been taken and is not done: asked again with the same key, the tool tells how it stands.
+
+    Attributes:
+        message: what is waited for, for people.
+        trouble: why nothing could be learned of it just now; empty: it is going on.
+    """
+
+    message: str
+    trouble: str = ""
+
+
 class ToolboxError(Exception):
     """A tool cannot be offered at all: the message names the tool, the problem and the fix."""
 
@@ -53,6 +66,6 @@ class Tool(Protocol):
         """What is wrong with the arguments; None when they fit. Nothing outside the agent hears of it, and `call` checks them again."""
         ...
 
-    async def call(self, arguments: Mapping[str, Any], *, key: str) -> ToolResult | Failure:
+    async def call(self, arguments: Mapping[str, Any], *, key: str) -> ToolResult | Failure | Pending:
         """Call it once. Bounded in time and size; never raises but on cancellation."""
         ...

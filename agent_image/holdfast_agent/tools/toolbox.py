@@ -9,9 +9,11 @@ import aiohttp
 
 from holdfast_agent import scope
 from holdfast_agent.outcome import Failure
+from holdfast_agent.tools.agent import AgentTool
+from holdfast_agent.tools.agents import open_agents
 from holdfast_agent.tools.http import HttpTool, secret_headers
 from holdfast_agent.tools.python import open_python_tools
-from holdfast_agent.tools.spec import Tool, ToolboxError, ToolResult, ToolSpec
+from holdfast_agent.tools.spec import Pending, Tool, ToolboxError, ToolResult, ToolSpec
 from holdfast_api.config import AgentConfig, ToolConfig
 from holdfast_api.names import canonical
 
@@ -43,7 +45,9 @@ class Toolbox:
             for kind, open_kind in _KINDS.items():
                 if of_kind := [tool for tool in config.tools if getattr(tool, kind)]:
                     made |= await open_kind(of_kind, environ, stack)
-            return cls({tool.name: made[tool.name] for tool in config.tools}, stack.pop_all())
+            agents = await open_agents(config, environ, stack)
+            made |= agents
+            return cls({tool.name: made.pop(tool.name) for tool in config.tools} | made, stack.pop_all())
 
     def longest(self, name: str) -> float:
         """Seconds that a call of that tool may take at most."""
@@ -60,7 +64,12 @@ class Toolbox:
         tool = self._tools.get(name)
         return await tool.check(arguments) if tool else self._unknown(name)
 
-    async def call(self, name: str, arguments: Mapping[str, Any], *, key: str) -> ToolResult | Failure:
+    def agent(self, name: str) -> AgentTool | None:
+        """The tool of that name if it reaches other agents."""
+        tool = self._tools.get(name)
+        return tool if isinstance(tool, AgentTool) else None
+
+    async def call(self, name: str, arguments: Mapping[str, Any], *, key: str) -> ToolResult | Failure | Pending:
         """Call a tool once, bounded by its time limit.
 
         Args:
@@ -78,7 +87,7 @@ class Toolbox:
                 done.content["gen_ai.tool.call.arguments"] = lambda: canonical(dict(arguments))
                 result = await tool.call(arguments, key=key)
                 done.came_to(result)
-                done.content["gen_ai.tool.call.result"] = lambda: result.message if isinstance(result, Failure) else result.content
+                done.content["gen_ai.tool.call.result"] = lambda: result.content if isinstance(result, ToolResult) else result.message
         except Exception:
             # A defect of ours must end as an answer too: a raised error would be retried without end.
             log.exception("tool %s failed in an unforeseen way, key %s", name, key)
@@ -100,7 +109,7 @@ def _check_kinds(config: AgentConfig) -> None:
         if tool.name in seen:
             raise ToolboxError(f"tool {tool.name!r} is there twice: rename one of them")
         seen.add(tool.name)
-        if sum(getattr(tool, kind) is not None for kind in _KINDS) != 1:
+        if sum(getattr(tool, kind) is not None for kind in (*_KINDS, "agent")) != 1:
             raise ToolboxError(f"tool {tool.name!r} is of a kind that this image does not know: use an image as new as the operator")
 
 
