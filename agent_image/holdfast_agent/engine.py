@@ -68,6 +68,22 @@ class Instance:
         return self.status in _TERMINAL
 
 
+def workflow_client() -> DaprWorkflowClient:
+    """A client of Dapr's workflows that looks for its sidecar again soon, and past any proxy. Close it with `close_client`."""
+    client = DaprWorkflowClient(logger_options=_quiet())
+    client._DaprWorkflowClient__obj._channel_options = CHANNEL_OPTIONS  # noqa: SLF001 - see the module's text
+    return client
+
+
+async def close_client(client: DaprWorkflowClient) -> None:
+    """Close its connection."""
+    await client._DaprWorkflowClient__obj.aclose()  # noqa: SLF001 - the client has no way to close
+
+
+def _quiet() -> LoggerOptions:
+    return LoggerOptions(log_level=logging.WARNING, log_handler=_Forward(), log_formatter=logging.Formatter("%(message)s"))
+
+
 class Engine:
     """A worker for one workflow with its activities, and a client for it."""
 
@@ -82,7 +98,7 @@ class Engine:
         """
         self._sidecar, self._name = sidecar, name
         self._loop = asyncio.get_running_loop()
-        quiet = LoggerOptions(log_level=logging.WARNING, log_handler=_Forward(), log_formatter=logging.Formatter("%(message)s"))
+        quiet = _quiet()
         self._runtime = WorkflowRuntime(
             logger_options=quiet, maximum_thread_pool_workers=_THREADS, maximum_concurrent_activity_work_items=_ACTIVITIES
         )
@@ -92,8 +108,7 @@ class Engine:
         self._worker = self._runtime._WorkflowRuntime__worker  # noqa: SLF001 - see the module's text
         self._worker._channel_options.append(NO_PROXY)  # noqa: SLF001 - see the module's text
         self._worker._shutdown = _PatientEvent()  # noqa: SLF001 - see the module's text
-        self._client = DaprWorkflowClient(logger_options=quiet)
-        self._client._DaprWorkflowClient__obj._channel_options = CHANNEL_OPTIONS  # noqa: SLF001 - see the module's text
+        self._client = workflow_client()
         self._begun = self._started = False
 
     @property
@@ -230,7 +245,7 @@ class Engine:
 
     async def close(self) -> None:
         """Close the client's connection."""
-        await self._client._DaprWorkflowClient__obj.aclose()  # noqa: SLF001 - the client has no way to close
+        await close_client(self._client)
 
     def _hop(self, function: Activity) -> Callable[..., Awaitable[dict[str, Any]]]:
         async def activity(_: Any, payload: Any = None) -> dict[str, Any]:  # noqa: ANN401 - the SDK's shapes

@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from holdfast_agent.documents import ID_PATTERN
 from holdfast_agent.engine import EngineError
 from holdfast_agent.listing import Listing
 from holdfast_agent.store import StoreError
@@ -49,7 +50,8 @@ async def list_strays(engine: Lister, listing: Listing, *, pause: Callable[[floa
         while True:
             began = time.monotonic()
             runs, after = await engine.instances(after)
-            found.update(set(runs) - listed)
+            # Calls that Dapr carries out for us are workflows too, with ids that no run can have.
+            found.update(run for run in set(runs) - listed if ID_PATTERN.fullmatch(run))
             if after is None:
                 break
             await pause(time.monotonic() - began)

@@ -21,7 +21,7 @@ from holdfast_agent.tools import reply
 from holdfast_agent.tools.arguments import problem, validator
 from holdfast_agent.tools.spec import MAX_RESULT_BYTES, ToolboxError, ToolResult, ToolSpec
 from holdfast_agent.tools.url import UnusableArgument, UrlTemplate
-from holdfast_api.config import HttpToolConfig, ToolConfig
+from holdfast_api.config import HttpToolConfig, McpToolConfig, ToolConfig
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 MAX_REDIRECTS = 5
@@ -138,7 +138,7 @@ async def _read(response: aiohttp.ClientResponse) -> ToolResult | Failure:
     return reply.meaning(response.status, response.headers, bytes(body), charset=response.charset, now=datetime.now(UTC))
 
 
-def secret_headers(tool: ToolConfig, config: HttpToolConfig, environ: Mapping[str, str]) -> dict[str, str]:
+def secret_headers(tool: ToolConfig, config: HttpToolConfig | McpToolConfig, environ: Mapping[str, str]) -> dict[str, str]:
     """All headers of the tool but the key.
 
     Raises:
