@@ -17,11 +17,9 @@ from holdfast_agent.scripted.server import serving
 from tests.agent.agents import kept_running, stage  # noqa: F401 - one is a fixture
 from tests.agent.commands import command  # noqa: F401 - a fixture
 from tests.agent.desks import desk  # noqa: F401 - a fixture
+from tests.agent.families import family  # noqa: F401 - a fixture
 from tests.agent.servers import postgres_server, postgres_template, redis_folder, redis_server, state_component  # noqa: F401 - fixtures
 from tests.agent.toolboxes import open_python, open_toolbox, serve  # noqa: F401 - fixtures
-
-# Servers are started by fork() while gRPC's threads of this process are busy; with its fork handlers now and then a child dies of it.
-os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
 
 API_TOKEN, APP_TOKEN = "token-of-the-sidecar", "token-of-the-app"
 
