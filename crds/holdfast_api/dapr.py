@@ -47,7 +47,7 @@ Manifest = dict[str, Any]
 
 def secret_refs(models: Iterable[OneModel], sources: Iterable[ComponentSource | None]) -> list[SecretKeyRef]:
     """Secret keys that daprd needs in its environment for these."""
-    found = [model.api_key_secret_ref for model in models if model.api_key_secret_ref]
+    found = [ref for model in models for ref in (model.api_key_secret_ref, *(s.secret_key_ref for s in model.options_from)) if ref]
     entries = [entry for source in sources if source for entry in source.metadata or ()]
     return found + [entry.secret_key_ref for entry in entries if entry.secret_key_ref]
 
@@ -70,6 +70,10 @@ def llm_spec(model: OneModel) -> Manifest:
     if model.provider == "azure":
         metadata.append({"name": "apiType", "value": "azure"})
     metadata += [{"name": name, "value": value} for name, value in sorted((model.options or {}).items())]
+    metadata += [
+        {"name": source.name, "envRef": names.secret_env(source.secret_key_ref.name, source.secret_key_ref.key)}
+        for source in model.options_from
+    ]
     return {"type": _TYPES[model.provider], "version": "v1", "ignoreErrors": True, "metadata": metadata}
 
 

@@ -29,9 +29,14 @@ def tool_configs(agent: Agent, config_maps: ConfigMaps) -> tuple[ToolConfig, ...
     for tool in tools:
         _check_undoing(tool, tools)
     return tuple(
-        _tool(f"spec.tools[{index}]", _with_defaults(tool, defaults.timeout, defaults.retries), config_maps)
+        _tool(f"spec.tools[{index}]", _with_defaults(tool, _time(tool, agent) or defaults.timeout, defaults.retries), config_maps)
         for index, tool in enumerate(tools)
     )
+
+
+def _time(tool: Tool, agent: Agent) -> str | None:
+    """Another agent may take as long as the run that calls it; what a tool's call takes as a rule says nothing of it."""
+    return agent.spec.limits.run_timeout if tool.agent else None
 
 
 def header_secrets(tools: Iterable[Tool]) -> list[SecretKeyRef]:

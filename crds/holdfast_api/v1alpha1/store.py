@@ -29,6 +29,35 @@ OF_THE_COMPONENT = Rule(
 )
 
 
+_NO_ACTORS = (
+    "state.aerospike",
+    "state.alicloud.tablestore",
+    "state.azure.blobstorage",
+    "state.azure.tablestorage",
+    "state.cassandra",
+    "state.cloudflare.workerskv",
+    "state.coherence",
+    "state.couchbase",
+    "state.gcp.firestore",
+    "state.hashicorp.consul",
+    "state.hazelcast",
+    "state.jetstream",
+    "state.memcached",
+    "state.oci.objectstorage",
+    "state.rethinkdb",
+    "state.zookeeper",
+)
+"""Dapr's own types without transactions or without ETags, as their components in 1.18 say, and some that it had before."""
+
+_TRANSACTS = Rule(
+    f"!has(self.type) || !(self.type in {list(_NO_ACTORS)})",
+    "type cannot keep workflows: they need transactions and ETags, which this store lacks. Use state.redis or state.postgresql, "
+    "which are tested, or state.mysql, state.mongodb, state.sqlserver, state.azure.cosmosdb, "
+    "state.aws.dynamodb, state.oracledatabase, state.etcd",
+    lambda state: state.type not in _NO_ACTORS,
+)
+
+
 class ComponentMetadata(ApiModel):
     """One metadata entry of a Dapr Component."""
 
@@ -58,6 +87,8 @@ class ComponentSource(ApiModel):
 
 class State(ComponentSource):
     """The Dapr state store that workflows live in. It must be transactional and support ETags."""
+
+    RULES = (_ONE_OF, OF_THE_COMPONENT, _TRANSACTS)
 
     component: ObjectName | None = Field(default=None, description="Name of an existing state Component with actorStateStore true.")
     type: Annotated[str, StringConstraints(max_length=63, pattern=r"^state\.[a-z0-9.-]+$")] | None = Field(
