@@ -106,7 +106,7 @@ class AgentTool:
         look = min(errand.look, _LONGEST_LOOK)
         if look <= 0:
             return _came_to(target, begun)
-        path = f"/run?wait={look:.1f}s"
+        path = _waiting(look)
         asking = asyncio.ensure_future(self._invoker.post(target, path, body, headers=headers, within=look + _ANSWER_SECONDS))
         return _came_to(target, await _unless_stopped(asking, errand.stop))
 
@@ -132,7 +132,7 @@ class AgentTool:
         # The same request as the one that began it finds it, as it stands.
         body = {"task": arguments["task"], "id": run}
         headers = lineage.headers((*errand.callers, self._agent), errand.seconds)
-        path = f"/run?wait={min(errand.look, _LONGEST_LOOK):.1f}s"
+        path = _waiting(errand.look)
         found = await self._invoker.post(target, path, body, headers=headers, within=errand.look + _ANSWER_SECONDS)
         return _came_to(target, found)
 
@@ -140,6 +140,10 @@ class AgentTool:
         if wrong := problem(self._check, arguments):
             return Failure("permanent", f"invalid arguments: {wrong}", reach="unsent")
         return self._address(arguments)
+
+
+def _waiting(seconds: float) -> str:
+    return f"/run?wait={max(1, round(min(seconds, _LONGEST_LOOK) * 1000))}ms"
 
 
 async def _unless_stopped(asking: "asyncio.Future[Answer | Failure]", stop: asyncio.Event) -> Answer | Failure | None:
