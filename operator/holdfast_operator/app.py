@@ -112,7 +112,12 @@ class Operator:
         """Everything a leader does, until the first part of it ends."""
         intake = Intake(memory=self._memory, dapr=self._dapr, due=self._queue.add, forget=self._queue.forget)
         inventory = Inventory(
-            cluster=self._cluster, memory=self._memory, intake=intake, dapr=self._dapr, namespaces=self._settings.namespaces
+            cluster=self._cluster,
+            memory=self._memory,
+            intake=intake,
+            dapr=self._dapr,
+            namespaces=self._settings.namespaces,
+            secrets=self._settings.watch_secrets,
         )
         await self._take_stock(intake, inventory)
         await _first_of(
@@ -120,7 +125,7 @@ class Operator:
             self._queue.run(),
             self._dapr.poll(start_anew),
             inventory.repeat(self._settings.resync_seconds),
-            *(inventory.watch_config_maps(scope) for scope in self._settings.namespaces or (None,)),
+            *inventory.watches(),
         )
 
     async def _take_stock(self, intake: Intake, inventory: Inventory) -> None:

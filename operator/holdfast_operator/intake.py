@@ -9,7 +9,7 @@ from typing import Any
 from holdfast_api import names
 from holdfast_operator.dapr import DaprApi
 from holdfast_operator.facts import deployment_facts, newer, pod_facts, seen
-from holdfast_operator.kinds import COMPONENT, DAPR_GROUP, DEPLOYMENT, Key, Kind
+from holdfast_operator.kinds import COMPONENT, DAPR_GROUP, DEPLOYMENT, SECRET, Key, Kind
 from holdfast_operator.memory import Memory
 
 Manifest = dict[str, Any]
@@ -49,6 +49,9 @@ class Intake:
             # What a look has read already is no news to that Agent, so a list may be told as often as one likes.
             if newer(metadata["resourceVersion"], self._memory.record(needing).read.get((kind, metadata["name"]), "")):
                 self.due(needing)
+        if kind == SECRET:
+            # Made once and never written again; where it may be watched, only who carries it is told.
+            return
         if (key := owner(live)) is None:
             self._disowned(kind, live)
             return

@@ -4,7 +4,8 @@ Once before the first look, so that a restart reads and writes nothing that is a
 under events that were lost.
 
 ConfigMaps are watched here as well, because Kopf has no metadata-only watch and ConfigMaps are where clusters keep their megabytes.
-One stream of metadata of all ConfigMaps serves three ends: our own, those that Agents name, and their first appearance.
+One stream of metadata of all ConfigMaps serves three ends: our own, those that Agents name, and their first appearance. Secrets, where
+that is granted, are watched in the same way.
 """
 
 import asyncio
@@ -12,13 +13,14 @@ import contextlib
 import logging
 import random
 import time
+from collections.abc import Coroutine
 
 from holdfast_api import names
 from holdfast_operator.cluster import ApiError, Cluster
 from holdfast_operator.dapr import DaprApi
 from holdfast_operator.facts import newer
 from holdfast_operator.intake import Intake
-from holdfast_operator.kinds import AGENT, CHILDREN, COMPONENT, CONFIG_MAP, DAPR_GROUP, POD, Key, Kind
+from holdfast_operator.kinds import AGENT, CHILDREN, COMPONENT, CONFIG_MAP, DAPR_GROUP, POD, SECRET, Key, Kind
 from holdfast_operator.memory import Memory
 
 logger = logging.getLogger(__name__)
@@ -33,7 +35,20 @@ _RECONNECT = (0.5, 2.0)
 class Inventory:
     """Lists everything that Agents are made of."""
 
-    def __init__(self, *, cluster: Cluster, memory: Memory, intake: Intake, dapr: DaprApi, namespaces: tuple[str, ...]) -> None:
+    def __init__(
+        self, *, cluster: Cluster, memory: Memory, intake: Intake, dapr: DaprApi, namespaces: tuple[str, ...], secrets: bool = False
+    ) -> None:
+        """Prepare.
+
+        Args:
+            cluster: where to list.
+            memory: what was known.
+            intake: who is told.
+            dapr: whether Dapr's kinds are there.
+            namespaces: which ones; none for all.
+            secrets: whether Secrets may be listed, too.
+        """
+        self._referenced = (CONFIG_MAP, SECRET) if secrets else (CONFIG_MAP,)
         self._cluster, self._memory, self._intake, self._dapr = cluster, memory, intake, dapr
         self._scopes: tuple[str | None, ...] = namespaces or (None,)
         self.listed = asyncio.Event()
@@ -45,11 +60,11 @@ class Inventory:
         Args:
             presence: only look what is there, by metadata alone, which is far cheaper.
         """
-        for kind in CHILDREN:
+        for kind in dict.fromkeys((*CHILDREN, *self._referenced)):
             if kind.group == DAPR_GROUP and not self._dapr.installed:
                 continue
-            # ConfigMaps that Agents name are listed too, but not at the start: the watch does that then.
-            every = kind == CONFIG_MAP and not presence and not self._intake.quiet
+            # What Agents name is listed too, but not at the start: the watch does that then.
+            every = kind in self._referenced and not presence and not self._intake.quiet
             for scope in self._scopes:
                 await self._children(kind, scope, every=every, presence=presence)
         for scope in self._scopes:
@@ -104,25 +119,28 @@ class Inventory:
             return False
         return True
 
-    async def watch_config_maps(self, scope: str | None) -> None:
-        """Follow the metadata of all ConfigMaps of a namespace, or of the cluster."""
+    def watches(self) -> list[Coroutine[None, None, None]]:
+        """Follow the metadata of what Agents name, in every namespace that is looked after, or in the cluster."""
+        return [self._watch(kind, scope) for kind in self._referenced for scope in self._scopes]
+
+    async def _watch(self, kind: Kind, scope: str | None) -> None:
         while True:
             try:
-                version = await self._children(CONFIG_MAP, scope, every=True)
+                version = await self._children(kind, scope, every=True)
                 while version:
-                    version = await self._follow(scope, version)
+                    version = await self._follow(kind, scope, version)
                     # It ends every five minutes, or, where something on the way ends it, at once: no storm then.
                     await asyncio.sleep(random.uniform(*_RECONNECT))  # noqa: S311 - spreads load, guards nothing
             except ApiError as error:
                 level = logging.DEBUG if error.status == 410 else logging.WARNING  # noqa: PLR2004 - HTTP
-                logger.log(level, "the watch of ConfigMaps starts anew: %s", error)
+                logger.log(level, "the watch of %ss starts anew: %s", kind.kind, error)
             await asyncio.sleep(random.uniform(*_RECONNECT))  # noqa: S311 - spreads load, guards nothing
 
-    async def _follow(self, scope: str | None, version: str) -> str:
-        async for event, live in self._cluster.watch_metadata(CONFIG_MAP, scope, version):
+    async def _follow(self, kind: Kind, scope: str | None, version: str) -> str:
+        async for event, live in self._cluster.watch_metadata(kind, scope, version):
             version = live["metadata"]["resourceVersion"]
             if event != "BOOKMARK":
-                self._intake.child(CONFIG_MAP, event, live)
+                self._intake.child(kind, event, live)
         return version
 
     async def _children(self, kind: Kind, scope: str | None, *, every: bool = False, presence: bool = False) -> str:

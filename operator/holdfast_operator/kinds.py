@@ -50,7 +50,7 @@ DAPR_GROUP: Final = "dapr.io"
 AGENT: Final = Kind(names.GROUP, names.VERSION, names.PLURAL, names.KIND)
 POD: Final = Kind("", "v1", "pods", "Pod")
 EVENT: Final = Kind("", "v1", "events", "Event")
-SECRET: Final = Kind("", "v1", "secrets", "Secret")
+SECRET: Final = Kind("", "v1", "secrets", "Secret", metadata_only=True)
 SERVICE_ACCOUNT: Final = Kind("", "v1", "serviceaccounts", "ServiceAccount")
 CONFIG_MAP: Final = Kind("", "v1", "configmaps", "ConfigMap", versioned=True, metadata_only=True)
 SERVICE: Final = Kind("", "v1", "services", "Service")
@@ -72,7 +72,7 @@ CHILDREN: Final = (
     DEPLOYMENT,
     DISRUPTION_BUDGET,
 )
-"""Kinds of children that are watched. Secrets are not: the operator may create them and nothing else."""
+"""Kinds of children that are watched. Secrets are not among them: by default the operator may create them and nothing else."""
 
 KOPF_WATCHED: Final = tuple(kind for kind in CHILDREN if not kind.metadata_only)
 """Kopf has no metadata-only watch; ConfigMaps are watched by `references`."""

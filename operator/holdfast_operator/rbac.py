@@ -26,5 +26,8 @@ WATCHED: Final[Rules] = {
 }
 """(group, resource) -> verbs: a ClusterRole, or a Role in each namespace of HOLDFAST_NAMESPACES."""
 
+SECRETS: Final[Rules] = {("", "secrets"): ("create", "get", "list", "watch")}
+"""With HOLDFAST_WATCH_SECRETS, in place of `create` alone. It is the right to read every Secret of the scope."""
+
 OWN_NAMESPACE: Final[Rules] = {("coordination.k8s.io", "leases"): ("create", "get", "update")}
 """A Role in the operator's own namespace, for leader election."""

@@ -37,6 +37,15 @@ def test_the_role_in_a_named_namespace_is_the_operators_table(render):
     assert rules(render({"watch.namespaces": ["a"]}), "Role", "holdfast") == rbac.WATCHED
 
 
+@pytest.mark.parametrize(("scope", "kind"), [({}, "ClusterRole"), ({"watch.namespaces": ["a"]}, "Role")], ids=["cluster", "namespace"])
+def test_secrets_are_read_only_where_that_is_asked_for(render, tmp_path, scope, kind):
+    objects = render(scope | {"secrets.watch": True})
+
+    assert rules(objects, kind, "holdfast") == rbac.WATCHED | rbac.SECRETS
+    assert from_environment(environment(objects, tmp_path)).watch_secrets
+    assert not from_environment(environment(render(scope), tmp_path)).watch_secrets
+
+
 def test_the_role_for_leader_election_is_the_operators_table(render):
     assert rules(render(), "Role", "holdfast-leader") == rbac.OWN_NAMESPACE
 

@@ -50,7 +50,8 @@ def start_operator(tmp_path: Path, api: Api) -> Iterator[StartOperator]:
 
     def start(namespace: str, *, server: Api = api, wait: bool = True, **environment: str) -> Process:
         cluster_wide = environment.get("HOLDFAST_NAMESPACES") == ""
-        kubeconfig = restricted_kubeconfig(server, namespace, tmp_path, cluster_wide=cluster_wide)
+        secrets = "HOLDFAST_WATCH_SECRETS" in environment
+        kubeconfig = restricted_kubeconfig(server, namespace, tmp_path, cluster_wide=cluster_wide, secrets=secrets)
         defaults = tmp_path / "defaults.yaml"
         defaults.write_text(yaml.safe_dump(DEFAULTS))
         port = free_port()

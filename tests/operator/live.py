@@ -52,8 +52,12 @@ class Api:
         handler = urllib.request.HTTPSHandler(context=context)
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), handler)
 
-    def request(self, method: str, path: str, body: Manifest | None = None, *, content: str = "application/json") -> Manifest:
+    def request(
+        self, method: str, path: str, body: Manifest | None = None, *, content: str = "application/json", user: str = ""
+    ) -> Manifest:
         headers = {"Authorization": f"Bearer {self.server.token}", "Content-Type": content}
+        if user:
+            headers["Impersonate-User"] = user
         data = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(self.server.url + path, data=data, headers=headers, method=method)
         with self._opener.open(request, timeout=20) as answer:
@@ -160,7 +164,14 @@ class World:
         self.intake = Intake(memory=self.memory, dapr=self.dapr, due=lambda key, _delay: self.due.add(key), forget=self.due.discard)
 
     async def take_stock(self, namespace: str, *, presence: bool = False) -> None:
-        inventory = Inventory(cluster=self.cluster, memory=self.memory, intake=self.intake, dapr=self.dapr, namespaces=(namespace,))
+        inventory = Inventory(
+            cluster=self.cluster,
+            memory=self.memory,
+            intake=self.intake,
+            dapr=self.dapr,
+            namespaces=(namespace,),
+            secrets=self.settings.watch_secrets,
+        )
         await self.dapr.check()
         await inventory.take(presence=presence)
         self.requests.clear()
@@ -242,17 +253,18 @@ class Process:
         return self.popen.wait(seconds)
 
 
-def restricted_kubeconfig(api: Api, namespace: str, folder: Path, *, cluster_wide: bool = False) -> Path:
+def restricted_kubeconfig(api: Api, namespace: str, folder: Path, *, cluster_wide: bool = False, secrets: bool = False) -> Path:
     """A ServiceAccount with exactly the documented rights, in one namespace or in all, and the kubeconfig for it."""
     path = folder / f"kubeconfig-{namespace}"
     if path.exists():
         return path
     api.create(kinds.SERVICE_ACCOUNT, namespace, {"metadata": {"name": "operator"}})
+    watched = rbac.WATCHED | (rbac.SECRETS if secrets else {})
     if cluster_wide:
-        grant(api, namespace, None, role_rules(rbac.WATCHED))
+        grant(api, namespace, None, role_rules(watched))
         grant(api, namespace, namespace, role_rules(rbac.OWN_NAMESPACE))
     else:
-        grant(api, namespace, namespace, role_rules(rbac.WATCHED, rbac.OWN_NAMESPACE))
+        grant(api, namespace, namespace, role_rules(watched, rbac.OWN_NAMESPACE))
     request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
     token = api.request("POST", kinds.SERVICE_ACCOUNT.path(namespace, "operator") + "/token", request)["status"]["token"]
     config = yaml.safe_load(api.server.kubeconfig.read_text())
