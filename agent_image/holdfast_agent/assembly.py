@@ -17,6 +17,7 @@ from holdfast_agent.listing import Listing
 from holdfast_agent.loop import WORKFLOW
 from holdfast_agent.observer import Observer
 from holdfast_agent.openruns import OpenRuns
+from holdfast_agent.outbox import Outbox
 from holdfast_agent.publishing import publish
 from holdfast_agent.revisions import Revisions
 from holdfast_agent.runs import Runs
@@ -67,6 +68,8 @@ def assemble(settings: Settings, ground: Ground, stack: AsyncExitStack, *, overd
     stack.push_async_callback(listing.close)
     index = OpenRuns(store, pod=settings.pod, listing=listing)
 
+    outbox = Outbox(agent=config.name, sidecar=ground.sidecar, store=store, index=index, metrics=observer.metrics)
+
     def ended(head: Head) -> None:
         runs.ended(head)
 
@@ -79,10 +82,13 @@ def assemble(settings: Settings, ground: Ground, stack: AsyncExitStack, *, overd
         ended=ended,
         auditor=settings.auditor,
         observer=observer,
+        outbox=outbox,
     )
     engine = Engine(ground.sidecar, name=WORKFLOW, workflow=agent, activities=table(steps))
     stack.push_async_callback(engine.close)
-    runs = Runs(store=store, engine=engine, revisions=ground.revisions, index=index, auditor=settings.auditor, observer=observer)
+    runs = Runs(
+        store=store, engine=engine, revisions=ground.revisions, index=index, auditor=settings.auditor, observer=observer, outbox=outbox
+    )
     observer.metrics.agent(config.name, ground.revisions.current.name, (tool.name for tool in config.tools))
     observer.metrics.counts_documents(lambda: store.written)
     observer.metrics.triggers((trigger.name for trigger in config.triggers if trigger.schedule), (route.name for route in routes(config)))

@@ -16,6 +16,7 @@ from holdfast_agent.documents import Head
 from holdfast_agent.engine import Engine, EngineError, Instance
 from holdfast_agent.loop import RUN_TIMEOUT, WORKFLOW_ENDED, poke_event, wake_event
 from holdfast_agent.openruns import OpenRuns
+from holdfast_agent.outbox import Outbox
 from holdfast_agent.runs import Runs
 from holdfast_agent.store import Entry, Store, StoreError
 
@@ -98,7 +99,15 @@ class Janitor:
         except StoreError as error:
             _LOG.warning("a run cannot be taken out of its session now: %s", error, extra={"run": head.id})
             return False
-        return True
+        return self._runs.outbox is None or await self._told(self._runs.outbox, head)
+
+    async def _told(self, outbox: Outbox, head: Head) -> bool:
+        """Whether its end is published, if that was asked for."""
+        try:
+            return await outbox.tell_later(head)
+        except StoreError as error:
+            _LOG.warning("it cannot be written down that the end of a run is published: %s", error, extra={"run": head.id})
+            return False
 
     async def _try_to_look_after(self, head: Head, now: float) -> None:
         """One run that is broken must not keep the others from being looked after."""

@@ -19,6 +19,7 @@ from holdfast_agent.local.process import Process
 from holdfast_agent.local.processes import DaprProcesses
 from holdfast_api.config import AgentConfig, HttpToolConfig, LimitsConfig, ModelConfig, ToolConfig
 from holdfast_api.dapr import api_spec, resiliency_spec
+from holdfast_api.subscriptions import subscription, subscriptions
 
 TOKEN = "token-of-the-app"
 READY_SECONDS = 60.0
@@ -227,11 +228,11 @@ async def kept_running(process: Process) -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def second_replica(here: Stage, folder: Path) -> AsyncIterator[tuple[AgentProcess, Process]]:
+async def second_replica(here: Stage, folder: Path, *, program: str | None = None) -> AsyncIterator[tuple[AgentProcess, Process]]:
     """Another agent of the same app beside a sidecar of its own, and that sidecar. Both must work on a store that is shared."""
     (port,) = free_ports(1)
     daprd, environ = second_sidecar(here.dapr, folder, app_port=port)
-    other = agent_process(environ, here.config, folder / "agent-2", here.agent.session, port=port)
+    other = agent_process(environ, here.config, folder / "agent-2", here.agent.session, port=port, program=program)
     daprd.start()
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(daprd.kill)
@@ -246,7 +247,7 @@ async def stage(tmp_path, start_dapr, sqlite_component, serve_script) -> AsyncIt
     """`await stage(script, "tool", ..., store=COMPONENT)` -> a `Stage` with a ready agent.
 
     `models`: more models of the scripted server, each behind a Component of its name; `environ`: more variables of the agent;
-    `configuration`: more of the sidecar's.
+    `configuration`: more of the sidecar's; `resources`: more that it reads.
 
     The sidecar allows what it allows in a cluster, and bounds the model as there.
     """
@@ -261,15 +262,17 @@ async def stage(tmp_path, start_dapr, sqlite_component, serve_script) -> AsyncIt
             models: Sequence[str] = (),
             environ: dict[str, str] | None = None,
             configuration: dict[str, Any] | None = None,
+            resources: Sequence[dict[str, Any]] = (),
             **more: Any,
         ) -> Stage:
             url = await serve_script(script, ledger=tmp_path / "ledger.jsonl")
             (port,) = free_ports(1)
             config = agent_config(url, *tools, **more)
             policy = {"apiVersion": "dapr.io/v1alpha1", "kind": "Resiliency", "metadata": {"name": "agent"}}
-            resources = [store or sqlite_component, model_component(url), policy | {"spec": resiliency_spec(config)}]
-            resources += [model_component(url, name=name, model=name) for name in models]
-            dapr = await start_dapr(resources, app_port=port, configuration={"api": api_spec()} | (configuration or {}))
+            made = [store or sqlite_component, model_component(url), policy | {"spec": resiliency_spec(config)}, *resources]
+            made += [model_component(url, name=name, model=name) for name in models]
+            made += [subscription(name, spec, app_id=config.name) for name, spec in subscriptions(config).items()]
+            dapr = await start_dapr(made, app_port=port, configuration={"api": api_spec(config)} | (configuration or {}))
             agent = agent_process(dapr.app_environ | (environ or {}), config, tmp_path / "agent", session, port=port, program=program)
             stack.push_async_callback(agent.process.stop, grace=10.0)
             await agent.start()

@@ -48,4 +48,8 @@ async def end(steps: Steps, run: str, how: Callable[[Head], Head], *, known: Ent
     steps.observer.ended(head, here=here)
     steps.transcripts.forget(run)
     steps.ended(head)
+    outbox = steps.outbox
+    if outbox and head.untold:
+        # Whoever waits for the run knows of its end by now. Until it is told, or on record that it is not, Dapr does this step again.
+        await steps.patiently(lambda: outbox.tell(head))
     return head

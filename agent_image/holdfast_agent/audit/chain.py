@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from holdfast_agent.heads import ERASING, Head
+from holdfast_agent.heads import ERASING, PUBLISHED, Head
 from holdfast_api import names
 
 Chain = dict[str, Any]
@@ -61,8 +61,8 @@ def link(chain: Chain | None, results: Iterable[Mapping[str, Any]]) -> Chain | N
 
 
 def head_digest(head: Mapping[str, Any]) -> str:
-    """Digest of a head as far as it is sealed: all of it but the anchor itself, and who is about to erase the run."""
-    return fingerprint({name: value for name, value in head.items() if name not in ("audit", ERASING)})
+    """Digest of a head as far as it is sealed: all of it but the anchor itself, and what is done with it afterwards."""
+    return fingerprint({name: value for name, value in head.items() if name not in ("audit", ERASING, PUBLISHED)})
 
 
 def mac(key: str, *, run: str, anchor: Mapping[str, Any]) -> str:

@@ -6,25 +6,25 @@ from typing import Final
 from holdfast_agent.http import requests
 from holdfast_agent.http.problems import Problem
 from holdfast_agent.triggers.event import Asked, Event, MalformedError, as_json, run_id
+from holdfast_agent.triggers.intake import Route
 
 _BODY: Final = (requests.TASK, requests.SESSION, requests.NEW_ID)
 
 
-def asked(event: Event, route: str, task: str | None) -> Asked:
+def asked(event: Event, route: Route) -> Asked:
     """What an event asks for.
 
     Args:
         event: see there.
-        route: what took it: the trigger's name, or `topic`, or `broadcast`.
-        task: what the trigger says is to be done with the event; None: the event says it.
+        route: that it came by. If it has no task, the event says what is to be done.
 
     Raises:
         MalformedError: it does not say what is to be done, or says it wrongly.
     """
-    run = run_id(route, event)
+    run = run_id(route.name, route.path, event)
     try:
-        if task is not None:
-            return Asked(requests.TASK.read("task", _with_event(task, event)), run)
+        if route.task is not None:
+            return Asked(requests.TASK.read("task", _with_event(route.task, event)), run)
         data = as_json(event.data.encode(errors="replace")) if isinstance(event.data, str) else event.data
         body = requests.read_body(json.dumps(data).encode(), _BODY)
     except Problem as problem:

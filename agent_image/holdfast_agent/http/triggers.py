@@ -58,7 +58,7 @@ class TriggerRoutes:
         for trigger in parts.config.triggers:
             if trigger.schedule:
                 following = parts.ticker.next_tick(trigger.name, now)
-                found.append(_scheduled(trigger, states.get(trigger.name), following))
+                found.append(_scheduled(trigger, states.get(trigger.name, State("", now)), following))
         found += [_listening(route) for route in routes(parts.config)]
         return answer({"triggers": found})
 
@@ -82,7 +82,7 @@ def _loopback(address: str | None) -> bool:
         return False
 
 
-def _scheduled(trigger: TriggerConfig, state: State | None, following: int | None) -> View:
+def _scheduled(trigger: TriggerConfig, state: State, following: int | None) -> View:
     schedule = trigger.schedule
     assert schedule is not None
     said: dict[str, Any] = {
@@ -93,11 +93,9 @@ def _scheduled(trigger: TriggerConfig, state: State | None, following: int | Non
     }
     view: View = {"name": trigger.name, "schedule": said}
     view |= {"next_tick": moment(following)} if following is not None else {}
-    if state:
-        view |= {"begun": state.begun, "missed": state.missed, "skipped": state.skipped}
-        view |= {"last_tick": moment(state.tick), "last_run": state.run} if state.tick is not None else {}
-        view |= {"owed_tick": moment(state.owed)} if state.owed is not None else {}
-    return view
+    view |= {"last_tick": moment(state.tick), "last_run": state.run} if state.tick is not None else {}
+    view |= {"owed_tick": moment(state.owed)} if state.owed is not None else {}
+    return view | {"begun": state.begun, "missed": state.missed, "skipped": state.skipped}
 
 
 def _listening(route: Route) -> View:

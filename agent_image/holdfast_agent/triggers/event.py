@@ -71,9 +71,24 @@ def read(body: bytes) -> Event:
     return _cloud_event(envelope)
 
 
-def run_id(route: str, event: Event) -> str:
-    """The id of the run that an event begins by that route."""
-    return f"{route}-{names.digest([route, event.key], _DIGITS)}"
+def run_id(route: str, path: str, event: Event) -> str:
+    """The id of the run that an event begins.
+
+    Args:
+        route: what took it, for people.
+        path: how it came: no two routes have the same.
+        event: see there.
+    """
+    return f"{route}-{names.digest([path, event.key], _DIGITS)}"
+
+
+def payload(body: bytes) -> bytes:
+    """What the broker holds, as far as it can be made out: the same at every delivery."""
+    try:
+        envelope = as_json(body)
+        return _decoded(envelope["data_base64"]) if envelope["source"] == _DAPR else body
+    except (MalformedError, KeyError, TypeError):
+        return body
 
 
 def _inner(data: bytes) -> Event:

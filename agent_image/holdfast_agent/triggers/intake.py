@@ -23,9 +23,10 @@ TOPIC: Final = "topic"
 BROADCAST: Final = "broadcast"
 REFUSED_TYPE: Final = "dev.holdfast.event.refused"
 _SHOWN_BYTES: Final = 64 * 1024
+_DIGITS: Final = 20
 
-Ask = Callable[[Event, str, str | None], Asked]
-"""(event, name of the route, what the trigger says) -> what is to be begun; raises MalformedError."""
+Ask = Callable[[Event, "Route"], Asked]
+"""What is to be begun; raises MalformedError."""
 Publish = Callable[[Publication], Awaitable[None]]
 """Raises PublishError."""
 
@@ -89,7 +90,7 @@ class Intake:
             if event.expires is not None and event.expires <= time.time():
                 _LOG.warning("an event came too late: its publisher let it expire", extra={"route": route.name} | _named(event))
                 return self._status(route, "expired", "SUCCESS")
-            return await self._begin(route, event, self._ask(event, route.name, route.task))
+            return await self._begin(route, event, self._ask(event, route))
         except MalformedError as error:
             return await self.refuse(route, body, str(error))
         except (BusyError, StoreError) as error:
@@ -122,9 +123,10 @@ class Intake:
         told = {"route": route.name, "topic": route.topic}
         _LOG.error("an event was refused: %s", why, extra=told | ({"dead_letter": route.dead_letter} if route.dead_letter else {}))
         if route.dead_letter:
-            text = body[:_SHOWN_BYTES].decode(errors="replace")
-            data = {"reason": why, "pubsub": route.component, "topic": route.topic, "delivery": text}
-            name = f"refused-{hashlib.sha256(body).hexdigest()[:20]}"
+            sent = events.payload(body)
+            text = sent[:_SHOWN_BYTES].decode(errors="replace")
+            data = {"reason": why, "pubsub": route.component, "topic": route.topic, "event": text}
+            name = f"refused-{hashlib.sha256(sent).hexdigest()[:_DIGITS]}"
             try:
                 await self._publish(Publication(route.component, route.dead_letter, data, name, REFUSED_TYPE))
             except PublishError as error:

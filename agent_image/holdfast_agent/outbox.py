@@ -1,0 +1,114 @@
+"""Tells the topic of `pubsub.publishResults` how runs ended: at least once, and nearly always once.
+
+The head is the outbox. It says from the run's beginning where its end is to be told (`publish`), and later that it was (`published`).
+Whoever ends a run tells it at once, after those who wait for the run know; a process that dies in between is followed by one that carries
+the run's last step out again and finds it untold. While the broker is away, the run's entry stays in the index of open runs, and the janitor
+tries again. A subscriber that is told twice, because the second write could not be made, can tell: the event's id is the run's.
+"""
+
+import logging
+import time
+from typing import Any, Final
+
+from holdfast_agent import documents
+from holdfast_agent.documents import Document, Head
+from holdfast_agent.logs import moment
+from holdfast_agent.metrics import Metrics
+from holdfast_agent.openruns import OpenRuns
+from holdfast_agent.publishing import Publication, PublishError, publish
+from holdfast_agent.sidecar import Sidecar
+from holdfast_agent.store import Store, StoreError
+
+_LOG = logging.getLogger(__name__)
+TYPE: Final = "dev.holdfast.run.ended"
+_RESULT_BYTES: Final = 256 * 1024
+_SETTLE_SECONDS: Final = 15.0
+"""How long whoever ended a run has it to itself to tell so."""
+
+
+class Outbox:
+    """Ends of runs that are to be told. Lives on the program's event loop."""
+
+    def __init__(self, *, agent: str, sidecar: Sidecar, store: Store, index: OpenRuns, metrics: Metrics) -> None:
+        """Keep the parts.
+
+        Args:
+            agent: its name.
+            sidecar: publishes.
+            store: where heads are.
+            index: leads to what could not be told.
+            metrics: counts it.
+        """
+        self._agent, self._sidecar, self._store, self._index, self._metrics = agent, sidecar, store, index, metrics
+        self._telling: set[str] = set()
+        self._told: set[str] = set()
+
+    async def tell(self, head: Head) -> bool:
+        """Tell of the end of a run, unless that was done.
+
+        Returns:
+            Whether nothing is left to do. If something is, the run's entry in the index is stored.
+
+        Raises:
+            StoreError: it cannot be written down what is left to do.
+        """
+        if not head.untold:
+            return True
+        if head.id in self._telling:
+            return False
+        self._telling.add(head.id)
+        try:
+            return await self._tell(head)
+        finally:
+            self._telling.discard(head.id)
+
+    async def tell_later(self, head: Head) -> bool:
+        """As `tell`, of a run that somebody else ended: not before that one has had the time to."""
+        settled = head.ended is None or head.ended + _SETTLE_SECONDS < time.time()
+        return not head.untold or (settled and await self.tell(head))
+
+    async def _tell(self, head: Head) -> bool:
+        assert head.publish is not None
+        try:
+            if head.id not in self._told:
+                target = head.publish
+                await publish(
+                    self._sidecar, Publication(target["component"], target["topic"], ending(head, self._agent), event_id(head), TYPE)
+                )
+                self._told.add(head.id)
+                self._metrics.published("published")
+        except PublishError as error:
+            self._metrics.published("failed")
+            _LOG.warning("the end of a run cannot be published yet: %s", error, extra={"run": head.id})
+            await self._index.waits(head.id)
+            return False
+        try:
+            now = time.time()
+            await self._store.update(documents.head_key(head.id), lambda document: _published(document, now))
+        except StoreError:
+            await self._index.waits(head.id)
+            raise
+        self._told.discard(head.id)
+        self._index.drop(head.id)
+        return True
+
+
+def event_id(head: Head) -> str:
+    """The id of the event: the run's, and when it was accepted, because an id may be used again once its run is erased."""
+    return f"{head.id}/{round(head.created * 1000)}"
+
+
+def ending(head: Head, agent: str) -> dict[str, Any]:
+    """What is told of a run: JSON-ready. A result that is too long for a broker is cut off, and says so."""
+    told: dict[str, Any] = {"agent": agent, "run": head.id, "status": head.status}
+    told |= {"session_id": head.session} if head.session is not None else {}
+    if head.result is not None:
+        kept = head.result.encode(errors="replace")[:_RESULT_BYTES].decode(errors="ignore")
+        told |= {"result": kept} | ({"truncated": True} if kept != head.result else {})
+    told |= {"error": head.error} if head.error is not None else {}
+    told["usage"] = head.usage.dump()
+    return told | {"created": moment(head.created)} | ({"ended": moment(head.ended)} if head.ended is not None else {})
+
+
+def _published(document: Document | None, now: float) -> Document | None:
+    return {**document, "published": now} if document else None
