@@ -16,7 +16,7 @@ from holdfast_agent.outcome import Failure
 from holdfast_agent.providers import model_failure
 from holdfast_agent.sidecar import Sidecar
 from holdfast_agent.telemetry import messages as messages_of
-from holdfast_agent.tools import ToolSpec
+from holdfast_agent.tools.spec import ToolSpec
 from holdfast_api.config import ModelConfig
 
 MAX_CALLS: Final = 64

@@ -14,7 +14,7 @@ from holdfast_agent.answers import Contract
 from holdfast_agent.model import Message, system_message, tool_declarations
 from holdfast_agent.store import Store
 from holdfast_agent.team import Team
-from holdfast_agent.tools import Toolbox, ToolboxError
+from holdfast_agent.tools import Toolbox, ToolboxError, ToolSpec
 from holdfast_api.config import AgentConfig, ModelConfig
 
 _LOG = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Revision:
     config: AgentConfig
     toolbox: Toolbox
     prompt: str
-    declarations: tuple[Any, ...]
+    declared: "Declarations"
     contract: Contract | None = None
     team: Team | None = None
 
@@ -72,7 +72,30 @@ class Revision:
         toolbox = await Toolbox.open(config, environ=environ)
         prompt = "\n\n".join(text for text in (config.system_prompt, contract and contract.instructions) if text)
         team = Team.of(config, environ) if config.team else None
-        return cls(config.revision, config, toolbox, prompt, tuple(tool_declarations(toolbox.specs)), contract, team)
+        return cls(config.revision, config, toolbox, prompt, Declarations(toolbox), contract, team)
+
+    async def declarations(self) -> tuple[Any, ...]:
+        """The tools as a model is told of them, with those that a server has listed by now."""
+        await self.toolbox.settled()
+        return self.declared.now()
+
+
+class Declarations:
+    """The tools as a model is told of them; made again when they change."""
+
+    def __init__(self, toolbox: Toolbox) -> None:
+        """Make them once, so that what cannot be declared shows at the start."""
+        self._toolbox = toolbox
+        self._specs: tuple[ToolSpec, ...] | None = None
+        self._made: tuple[Any, ...] = ()
+        self.now()
+
+    def now(self) -> tuple[Any, ...]:
+        """As they are now."""
+        specs = self._toolbox.specs
+        if specs is not self._specs:
+            self._made, self._specs = tuple(tool_declarations(specs)), specs
+        return self._made
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import Final
 from holdfast_agent import documents
 from holdfast_agent.activities.arguments import read, undoing
 from holdfast_agent.activities.children import carried
-from holdfast_agent.activities.delivery import Delivery, Order
+from holdfast_agent.activities.delivery import Delivery, Order, begun, weighed
 from holdfast_agent.activities.outcomes import came_to, keep
 from holdfast_agent.activities.steps import Input, Output, Steps
 from holdfast_agent.documents import Head, ModelTurn, ToolCall, ToolOutcome
@@ -95,7 +95,11 @@ async def _undone(
     if isinstance(arguments, Failure):
         return tool.name, Delivery.error(arguments.message)
     result = ToolOutcome.load(outcome.value) if outcome else None
-    schema = next(spec.input_schema for spec in revision.toolbox.specs if spec.name == tool.name)
-    wanted = undoing(schema, arguments=arguments, result=result.content if result and not result.is_error else "", reason=reason)
     retries = tool.retries.model_copy(update={"max_attempts": max(_ATTEMPTS, tool.retries.max_attempts)})
-    return tool.name, await carried(steps, revision.toolbox, Order(key, call, tool, wanted, retries, callers=callers))
+    order = Order(key, call, tool, arguments, retries, callers=callers)
+    spec = await revision.toolbox.spec(tool.name)
+    if isinstance(spec, Failure):
+        return tool.name, await weighed(steps, order, spec, before=await begun(steps, order))
+    said = result.content if result and not result.is_error else ""
+    wanted = undoing(spec.input_schema, arguments=arguments, result=said, reason=reason)
+    return tool.name, await carried(steps, revision.toolbox, replace(order, arguments=wanted))

@@ -17,6 +17,7 @@ from holdfast_agent.outcome import Failure
 from holdfast_agent.tools import Toolbox, ToolResult
 from holdfast_agent.tools.spec import Pending
 from holdfast_api.config import RetriesConfig, ToolConfig
+from holdfast_api.names import MCP_SEPARATOR
 
 _LOG = logging.getLogger(__name__)
 _SLACK: Final = 1.0
@@ -170,7 +171,9 @@ async def _waits(steps: Steps, call: Input, tool: ToolConfig, trouble: Trouble, 
 
 def _place(steps: Steps, order: Order) -> float:
     limit = order.tool.rate_limit_per_minute
-    return steps.rates.wait(order.tool.name, order.key, limit) if limit else 0.0
+    # The tools of an MCP server share the rate of the item that they belong to.
+    name = order.tool.name.partition(MCP_SEPARATOR)[0] if order.tool.mcp else order.tool.name
+    return steps.rates.wait(name, order.key, limit) if limit else 0.0
 
 
 async def weighed(steps: Steps, order: Order, failure: Failure, *, before: bool = False) -> Delivery | Output:

@@ -5,6 +5,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema.protocols import Validator
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
@@ -27,7 +28,7 @@ def validator(schema: Mapping[str, Any]) -> Draft202012Validator:
     return Draft202012Validator(schema, registry=Registry())
 
 
-def problem(check: Draft202012Validator, arguments: Mapping[str, Any]) -> str | None:
+def problem(check: Validator, arguments: Mapping[str, Any]) -> str | None:
     """What is wrong with the arguments, in one line for the model; None when they fit."""
     try:
         found = sorted(check.iter_errors(arguments), key=lambda error: [str(part) for part in error.absolute_path])

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from itertools import chain
 from typing import Any, Final
 
 import aiohttp
@@ -13,20 +14,48 @@ from holdfast_agent.tools.agent import AgentTool
 from holdfast_agent.tools.agents import open_agents
 from holdfast_agent.tools.http import HttpTool, secret_headers
 from holdfast_agent.tools.python import open_python_tools
+from holdfast_agent.tools.sources import Health, Source, find
 from holdfast_agent.tools.spec import Pending, Tool, ToolboxError, ToolResult, ToolSpec
 from holdfast_api.config import AgentConfig, ToolConfig
 from holdfast_api.names import canonical
 
 log = logging.getLogger(__name__)
+_NAMES: Final = 32
 
 
 class Toolbox:
     """The tools of one revision. Open it once, call it from many tasks, close it."""
 
-    def __init__(self, tools: Mapping[str, Tool], resources: AsyncExitStack) -> None:
+    def __init__(self, tools: Mapping[str, Tool | Source], resources: AsyncExitStack) -> None:
         """Keep what `open` made."""
         self._tools, self._resources = tools, resources
-        self.specs: tuple[ToolSpec, ...] = tuple(tool.spec for tool in tools.values())
+        self._sources = [tool for tool in tools.values() if isinstance(tool, Source)]
+        self._shown: tuple[ToolSpec, ...] = ()
+
+    @property
+    def specs(self) -> tuple[ToolSpec, ...]:
+        """What the model sees now: the same object as long as nothing of it changes."""
+        shown = tuple(chain.from_iterable(tool.specs if isinstance(tool, Source) else (tool.spec,) for tool in self._tools.values()))
+        if [*map(id, shown)] != [*map(id, self._shown)]:
+            self._shown = shown
+        return self._shown
+
+    @property
+    def health(self) -> tuple[Health, ...]:
+        """How those stand whose tools are not known beforehand."""
+        return tuple(source.health for source in self._sources)
+
+    async def settled(self) -> None:
+        """Return once all of those were asked for their tools, or have had their time for that."""
+        for source in self._sources:
+            await source.settled()
+
+    async def spec(self, name: str) -> ToolSpec | Failure:
+        """What a tool looks like, or why that is not known."""
+        tool = find(self._tools, name)
+        if isinstance(tool, Source):
+            return await tool.spec(name)
+        return tool.spec if tool else self._unknown(name)
 
     @classmethod
     async def open(cls, config: AgentConfig, *, environ: Mapping[str, str]) -> "Toolbox":
@@ -41,7 +70,7 @@ class Toolbox:
         """
         async with AsyncExitStack() as stack:
             _check_kinds(config)
-            made: dict[str, Tool] = {}
+            made: dict[str, Tool | Source] = {}
             for kind, open_kind in _KINDS.items():
                 if of_kind := [tool for tool in config.tools if getattr(tool, kind)]:
                     made |= await open_kind(of_kind, environ, stack)
@@ -51,7 +80,7 @@ class Toolbox:
 
     def longest(self, name: str) -> float:
         """Seconds that a call of that tool may take at most."""
-        tool = self._tools.get(name)
+        tool = self._tool(name)
         return tool.longest if tool else 0.0
 
     async def check(self, name: str, arguments: Mapping[str, Any]) -> Failure | None:
@@ -61,7 +90,7 @@ class Toolbox:
             name: as in `specs`.
             arguments: what the model gave.
         """
-        tool = self._tools.get(name)
+        tool = self._tool(name)
         return await tool.check(arguments) if tool else self._unknown(name)
 
     def agent(self, name: str) -> AgentTool | None:
@@ -77,13 +106,13 @@ class Toolbox:
             arguments: what the model gave, unchecked.
             key: the call's idempotency key: equal for every attempt of the same call.
         """
-        tool = self._tools.get(name)
+        tool = self._tool(name)
         if tool is None:
             return self._unknown(name)
         if not isinstance(arguments, Mapping):
             return Failure("permanent", "invalid arguments: they must be a JSON object", reach="unsent")
         try:
-            with scope.operation(scope.EXECUTE_TOOL, name) as done:
+            with scope.operation(scope.EXECUTE_TOOL, name, **self._facts(name)) as done:
                 done.content["gen_ai.tool.call.arguments"] = lambda: canonical(dict(arguments))
                 result = await tool.call(arguments, key=key)
                 done.came_to(result)
@@ -94,8 +123,16 @@ class Toolbox:
             return Failure("permanent", f"the tool {name!r} failed inside the agent; its log has the details", reach="lost")
         return result
 
+    def _tool(self, name: str) -> Tool | None:
+        found = find(self._tools, name)
+        return found.function(name) if isinstance(found, Source) else found
+
+    def _facts(self, name: str) -> dict[str, Any]:
+        found = find(self._tools, name)
+        return found.facts if isinstance(found, Source) else {}
+
     def _unknown(self, name: str) -> Failure:
-        have = ", ".join(self._tools) or "none"
+        have = ", ".join(spec.name for spec in self.specs[:_NAMES]) or "none"
         return Failure("permanent", f"there is no tool {name!r}; there are: {have}", reach="unsent")
 
     async def close(self) -> None:
@@ -113,15 +150,22 @@ def _check_kinds(config: AgentConfig) -> None:
             raise ToolboxError(f"tool {tool.name!r} is of a kind that this image does not know: use an image as new as the operator")
 
 
-async def _open_http(tools: Sequence[ToolConfig], environ: Mapping[str, str], stack: AsyncExitStack) -> dict[str, Tool]:
+async def _open_http(tools: Sequence[ToolConfig], environ: Mapping[str, str], stack: AsyncExitStack) -> Mapping[str, Tool]:
     session = await stack.enter_async_context(_session())
     return {tool.name: HttpTool(tool, tool.http, secret_headers(tool, tool.http, environ), session) for tool in tools if tool.http}
 
 
-async def _open_python(tools: Sequence[ToolConfig], environ: Mapping[str, str], stack: AsyncExitStack) -> dict[str, Tool]:
+async def _open_python(tools: Sequence[ToolConfig], environ: Mapping[str, str], stack: AsyncExitStack) -> Mapping[str, Tool]:
     pool, functions = await open_python_tools(tools, environ)
     stack.push_async_callback(pool.close)
     return dict(functions)
+
+
+async def _open_mcp(tools: Sequence[ToolConfig], environ: Mapping[str, str], stack: AsyncExitStack) -> dict[str, Source]:
+    from holdfast_agent.tools.mcp.opening import open_servers  # noqa: PLC0415 - for those who have such a tool
+
+    session = await stack.enter_async_context(_session())
+    return {server.name: server for server in await open_servers(tools, environ, session, stack)}
 
 
 def _session() -> aiohttp.ClientSession:
@@ -135,8 +179,11 @@ def _session() -> aiohttp.ClientSession:
     )
 
 
-_KINDS: Final[dict[str, Callable[[Sequence[ToolConfig], Mapping[str, str], AsyncExitStack], Awaitable[dict[str, Tool]]]]] = {
+Opener = Callable[[Sequence[ToolConfig], Mapping[str, str], AsyncExitStack], Awaitable[Mapping[str, Tool] | Mapping[str, Source]]]
+
+_KINDS: Final[dict[str, Opener]] = {
     "http": _open_http,
     "python": _open_python,
+    "mcp": _open_mcp,
 }
 """The kinds of tools, by the field of `ToolConfig` that makes a tool one of them. What is opened is closed by the stack."""
