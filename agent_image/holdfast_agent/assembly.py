@@ -84,7 +84,7 @@ def assemble(settings: Settings, ground: Ground, stack: AsyncExitStack, *, overd
         observer=observer,
         outbox=outbox,
     )
-    engine = Engine(ground.sidecar, name=WORKFLOW, workflow=agent, activities=table(steps))
+    engine = Engine(ground.sidecar, name=WORKFLOW, workflow=agent, activities=table(steps), passed=observer.metrics.passed)
     stack.push_async_callback(engine.close)
     runs = Runs(
         store=store, engine=engine, revisions=ground.revisions, index=index, auditor=settings.auditor, observer=observer, outbox=outbox

@@ -2,20 +2,19 @@
 
 Pinned to dapr 1.19.0, because three things here lean on how it is built:
 
-* its worker runs on an event loop in a thread of its own. Activities hop from there to the program's loop, where every connection
-  lives, and are shielded from the canceling that the worker does when it stops;
+* its worker runs on an event loop in a thread of its own. Activities run on the program's loop, where every connection lives, and are
+  safe from the canceling that the worker does when it stops (`workitems`);
 * after losing the sidecar it waits 2, 4, 8, 15 s between attempts to connect, on an Event. Ours ends that wait as soon as the sidecar
   serves again, so an agent works again a quarter of a second after its sidecar, not up to 15 s;
 * no call of its client has a deadline, and its channel may wait for minutes before it looks for the sidecar again. Here both are short.
 """
 
 import asyncio
-import contextlib
 import logging
 import threading
 import time
 import urllib.request
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -28,6 +27,7 @@ from dapr.ext.workflow.aio import DaprWorkflowClient
 from dapr.ext.workflow.logger import LoggerOptions
 
 from holdfast_agent.sidecar import CHANNEL_OPTIONS, NO_PROXY, Sidecar
+from holdfast_agent.workitems import Activity, WorkItems
 
 __all__ = ["Context", "Engine", "EngineError", "Instance", "Task", "TaskFailed", "when_all"]
 
@@ -46,7 +46,6 @@ _TERMINAL: Final = frozenset({"COMPLETED", "FAILED", "TERMINATED"})
 
 Context = DaprWorkflowContext
 TaskFailed = TaskFailedError
-Activity = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 Workflow = Callable[..., Any]
 
 
@@ -87,7 +86,15 @@ def _quiet() -> LoggerOptions:
 class Engine:
     """A worker for one workflow with its activities, and a client for it."""
 
-    def __init__(self, sidecar: Sidecar, *, name: str, workflow: Workflow, activities: dict[str, Activity]) -> None:
+    def __init__(
+        self,
+        sidecar: Sidecar,
+        *,
+        name: str,
+        workflow: Workflow,
+        activities: dict[str, Activity],
+        passed: Callable[[int], None] | None = None,
+    ) -> None:
         """Must be called on the event loop that the activities shall run on.
 
         Args:
@@ -95,19 +102,16 @@ class Engine:
             name: of the workflow.
             workflow: the generator function.
             activities: name -> coroutine function from JSON-ready data to JSON-ready data.
+            passed: told the characters of each of their inputs and results.
         """
         self._sidecar, self._name = sidecar, name
-        self._loop = asyncio.get_running_loop()
         quiet = _quiet()
-        self._runtime = WorkflowRuntime(
-            logger_options=quiet, maximum_thread_pool_workers=_THREADS, maximum_concurrent_activity_work_items=_ACTIVITIES
-        )
+        self._runtime = WorkflowRuntime(logger_options=quiet, maximum_thread_pool_workers=_THREADS)
         self._runtime.register_workflow(_fresh(workflow), name=name)
-        for activity, function in activities.items():
-            self._runtime.register_activity(self._hop(function), name=activity)
         self._worker = self._runtime._WorkflowRuntime__worker  # noqa: SLF001 - see the module's text
         self._worker._channel_options.append(NO_PROXY)  # noqa: SLF001 - see the module's text
         self._worker._shutdown = _PatientEvent()  # noqa: SLF001 - see the module's text
+        self._items = WorkItems(self._worker, activities, most=_ACTIVITIES, passed=passed or (lambda _: None))
         self._client = workflow_client()
         self._begun = self._started = False
 
@@ -246,35 +250,6 @@ class Engine:
     async def close(self) -> None:
         """Close the client's connection."""
         await close_client(self._client)
-
-    def _hop(self, function: Activity) -> Callable[..., Awaitable[dict[str, Any]]]:
-        async def activity(_: Any, payload: Any = None) -> dict[str, Any]:  # noqa: ANN401 - the SDK's shapes
-            landed: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-            self._loop.call_soon_threadsafe(_take_off, function, payload, landed)
-            return await landed
-
-        return activity
-
-
-def _take_off(function: Activity, payload: dict[str, Any], landed: "asyncio.Future[dict[str, Any]]") -> None:
-    """Begin an activity on the program's loop. The worker's canceling ends at `landed`; what was begun goes on."""
-    asyncio.ensure_future(function(payload)).add_done_callback(lambda done: _hand_over(done, landed))
-
-
-def _hand_over(done: "asyncio.Future[dict[str, Any]]", landed: "asyncio.Future[dict[str, Any]]") -> None:
-    with contextlib.suppress(RuntimeError):  # the worker has stopped and closed its loop; Dapr will ask again
-        landed.get_loop().call_soon_threadsafe(_land, done, landed)
-
-
-def _land(done: "asyncio.Future[dict[str, Any]]", landed: "asyncio.Future[dict[str, Any]]") -> None:
-    if landed.cancelled():
-        return
-    if done.cancelled():
-        landed.cancel()
-    elif error := done.exception():
-        landed.set_exception(error)
-    else:
-        landed.set_result(done.result())
 
 
 def _fresh(workflow: Workflow) -> Workflow:

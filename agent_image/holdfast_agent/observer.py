@@ -1,6 +1,5 @@
 """Who watches runs: metrics and traces behind one face, so that those who carry runs out need a line or two for both."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -28,7 +27,6 @@ class Observer:
     @contextmanager
     def step(self, key: str, call: Mapping[str, Any]) -> Iterator[None]:
         """While a step is carried out: what it calls joins the run's trace, what it logs says so."""
-        self.metrics.passed(_size(call))
         run = str(call["run"])
         root = self.telemetry.root(call.get("trace"), run)
         with scope.entered(Scope(run, key, int(call["attempt"]), root, self.telemetry.own, self)):
@@ -36,7 +34,6 @@ class Observer:
 
     def answered(self, key: str, answer: Mapping[str, Any]) -> None:
         """A step's answer goes to the workflow."""
-        self.metrics.passed(_size(answer))
         error = answer.get("error")
         if error:
             self.metrics.failed(step=kind_of(key), kind=str(error["class"]))
@@ -89,7 +86,3 @@ def kind_of(key: str) -> str:
     """What kind of step a key is of: `tool` for the number of a call, else its last word."""
     word = key.rpartition("/")[2]
     return "tool" if word.isdigit() else word
-
-
-def _size(value: Mapping[str, Any]) -> int:
-    return len(json.dumps(value, separators=(",", ":"), ensure_ascii=False))

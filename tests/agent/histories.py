@@ -21,16 +21,18 @@ SLOW = {"name": "slow", "arguments": {"city": "Paris"}}
 RUN = "recorded"
 TIDY_SECONDS = 0.5
 BREAKING = """
-from holdfast_agent import engine
-plain = engine._take_off
+from holdfast_agent import workitems
+plain = workitems.WorkItems.__init__
 times = []
-def breaking(function, payload, landed):
-    if "call" in payload and len(times) < 2:
-        times.append(1)
-        landed.get_loop().call_soon_threadsafe(landed.set_exception, RuntimeError("broken on purpose"))
-    else:
-        plain(function, payload, landed)
-engine._take_off = breaking
+def breaking(self, worker, activities, **more):
+    tool = activities["tool"]
+    async def broken(payload):
+        if len(times) < 2:
+            times.append(1)
+            raise RuntimeError("broken on purpose")
+        return await tool(payload)
+    plain(self, worker, {**activities, "tool": broken}, **more)
+workitems.WorkItems.__init__ = breaking
 """
 EAGER = f"""
 from holdfast_agent import program
