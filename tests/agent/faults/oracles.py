@@ -13,6 +13,10 @@ STUCK_SECONDS = 60.0
 SETTLE_SECONDS = 30.0
 """How long after a kill its consequences may show: a scheduler that was killed takes 25 s until it hands out work again."""
 
+RECOVERY_SECONDS = {"agent": 5.0, "daprd": 15.0, "redis": 5.0, "scheduler": 25.0}
+"""How long after a killed part is back a run may stand still for it: daprd may lock itself up until the agent ends it
+(`holdfast_agent.starved`), and a scheduler waits for the lease of the one that was killed."""
+
 TRAVEL_SECONDS = 1.0
 """How long a request or its answer may be on its way between the world and the store, on a busy machine."""
 
@@ -150,10 +154,22 @@ def _blamed(earlier: Call, again: Call, kills: Sequence[Kill]) -> Kill | None:
 
 
 def _silence(calls: Sequence[Call], kills: Sequence[Kill], verdict: Verdict) -> None:
-    """No run stands still for a minute. What a kill breaks may take until its part is back before that minute begins."""
+    """No run stands still for a minute, beside the time in which a part was away or recovered. However many kills there were meanwhile,
+    each excuses its own recovery and nothing more.
+    """
     for earlier, later in itertools.pairwise(calls):
         began = earlier.left if earlier.left is not None else earlier.at
         verdict.longest_silence = max(verdict.longest_silence, later.at - began)
-        calm = max([began, *(kill.back for kill in kills if began <= kill.back <= later.at)])
-        if later.at - calm > STUCK_SECONDS:
-            verdict.problems.append(f"{later.run} stood still for {later.at - calm:.0f} s before {later.name} {later.key}")
+        still = _unexcused(began, later.at, kills)
+        if still > STUCK_SECONDS:
+            verdict.problems.append(f"{later.run} stood still for {still:.0f} s before {later.name} {later.key}")
+
+
+def _unexcused(began: float, ended: float, kills: Iterable[Kill]) -> float:
+    """Seconds of a silence in which all parts were there and had recovered."""
+    still, reached = 0.0, began
+    for kill in sorted(kills, key=lambda kill: kill.at):
+        if kill.at > reached:
+            still += max(0.0, min(kill.at, ended) - reached)
+        reached = max(reached, kill.back + RECOVERY_SECONDS[kill.part])
+    return still + max(0.0, ended - reached)

@@ -65,6 +65,16 @@ def test_a_run_that_stands_still_for_more_than_a_minute_after_the_part_is_back_i
     assert _found(_ledger(last=last), [Kill("scheduler", 2.6, 25.0)]) == []
 
 
+def test_kills_that_go_on_excuse_their_recovery_and_no_standing_still():
+    kills = [Kill("agent", at, at + 1.0) for at in range(10, 200, 20)]
+    stuck = Call("model", "model", "b", "r", 2, 200.0, 200.5, effect=True)
+    assert any("stood still for 138 s" in problem for problem in _found(_ledger(last=stuck), kills))
+    slow = Call("model", "model", "b", "r", 2, 80.0, 80.5, effect=True)
+    assert _found(_ledger(last=slow), kills) == []
+    beside = [Kill("daprd", 10.0, 12.0), Kill("agent", 11.0, 20.0), Kill("scheduler", 900.0, 901.0)]
+    assert any("stood still for 180 s" in problem for problem in _found(_ledger(last=stuck), beside))
+
+
 def test_what_a_failed_run_did_must_be_undone_once_and_what_a_good_one_did_not_at_all():
     failed = {"status": "FAILED", "error": "x"}
     undo = Call("undo", "refund", "r/1/0/undo", "r", 1, 4.0, 4.5, effect=True)
