@@ -49,7 +49,13 @@ class Program:
         self._settings, self._tidy_seconds, self._overdue_seconds = settings, tidy_seconds, overdue_seconds
         self._engine: Engine | None = None
         self._flights = Flights(landed=self._landed)
-        self._server = Server(settings.config.name, token=settings.token, ready=self._ready, sidecar_token=settings.sidecar_token)
+        self._server = Server(
+            settings.config.name,
+            token=settings.token,
+            ready=self._ready,
+            sidecar_token=settings.sidecar_token,
+            former_token=settings.former_token,
+        )
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then stop in order. A second signal ends the process at once.

@@ -25,6 +25,7 @@ class Settings:
     Attributes:
         token: what callers must send; None when everybody may call.
         sidecar_token: what the sidecar sends, whoever may call.
+        former_token: what callers may send as well, while the token is being replaced.
         host: address to listen on; None for all, IPv4 and IPv6.
         pod: names this process among the agent's replicas.
         auditor: who this agent is in the records of its runs, and with which key it signs them.
@@ -38,6 +39,7 @@ class Settings:
     pod: str
     auditor: Auditor = field(default_factory=Auditor)
     sidecar_token: str | None = field(default=None, repr=False)
+    former_token: str | None = field(default=None, repr=False)
 
     @classmethod
     def read(cls, environ: Mapping[str, str], *, host: str | None, port: int | None) -> Self:
@@ -66,6 +68,7 @@ class Settings:
             pod=environ.get(names.ENV_POD) or f"{os.uname().nodename}-{os.getpid()}",
             auditor=Auditor(environ.get(names.ENV_SPIFFE_ID, ""), environ.get(names.ENV_AUDIT_KEY) or None),
             sidecar_token=token,
+            former_token=environ.get(names.ENV_FORMER_TOKEN) or None,
         )
 
 

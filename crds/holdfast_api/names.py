@@ -32,9 +32,11 @@ ENV_POD: Final = "HOLDFAST_POD"
 ENV_LOG_LEVEL: Final = "HOLDFAST_LOG_LEVEL"
 ENV_DAPR_TOKEN: Final = "DAPR_API_TOKEN"  # noqa: S105 - the name of a variable
 ENV_APP_TOKEN: Final = "APP_API_TOKEN"  # noqa: S105 - the name of a variable
+ENV_FORMER_TOKEN: Final = "HOLDFAST_FORMER_TOKEN"  # noqa: S105 - the name of a variable
 ENV_AUDIT_KEY: Final = "HOLDFAST_AUDIT_KEY"
 ENV_SPIFFE_ID: Final = "HOLDFAST_SPIFFE_ID"
 TOKEN_KEY: Final = "token"  # noqa: S105 - Dapr's injector fixes this key
+FORMER_TOKEN_KEY: Final = "previous"  # noqa: S105 - the name of a key
 TRUST_DOMAIN: Final = "public"  # of the agents' sidecars; their Configuration says so too
 
 AGENT_NAME: Final = "[a-z]([-a-z0-9]{0,61}[a-z0-9])?"

@@ -100,7 +100,7 @@ def test_what_the_user_adds_never_replaces_what_holdfast_sets() -> None:
     assert template["metadata"]["annotations"]["dapr.io/app-id"] == "a"
     assert template["metadata"]["annotations"]["x"] == "y"
     variables = [entry["name"] for entry in template["spec"]["containers"][0]["env"]]
-    tokens = {names.ENV_DAPR_TOKEN, names.ENV_APP_TOKEN, names.ENV_AUDIT_KEY}
+    tokens = {names.ENV_DAPR_TOKEN, names.ENV_APP_TOKEN, names.ENV_FORMER_TOKEN, names.ENV_AUDIT_KEY}
     assert tokens | {names.ENV_CONFIG, names.ENV_POD, names.ENV_SPIFFE_ID, "X"} == set(variables)
 
 

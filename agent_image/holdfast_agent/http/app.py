@@ -18,6 +18,7 @@ from holdfast_agent.http.problems import Handler, Problem, as_problems
 from holdfast_agent.http.runs import RunRoutes
 from holdfast_agent.http.sessions import SessionRoutes
 from holdfast_agent.http.site import RETRY_AFTER, Site, answer
+from holdfast_agent.http.tools import ToolRoutes
 from holdfast_agent.http.triggers import PATHS, TriggerRoutes, from_sidecar
 from holdfast_agent.store import StoreError
 
@@ -34,6 +35,7 @@ class Server(Site):
         token: str | None,
         ready: Any,  # noqa: ANN401 - a coroutine function to bool
         sidecar_token: str | None = None,
+        former_token: str | None = None,
     ) -> None:
         """Make the application.
 
@@ -42,13 +44,16 @@ class Server(Site):
             token: what callers must send; None admits everybody.
             ready: tells whether the sidecar sends work here.
             sidecar_token: what the sidecar sends with events, where it has been given one.
+            former_token: what callers may send as well, while the token is being replaced.
         """
         super().__init__()
         self._name, self._token, self._ready, self._sidecar_token = name, token, ready, sidecar_token
+        self._admitted = [known.encode() for known in (token, former_token) if known]
         self.app = web.Application(middlewares=[as_problems, self._admit], client_max_size=requests.MAX_BODY_BYTES)
         handlers: dict[str, Handler] = {"healthz": self._healthz, "readyz": self._readyz, "openapi": self._openapi}
         triggers = TriggerRoutes(self)
-        for routes in (RunRoutes(self), EventRoutes(self), ControlRoutes(self), SessionRoutes(self), AuditRoutes(self), triggers):
+        parts = (RunRoutes(self), EventRoutes(self), ControlRoutes(self), SessionRoutes(self), AuditRoutes(self), ToolRoutes(self), triggers)
+        for routes in parts:
             handlers |= routes.handlers()
         for operation in OPERATIONS:
             self.app.router.add_route(operation.method, operation.path, handlers[operation.id])
@@ -83,8 +88,8 @@ class Server(Site):
 
     def _knows(self, request: web.Request) -> bool:
         """Compared in constant time; a caller learns nothing from how long a refusal takes."""
-        assert self._token is not None
-        return hmac.compare_digest(_sent(request).encode(errors="surrogateescape"), self._token.encode())
+        sent = _sent(request).encode(errors="surrogateescape")
+        return any([hmac.compare_digest(sent, known) for known in self._admitted])  # noqa: C419 - each is compared, always
 
     async def _healthz(self, _: web.Request) -> web.Response:
         return answer({"status": "ok"})

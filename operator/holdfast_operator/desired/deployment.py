@@ -14,6 +14,7 @@ from holdfast_operator.desired.pins import ANNOTATION_KEPT, Kept
 from holdfast_operator.desired.rotation import ANNOTATION_ROLLED
 from holdfast_operator.desired.sidecar import sidecar_annotations
 from holdfast_operator.desired.standing import Writing
+from holdfast_operator.desired.team import team_volumes
 from holdfast_operator.kinds import DEPLOYMENT
 
 ANNOTATION_DAPR = "holdfast.dev/dapr-objects"
@@ -92,6 +93,7 @@ def template(agent: Agent, inputs: PodInputs) -> Manifest:
         "volumes": [
             {"name": names.CONFIG_VOLUME, "configMap": {"name": names.config_map(name, config.revision)}},
             {"name": names.TMP_VOLUME, "emptyDir": {}},
+            *team_volumes(config.team),
             *(spec.volumes or []),
         ],
     }
@@ -125,6 +127,7 @@ def _container(agent: Agent, inputs: PodInputs) -> Manifest:
         "volumeMounts": [
             {"name": names.CONFIG_VOLUME, "mountPath": names.CONFIG_DIR, "readOnly": True},
             {"name": names.TMP_VOLUME, "mountPath": "/tmp"},  # noqa: S108 - a volume of the pod's own
+            *([{"name": names.TEAM_VOLUME, "mountPath": names.TEAM_DIR, "readOnly": True}] if spec.team else []),
             *(spec.volume_mounts or []),
         ],
     }
@@ -148,7 +151,8 @@ def _environment(agent: Agent, inputs: PodInputs) -> list[Manifest]:
         {"name": names.ENV_POD, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}},
         {"name": names.ENV_SPIFFE_ID, "value": names.spiffe_id(name, agent.metadata.namespace)},
         *({"name": env, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}} for env, secret, key in secrets),
-        *(_optional_secret(secret, key) for secret, key in sorted(inputs.kept.container)),
+        _optional_secret(names.ENV_FORMER_TOKEN, names.app_token_secret(name), names.FORMER_TOKEN_KEY),
+        *(_optional_secret(names.secret_env(secret, key), secret, key) for secret, key in sorted(inputs.kept.container)),
         *(_observed(resolved.observability, {entry["name"] for entry in agent.spec.env or []})),
         *(agent.spec.env or []),
     ]
@@ -167,10 +171,10 @@ def _observed(observed: Observability, own: set[str]) -> list[Manifest]:
     return [{"name": name, "value": value} for name, value in found.items() if name not in own]
 
 
-def _optional_secret(secret: str, key: str) -> Manifest:
-    """A key that only runs of an earlier revision need: whoever deletes it stops those, and nothing else."""
+def _optional_secret(env: str, secret: str, key: str) -> Manifest:
+    """A key that a pod starts without: the former token while callers go over to a new one, and what only earlier runs need."""
     ref = {"name": secret, "key": key, "optional": True}
-    return {"name": names.secret_env(secret, key), "valueFrom": {"secretKeyRef": ref}}
+    return {"name": env, "valueFrom": {"secretKeyRef": ref}}
 
 
 def _probe(path: str, *, period: int, failures: int) -> Manifest:
