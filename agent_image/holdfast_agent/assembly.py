@@ -91,6 +91,7 @@ def assemble(settings: Settings, ground: Ground, stack: AsyncExitStack, *, overd
     )
     observer.metrics.agent(config.name, ground.revisions.current.name, (tool.name for tool in config.tools))
     observer.metrics.counts_documents(lambda: store.written)
+    observer.metrics.watches_servers(lambda: ground.revisions.current.toolbox.health)
     observer.metrics.triggers((trigger.name for trigger in config.triggers if trigger.schedule), (route.name for route in routes(config)))
     controls = Controls(runs=runs, store=store, engine=engine, index=index)
     ticker = Ticker(store=store, runs=runs, controls=controls, triggers=config.triggers, metrics=observer.metrics)
@@ -105,6 +106,7 @@ def assemble(settings: Settings, ground: Ground, stack: AsyncExitStack, *, overd
             audits=Audits(store),
             metrics=observer.metrics,
             config=config,
+            toolbox=ground.revisions.current.toolbox,
             ticker=ticker,
             intake=Intake(runs=runs, ask=asked, publish=partial(publish, ground.sidecar), metrics=observer.metrics),
         ),

@@ -19,6 +19,8 @@ from prometheus_client.registry import Collector
 
 from holdfast_agent import waits
 from holdfast_agent.heads import Head
+from holdfast_agent.tools.sources import Health
+from holdfast_api.names import MCP_SEPARATOR
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 UNKNOWN_TOOL: Final = "unknown"
@@ -131,6 +133,15 @@ class Metrics:
         """The end of a run was published, or could not be."""
         self._published.labels(outcome).inc()
 
+    def watches_servers(self, servers: Callable[[], Iterable[Health]]) -> None:
+        """Where is told how MCP servers stand."""
+        self.registry.register(_Servers(servers))
+
+    def _label(self, tool: str) -> str:
+        """A tool as it is counted. Those of an MCP server count as their item: what they are called is the server's say."""
+        item = tool.partition(MCP_SEPARATOR)[0]
+        return next((name for name in (tool, item) if name in self._tools), UNKNOWN_TOOL)
+
     def counts_documents(self, written: Callable[[], int]) -> None:
         """Where the bytes of documents are counted."""
         self._written = written
@@ -155,7 +166,7 @@ class Metrics:
     def tool(self, *, name: str, seconds: float) -> None:
         """A tool was called; whether it worked is known once the call is stored."""
         self._tools.add(name)
-        self._call_seconds.labels(name).observe(seconds)
+        self._call_seconds.labels(self._label(name)).observe(seconds)
 
     def turn(self) -> None:
         """A turn of the model is stored."""
@@ -163,7 +174,7 @@ class Metrics:
 
     def call(self, *, tool: str, outcome: str) -> None:
         """What a call came to is stored."""
-        self._calls.labels(tool if tool in self._tools else UNKNOWN_TOOL, outcome).inc()
+        self._calls.labels(self._label(tool), outcome).inc()
 
     def decided(self, decision: str) -> None:
         """A call was made or not by a person's decision, or because none came in time."""
@@ -197,6 +208,24 @@ class Metrics:
     def payload(self) -> tuple[int, int]:
         """Bytes of documents written, and bytes of steps' inputs and results."""
         return self._written(), self._passed
+
+
+class _Servers(Collector):
+    """How MCP servers stand, asked for when somebody reads."""
+
+    def __init__(self, servers: Callable[[], Iterable[Health]]) -> None:
+        self._servers = servers
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics; none where there is no such server."""
+        found = list(self._servers())
+        if found:
+            up = GaugeMetricFamily("holdfast_mcp_server_up", "Whether it listed its tools when it was last asked.", labels=["tool"])
+            tools = GaugeMetricFamily("holdfast_mcp_server_tools", "Its tools that the model may call.", labels=["tool"])
+            for server in found:
+                up.add_metric([server.tool], float(bool(server.up)))
+                tools.add_metric([server.tool], float(len(server.functions)))
+            yield from (up, tools)
 
 
 class _Payload(Collector):

@@ -47,7 +47,7 @@ class Observer:
             tokens = None if None in used else (int(used[0] or 0), int(used[1] or 0))
             self.metrics.chat(provider=provider, model=model, seconds=seconds, error=operation.error, tokens=tokens)
         else:
-            self.metrics.tool(name=operation.name, seconds=seconds)
+            self.metrics.tool(name=str(operation.facts.get("holdfast.tool", operation.name)), seconds=seconds)
         self.telemetry.operation(run, operation)
 
     def stored(self, document: Mapping[str, Any]) -> None:

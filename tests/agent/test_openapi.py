@@ -108,6 +108,7 @@ async def test_what_an_agent_answers_is_what_its_document_says(stage):
     await api.get("/sessions")
     await api.get("/sessions/s")
     assert await api.get("/triggers") == {"triggers": []}
+    assert await api.get("/tools") == {"tools": [{"name": "search", "description": "A tool."}], "servers": []}
     assert await api.call("GET", f"/runs/{run}/events?last_event_id=end") == (204, "")
     status, stream = await api.call("GET", f"/runs/{run}/events")
     assert (status, stream.count("event: step"), stream.count("event: end")) == (200, 4, 1)

@@ -52,8 +52,8 @@ class Server(Site):
         self.app = web.Application(middlewares=[as_problems, self._admit], client_max_size=requests.MAX_BODY_BYTES)
         handlers: dict[str, Handler] = {"healthz": self._healthz, "readyz": self._readyz, "openapi": self._openapi}
         triggers = TriggerRoutes(self)
-        parts = (RunRoutes(self), EventRoutes(self), ControlRoutes(self), SessionRoutes(self), AuditRoutes(self), ToolRoutes(self), triggers)
-        for routes in parts:
+        others = (RunRoutes(self), EventRoutes(self), ControlRoutes(self), SessionRoutes(self), AuditRoutes(self), ToolRoutes(self))
+        for routes in (*others, triggers):
             handlers |= routes.handlers()
         for operation in OPERATIONS:
             self.app.router.add_route(operation.method, operation.path, handlers[operation.id])

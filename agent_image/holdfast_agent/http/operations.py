@@ -186,6 +186,14 @@ OPERATIONS: Final = (
         place=_SESSION,
     ),
     Operation(
+        "tools",
+        "GET",
+        "/tools",
+        "What the model may call, and how the MCP servers stand",
+        {200: _json("All tools of the current revision.", "Tools")},
+        tag="agent",
+    ),
+    Operation(
         "triggers",
         "GET",
         "/triggers",

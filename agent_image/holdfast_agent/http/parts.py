@@ -9,6 +9,7 @@ from holdfast_agent.metrics import Metrics
 from holdfast_agent.runs import Runs
 from holdfast_agent.sessions import Sessions
 from holdfast_agent.timelines import Timelines
+from holdfast_agent.tools import Toolbox
 from holdfast_agent.triggers.intake import Intake
 from holdfast_agent.triggers.ticker import Ticker
 from holdfast_api.config import AgentConfig
@@ -26,5 +27,6 @@ class Parts:
     audits: Audits
     metrics: Metrics
     config: AgentConfig
+    toolbox: Toolbox
     ticker: Ticker
     intake: Intake

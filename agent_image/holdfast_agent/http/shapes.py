@@ -110,6 +110,21 @@ SCHEMAS: Final[dict[str, Schema]] = {
         "required": ["type", "title", "status", "detail"],
         "additionalProperties": False,
     },
+    "Tools": _object(
+        {
+            "tools": _list(_object({"name": _text(), "description": _text()}), "As the model sees them now."),
+            "servers": _list(ref("McpServer"), "The MCP servers among them."),
+        }
+    ),
+    "McpServer": _object(
+        {
+            "name": _text("Of the item of `spec.tools`."),
+            "up": {"type": "boolean", "description": "Whether it listed its tools when it was last asked."},
+            "since": _TIME,
+            "tools": _list(_text(), "Names that the model calls; while the server is down, those that it had."),
+        },
+        {"reason": _text("Why it is down."), "left_out": _text("Tools that are not offered, and why.")},
+    ),
     "Triggers": _object({"triggers": _list(ref("Trigger"))}),
     "Trigger": _object(
         {"name": _text("Of the trigger; `topic` and `broadcast` are those of `spec.pubsub`.")},
