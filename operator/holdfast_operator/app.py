@@ -110,7 +110,7 @@ class Operator:
 
     async def _work(self) -> None:
         """Everything a leader does, until the first part of it ends."""
-        intake = Intake(memory=self._memory, dapr=self._dapr, due=self._queue.add, forget=self._queue.forget)
+        intake = Intake(memory=self._memory, dapr=self._dapr, due=self._queue.add, forget=self._forget)
         inventory = Inventory(
             cluster=self._cluster,
             memory=self._memory,
@@ -167,6 +167,12 @@ class Operator:
             start_anew()
         # Kopf takes the signals over; when it ends by itself, one has come.
         raise Stopped
+
+    def _forget(self, key: Key) -> None:
+        """An Agent is gone, and with it whatever was to be done for it; but its team is to know."""
+        self._queue.forget(key)
+        if self._reconciler.teams.lists(key):
+            self._queue.add(key, 0.0)
 
     async def _look(self, key: Key) -> float | None:
         started, result = time.monotonic(), "error"

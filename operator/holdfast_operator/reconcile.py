@@ -28,6 +28,7 @@ from holdfast_operator.pods import replace_uninjected
 from holdfast_operator.queue import Retry
 from holdfast_operator.settings import Settings
 from holdfast_operator.status import condition_list, status_fields
+from holdfast_operator.teams import Teams
 from holdfast_operator.upgrade import leave_alone, write_down
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class Reconciler:
     ) -> None:
         self._cluster, self._memory, self._settings, self._dapr, self._clock = cluster, memory, settings, dapr, clock
         self._reporter = Reporter(cluster, clock=clock)
+        self.teams = Teams(cluster, memory)
         self._failures: dict[Key, int] = {}
         self._blocked: dict[Key, tuple[int, int]] = {}
 
@@ -96,6 +98,7 @@ class Reconciler:
             self._memory.forget(key)
             self._failures.pop(key, None)
             self._blocked.pop(key, None)
+            await self.teams.depart(key)
             return None
         metadata = manifest["metadata"]
         if metadata.get("deletionTimestamp"):
@@ -144,6 +147,7 @@ class Reconciler:
                 waits.append(await children.apply(steps))
             finally:
                 await self._reporter.repaired(visit.manifest, children.told)
+            await self.teams.settle(key, visit.manifest)
             if visit.standing:
                 assert visit.replicas is not None
                 await scale_only(self._cluster, key, record, visit.replicas)

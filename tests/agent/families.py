@@ -1,4 +1,4 @@
-"""Several agents, each beside a sidecar of its own, on one placement, scheduler and Sentry: mTLS is on, so access control holds as in a cluster."""
+"""Several agents, each beside its own sidecar, on one placement, scheduler and Sentry: with mTLS, so access control holds as in a cluster."""
 
 import contextlib
 import os

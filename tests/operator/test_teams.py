@@ -1,0 +1,135 @@
+"""The ConfigMap of a team: whoever is in it by its spec, always, written when that changes, and gone with the last member."""
+
+import json
+
+import pytest
+
+from holdfast_api import conditions, names
+from holdfast_operator import kinds
+from holdfast_operator.desired import team as desired
+from tests.operator.conftest import StartOperator
+from tests.operator.live import Api, World, eventually
+
+CM = "holdfast-team-travel"
+
+
+def manifest(name: str, **spec: object) -> dict:
+    return {"metadata": {"name": name, "namespace": "ns", "uid": f"uid-{name}"}, "spec": {"team": "travel", **spec}}
+
+
+def members(api: Api, namespace: str, name: str = CM) -> list[str] | None:
+    live = api.get(kinds.CONFIG_MAP, namespace, name)
+    return live and [entry["name"] for entry in json.loads(live["data"][names.TEAM_KEY])]
+
+
+def test_a_member_is_told_of_in_its_own_words_or_by_its_tools() -> None:
+    told = desired.member(
+        manifest(
+            "flights",
+            description="Finds\nflights",
+            access={"callers": ["planner", "desk"]},
+            tools=[{"name": "s", "description": "Search."}],
+        )
+    )
+    assert told == {
+        "name": "flights",
+        "description": "Finds flights",
+        "capabilities": ["s: Search."],
+        "callers": ["desk", "planner"],
+        "endpoint": "http://flights.ns.svc:8001",
+    }
+    assert desired.member(manifest("a", role="Agent", goal="Go", capabilities=["flies"]))["description"] == "Agent. Go"
+    assert desired.member(manifest("a", capabilities=["flies"], tools=[{"name": "s"}]))["capabilities"] == ["flies"]
+
+
+def test_a_team_belongs_to_all_its_members_and_to_none_of_them_alone() -> None:
+    made = desired.team("ns", "travel", [manifest("b"), manifest("a")])
+    assert [ref["name"] for ref in made["metadata"]["ownerReferences"]] == ["a", "b"]
+    assert not any(ref.get("controller") for ref in made["metadata"]["ownerReferences"])
+    assert not desired.differs(made, made)
+    assert desired.differs(made, desired.team("ns", "travel", [manifest("a")]))
+
+
+def test_an_agent_that_is_being_deleted_is_in_no_team() -> None:
+    leaving = manifest("a")
+    leaving["metadata"]["deletionTimestamp"] = "2026-11-21T00:00:00Z"
+    assert (desired.team_of(manifest("a")), desired.team_of(leaving), desired.team_of({"metadata": {}, "spec": {}})) == (
+        "travel",
+        None,
+        None,
+    )
+
+
+def test_a_team_too_large_for_a_config_map_tells_names_and_places_only() -> None:
+    large = [manifest(f"a{number}", description="x" * 1000, capabilities=["y" * 200] * 32) for number in range(300)]
+    text = desired.team("ns", "travel", large)["data"][names.TEAM_KEY]
+    assert len(text) < 1_000_000
+    assert len(json.loads(text)) == 300
+
+
+@pytest.mark.apiserver
+async def test_a_team_is_kept_as_agents_come_change_and_go(world: World, namespace: str, api: Api) -> None:
+    async def made(name: str, **spec: object) -> None:
+        api.agent(namespace, name, spec)
+        world.hear(kinds.AGENT, namespace, name, "ADDED")
+        await world.look(namespace, name)
+
+    await made("loner")
+    assert world.requests["GET", "agents"] == 0
+    await made("planner", team="travel")
+    await made("flights", team="travel", description="Finds flights")
+    assert members(api, namespace) == ["flights", "planner"]
+
+    # Settled: looks write nothing, and what was written makes nobody due.
+    world.due.clear()
+    world.hear(kinds.CONFIG_MAP, namespace, CM)
+    assert world.due == set()
+    version = api.get(kinds.CONFIG_MAP, namespace, CM)["metadata"]["resourceVersion"]
+    world.requests.clear()
+    await world.look(namespace, "planner")
+    assert world.requests == {("GET", "configmaps"): 1, ("GET", "agents"): 1}
+    assert api.get(kinds.CONFIG_MAP, namespace, CM)["metadata"]["resourceVersion"] == version
+
+    # Edited by hand, or removed: made anew.
+    api.patch(kinds.CONFIG_MAP, namespace, CM, {"data": {names.TEAM_KEY: "[]"}})
+    world.hear(kinds.CONFIG_MAP, namespace, CM)
+    assert (namespace, "flights") in world.due
+    await world.look(namespace, "flights")
+    assert members(api, namespace) == ["flights", "planner"]
+
+    # One leaves, one is deleted, and the last one takes the list along.
+    api.patch(kinds.AGENT, namespace, "flights", {"spec": {"team": "other"}})
+    world.hear(kinds.AGENT, namespace, "flights", "MODIFIED")
+    await world.look(namespace, "flights")
+    assert (members(api, namespace), members(api, namespace, "holdfast-team-other")) == (["planner"], ["flights"])
+    api.delete(kinds.AGENT, namespace, "flights")
+    await world.look(namespace, "flights")
+    assert members(api, namespace, "holdfast-team-other") is None
+
+
+@pytest.mark.apiserver
+async def test_a_config_map_of_somebody_else_is_left_alone(world: World, namespace: str, api: Api) -> None:
+    api.create(kinds.CONFIG_MAP, namespace, {"metadata": {"name": CM}, "data": {"mine": "1"}})
+    api.agent(namespace, "a", {"team": "travel"})
+    world.hear(kinds.AGENT, namespace, "a", "ADDED")
+    await world.look(namespace, "a")
+    assert api.condition(namespace, "a", conditions.ACCEPTED)["reason"] == conditions.CHILD_NAME_TAKEN
+    assert api.get(kinds.CONFIG_MAP, namespace, CM)["data"] == {"mine": "1"}
+
+
+@pytest.mark.apiserver
+def test_a_team_of_many_made_at_once_survives_a_restart_and_hears_of_a_deletion(
+    start_operator: StartOperator, namespace: str, api: Api
+) -> None:
+    everybody = [f"a{number}" for number in range(8)]
+    operator = start_operator(namespace)
+    for name in everybody:
+        api.agent(namespace, name, {"team": "travel"})
+    eventually(lambda: members(api, namespace) == everybody, seconds=60)
+    api.delete(kinds.AGENT, namespace, "a0")
+    eventually(lambda: members(api, namespace) == everybody[1:], seconds=60)
+    operator.end()
+    api.delete(kinds.AGENT, namespace, "a1")
+    api.agent(namespace, "b", {"team": "travel"})
+    start_operator(namespace)
+    eventually(lambda: members(api, namespace) == [*everybody[2:], "b"], seconds=60)
