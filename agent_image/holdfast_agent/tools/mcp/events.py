@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from holdfast_agent.tools.mcp.wire import MAX_MESSAGE_BYTES, McpError, unusable
 
-MAX_STREAM_BYTES = 4 * MAX_MESSAGE_BYTES
+MAX_LINES = 100_000
+MAX_STREAM_BYTES = 2 * MAX_MESSAGE_BYTES
 """All that is read of one stream that answers one request: messages about progress come before the answer."""
 
 
@@ -34,6 +35,7 @@ class EventReader:
     _kind: str = ""
     _held: int = 0
     _seen: int = 0
+    _lines: int = 0
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
         """The events that end in these bytes.
@@ -42,8 +44,9 @@ class EventReader:
             McpError: the stream, or an event in it, is too long.
         """
         self._seen += len(chunk)
-        if self.most is not None and self._seen > self.most:
-            raise McpError(unusable(f"the server sent more than {self.most // 1024} KiB in answer to one request"))
+        self._lines += chunk.count(b"\n")
+        if self.most is not None and (self._seen > self.most or self._lines > MAX_LINES):
+            raise McpError(unusable(f"the server sent more than {self.most // 1024} KiB or {MAX_LINES} lines in answer to one request"))
         self._rest += chunk
         lines: list[bytearray] = []
         if b"\n" in chunk:

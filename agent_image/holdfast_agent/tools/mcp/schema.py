@@ -20,7 +20,9 @@ from holdfast_api.names import canonical
 MAX_BYTES: Final = 64 * 1024
 MAX_DEPTH: Final = 32
 """Providers and protobuf give up at about a hundred levels, and take the whole conversation with them."""
-MAX_STEPS: Final = 20_000
+MAX_STEPS: Final = 10_000
+MAX_NESTED: Final = 64
+"""Keywords within keywords: far below the depth at which Python gives up, in which the library's native parts panic."""
 _LEFT_TO_THE_SERVER: Final = ("pattern", "patternProperties", "uniqueItems", "unevaluatedProperties", "unevaluatedItems")
 _REFUSED_BY_PROVIDERS: Final = frozenset({"$schema", "$id", "oneOf", "anyOf", "allOf", "not", "enum", "const", "if", "then", "else"})
 """At the top of a schema of a function."""
@@ -28,9 +30,10 @@ _LARGEST: Final = 1e300
 
 
 class _Spent:
-    """Steps of the check that is under way. There is one at a time: nothing waits within one."""
+    """Steps of the check that is under way, and how deep it is. There is one at a time: nothing waits within one."""
 
     steps = 0
+    depth = 0
 
 
 class _TooLongError(Exception):
@@ -74,12 +77,12 @@ def checker(schema: Mapping[str, Any]) -> Validator:
 
 
 def problem(check: Validator, given: Mapping[str, Any]) -> str | None:
-    """What is wrong with the arguments, for the model; None if they fit as far as they are checked here."""
-    _Spent.steps = 0
+    """What is wrong with the arguments, for the model; None if they fit, or if that takes too long to say: then the server says it."""
+    _Spent.steps = _Spent.depth = 0
     try:
         return arguments.problem(check, given)
-    except (_TooLongError, RecursionError):
-        return "the tool's own inputSchema takes too long to check"
+    except _TooLongError:
+        return None
 
 
 def _plain(value: object, depth: int) -> None:
@@ -117,9 +120,13 @@ Keyword = Callable[..., Any]
 def _counted(keyword: Keyword) -> Keyword:
     def check(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:  # noqa: ANN401 - the library's shapes
         _Spent.steps += 1
-        if _Spent.steps > MAX_STEPS:
+        _Spent.depth += 1
+        if _Spent.steps > MAX_STEPS or _Spent.depth > MAX_NESTED:
             raise _TooLongError
-        yield from keyword(validator, value, instance, schema) or ()
+        try:
+            yield from keyword(validator, value, instance, schema) or ()
+        finally:
+            _Spent.depth -= 1
 
     return check
 
