@@ -16,7 +16,8 @@ _LONG_STRINGS = {("EnvVar", "value"): 32768}
 _QUANTITY = {
     "anyOf": [{"type": "integer"}, {"type": "string"}],
     "x-kubernetes-int-or-string": True,
-    "pattern": r"^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$",
+    # Kubernetes' own OpenAPI says less, and what it lets through would only fail at the pods.
+    "pattern": r"^([0-9]+([.][0-9]*)?|[.][0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]{1,2})?$",
 }
 _QUANTITIES = {"sizeLimit", "divisor"}
 _QUANTITY_MAPS = {"limits", "requests"}
@@ -37,6 +38,8 @@ def core_v1(kind: str) -> Schema:
         del schema["properties"]["claims"]  # they name entries of a pod field that an Agent does not have
     if kind == "LocalObjectReference":
         schema["required"] = ["name"]  # the key of the list that it stands in
+    if kind == "VolumeMount":
+        schema["properties"]["mountPropagation"]["enum"] = ["None", "HostToContainer"]  # the other one is for privileged containers
     for (owner, name), bound in _LONG_STRINGS.items():
         if owner == kind:
             schema["properties"][name]["maxLength"] = bound

@@ -84,7 +84,7 @@ def state_spec(state: State) -> Manifest:
     store would read each other's documents.
     """
     assert state.type is not None
-    metadata = [entry for entry in _entries(state) if entry["name"] != "actorStateStore"]
+    metadata = [entry for entry in _entries(state) if entry["name"].lower() != "actorstatestore"]
     metadata.append({"name": "actorStateStore", "value": "true"})
     if not any(entry["name"].lower() == "keyprefix" for entry in metadata):
         metadata.append({"name": "keyPrefix", "value": "namespace"})

@@ -19,10 +19,11 @@ ALLOW = {
     "secrets": ["openai", "shared-*"],
     "serviceAccounts": [],
     "volumes": ["emptyDir"],
-    "env": ["APP_*", "LD_PRELOAD"],
+    "env": ["APP_*", "LD_PRELOAD", "https_proxy"],
     "python": ["reviewed"],
 }
 SECRET = {"name": "stolen", "key": "k"}
+FROM = {"name": "k", "secretKeyRef": SECRET}
 MODEL = {"provider": "openai", "name": "m"}
 
 
@@ -49,10 +50,15 @@ def metadata(kind, **entry):
 
 SECRETS = {
     "model.apiKeySecretRef": model(apiKeySecretRef=SECRET),
+    "model.optionsFrom[].secretKeyRef": model(optionsFrom=[FROM]),
     "model.fallbacks[].apiKeySecretRef": model(fallbacks=[{**MODEL, "apiKeySecretRef": SECRET}]),
+    "model.fallbacks[].optionsFrom[].secretKeyRef": model(fallbacks=[{**MODEL, "optionsFrom": [FROM]}]),
     "evaluation.model.apiKeySecretRef": {"evaluation": {"criteria": "c", **model(apiKeySecretRef=SECRET)}},
+    "evaluation.model.optionsFrom[].secretKeyRef": {"evaluation": {"criteria": "c", **model(optionsFrom=[FROM])}},
     "model.routes[].model.apiKeySecretRef": route({**MODEL, "apiKeySecretRef": SECRET}),
+    "model.routes[].model.optionsFrom[].secretKeyRef": route({**MODEL, "optionsFrom": [FROM]}),
     "memory.model.apiKeySecretRef": {"memory": model(apiKeySecretRef=SECRET)},
+    "memory.model.optionsFrom[].secretKeyRef": {"memory": model(optionsFrom=[FROM])},
     "state.metadata[].secretKeyRef": metadata("state", secretKeyRef=SECRET),
     "pubsub.metadata[].secretKeyRef": metadata("pubsub", secretKeyRef=SECRET),
     "tools[].http.headersFrom[].secretKeyRef": http(headersFrom=[{"name": "A", "secretKeyRef": SECRET}]),
@@ -100,10 +106,11 @@ REFUSED = {
     "env": ("env", {"env": [{"name": "HTTPS_PROXY", "value": "x"}]}),
     "env from a ConfigMap": ("env", {"envFrom": [{"configMapRef": {"name": "c"}}]}),
     "a nameless Secret": ("secrets", {"volumes": [{"name": "v", "secret": {}}]}),
+    "hosts by a proxy": ("hosts", {"env": [{"name": "https_proxy", "value": "http://evil.example"}]}),
+    "hosts by a Secret": ("hosts", model(optionsFrom=[{"name": "baseUrl", "secretKeyRef": {"name": "openai", "key": "k"}}])),
     "python": ("python", {"tools": [{"name": "t", "python": {"configMapKeyRef": {"name": "mine", "key": "k"}, "function": "f"}}]}),
     "python by a variable": ("python", {"env": [{"name": "LD_PRELOAD", "value": "x"}]}),
     "python by a mount": ("python", {"volumes": [{"name": "v", "emptyDir": {}}], "volumeMounts": [{"name": "v", "mountPath": "/opt"}]}),
-    "python by dots": ("python", {"volumes": [{"name": "v", "emptyDir": {}}], "volumeMounts": [{"name": "v", "mountPath": "/mnt/../opt"}]}),
 }
 URLS = [
     "https://gateway.internal.evil.example/",

@@ -14,6 +14,13 @@ hosts:
   list: 'o.is.options.filter(x, o.is.options[x].contains("//") || x.lowerAscii().matches("(endpoint|url|host|proxy|address)"))'
   at: 'o.at + ".options." + x'
   value: 'o.is.options[x]'
+- outer: 'variables.models.filter(o, has(o.is.optionsFrom))'
+  list: 'o.is.optionsFrom.filter(x, x.name.lowerAscii().matches("(endpoint|url|host|proxy|address)"))'
+  at: 'o.at + ".optionsFrom." + x.name'
+  value: '"that nobody sees"'
+# What makes clients go elsewhere.
+- {list: 'variables.envItems.filter(x, x.name.matches("(?i)(_proxy|^otel_.*endpoint)$"))', at: '"spec.env " + x.name', value: '(has(x.value) ? x.value : "")'}
+- {list: variables.envSources, at: '"spec.envFrom"', value: '"with variables that nobody sees"'}
 - list: '["otlp", "zipkin"].filter(x, has(variables.spec.observability) && has(variables.spec.observability.tracing) && x in variables.spec.observability.tracing)'
   at: '"spec.observability.tracing." + x'
   value: 'variables.spec.observability.tracing[x]'
@@ -24,6 +31,10 @@ componentTypes:
 - {list: 'variables.sources.filter(x, has(x.is.type))', at: 'x.at + ".type"', value: x.is.type}
 secrets:
 - {list: 'variables.models.filter(x, has(x.is.apiKeySecretRef))', at: 'x.at + ".apiKeySecretRef"', value: x.is.apiKeySecretRef.name}
+- outer: 'variables.models.filter(o, has(o.is.optionsFrom))'
+  list: 'o.is.optionsFrom'
+  at: 'o.at + ".optionsFrom (" + x.name + ")"'
+  value: x.secretKeyRef.name
 - outer: 'variables.sources.filter(o, has(o.is.metadata))'
   list: 'o.is.metadata.filter(x, has(x.secretKeyRef))'
   at: 'o.at + ".metadata (" + x.name + ").secretKeyRef"'

@@ -4,11 +4,12 @@ They are passed through to the Deployment, so their schema is not written here: 
 `kubernetes` client (see `holdfast_api.core_v1`), and the API server checks it. In Python they are plain data.
 """
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from holdfast_api.v1alpha1.types import ApiModel, ObjectName, Rule, keyword
+from holdfast_api.v1alpha1.types import ApiModel, ObjectName, Rule, keyword, obeys
 
 LabelKey = Annotated[str, StringConstraints(max_length=317)]
 LabelValue = Annotated[str, StringConstraints(max_length=63)]
@@ -22,6 +23,18 @@ _KEYS = Rule(
     "keys under dapr.io/, holdfast.dev/ and app.kubernetes.io/ are Holdfast's: they come from the other fields",
     lambda keys: not any(key.startswith(_OWN_PREFIXES) for key in keys),
 )
+_KEY_PATTERN = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
+_QUALIFIED = Rule(
+    f"self.all(key, key.matches('{_KEY_PATTERN}'))",
+    "keys must be names of Kubernetes: letters, digits, dashes, dots and underscores, after a domain and a slash if need be",
+    lambda keys: all(re.fullmatch(_KEY_PATTERN, key) for key in keys),
+)
+_VALUE_PATTERN = "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
+_LABELS = Rule(
+    f"self.all(key, self[key].matches('{_VALUE_PATTERN}'))",
+    "values of labels must hold only letters, digits, dashes, dots and underscores, and begin and end with a letter or digit",
+    lambda labels: all(re.fullmatch(_VALUE_PATTERN, value) for value in labels.values()),
+)
 _ENV = Rule(
     "self.all(e, !e.name.startsWith('DAPR_') && !e.name.startsWith('HOLDFAST_') && e.name != 'APP_API_TOKEN')",
     "names that start with DAPR_ or HOLDFAST_, and APP_API_TOKEN, are set by Holdfast: choose another name",
@@ -32,6 +45,17 @@ _MOUNTS = Rule(
     "/etc/holdfast and the volumes holdfast-config and holdfast-tmp are Holdfast's: mount elsewhere, under another name",
     lambda mounts: not any(str(m.get("mountPath")).startswith("/etc/holdfast") or m.get("name") in _OWN_VOLUMES for m in mounts),
 )
+_CLEAN_PATH = "^(/([^/.:][^/:]*|[.][^/.:][^/:]*|[.][.][^/:]+))+$"
+_PLACES = Rule(
+    f"self.all(m, m.mountPath.matches('{_CLEAN_PATH}') && m.mountPath != '/etc')",
+    "mountPath must be a path from the root without //, /./ and /../ and without a slash at its end, and neither / nor /etc",
+    lambda mounts: all(re.fullmatch(_CLEAN_PATH, str(m.get("mountPath"))) and m.get("mountPath") != "/etc" for m in mounts),
+)
+_PREFIX = Rule(
+    "self.all(e, !has(e.prefix) || !(e.prefix.startsWith('DAPR_') || e.prefix.startsWith('HOLDFAST_')))",
+    "names that start with DAPR_ or HOLDFAST_ are set by Holdfast: choose another prefix",
+    lambda sources: not any(str(e.get("prefix", "")).startswith(("DAPR_", "HOLDFAST_")) for e in sources),
+)
 _VOLUMES = Rule(
     "self.all(v, v.name != 'holdfast-config' && v.name != 'holdfast-tmp')",
     "the volumes holdfast-config and holdfast-tmp are Holdfast's: choose another name",
@@ -39,12 +63,12 @@ _VOLUMES = Rule(
 )
 
 
-def core(kind: str, *, keys: tuple[str, ...] = (), rule: Rule | None = None) -> dict[str, Any]:
-    """Ask the generator for core/v1 `kind` here; `keys` make a list a map, `rule` is checked on the whole."""
+def core(kind: str, *, keys: tuple[str, ...] = (), rules: tuple[Rule, ...] = ()) -> dict[str, Any]:
+    """Ask the generator for core/v1 `kind` here; `keys` make a list a map, `rules` are checked on the whole."""
     extra: dict[str, Any] = {"x-core-v1": kind}
     if keys:
         extra["x-list-map-keys"] = list(keys)
-    return extra | (keyword(rule) if rule else {})
+    return extra | (keyword(*rules) if rules else {})
 
 
 Objects = list[dict[str, Any]]
@@ -61,7 +85,7 @@ class DaprSidecar(ApiModel):
 class PodFields(ApiModel):
     """Fields that go into the Agent's pods."""
 
-    image: Annotated[str, StringConstraints(min_length=1, max_length=512)] | None = Field(
+    image: Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=r"^[A-Za-z0-9][-A-Za-z0-9._:/@]*$")] | None = Field(
         default=None, description="Image of the agent. Left out: the one that the operator is configured with."
     )
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(default=None, description="As in core/v1.")
@@ -69,10 +93,10 @@ class PodFields(ApiModel):
         default=None, description="Secrets to pull the image with.", json_schema_extra=core("LocalObjectReference", keys=("name",))
     )
     env: Annotated[Objects, Field(max_length=128), AfterValidator(_ENV.check)] | None = Field(
-        default=None, description="Environment of the agent's container.", json_schema_extra=core("EnvVar", keys=("name",), rule=_ENV)
+        default=None, description="Environment of the agent's container.", json_schema_extra=core("EnvVar", keys=("name",), rules=(_ENV,))
     )
-    env_from: Annotated[Objects, Field(max_length=32)] | None = Field(
-        default=None, description="Environment from ConfigMaps and Secrets.", json_schema_extra=core("EnvFromSource")
+    env_from: Annotated[Objects, Field(max_length=32), AfterValidator(_PREFIX.check)] | None = Field(
+        default=None, description="Environment from ConfigMaps and Secrets.", json_schema_extra=core("EnvFromSource", rules=(_PREFIX,))
     )
     resources: dict[str, Any] | None = Field(
         default=None, description="Requests and limits of the agent's container.", json_schema_extra=core("ResourceRequirements")
@@ -92,20 +116,20 @@ class PodFields(ApiModel):
     termination_grace_period_seconds: Annotated[int, Field(ge=1, le=86400)] | None = Field(
         default=None, description="How long a pod may finish what is running. Left out: the model's and the tools' timeouts decide."
     )
-    pod_labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=32), AfterValidator(_KEYS.check)] | None = Field(
-        default=None, description="Further labels of the pods.", json_schema_extra=keyword(_KEYS)
+    pod_labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=32), obeys(_KEYS, _QUALIFIED, _LABELS)] | None = Field(
+        default=None, description="Further labels of the pods.", json_schema_extra=keyword(_KEYS, _QUALIFIED, _LABELS)
     )
-    pod_annotations: Annotated[dict[LabelKey, AnnotationValue], Field(max_length=32), AfterValidator(_KEYS.check)] | None = Field(
-        default=None, description="Further annotations of the pods.", json_schema_extra=keyword(_KEYS)
+    pod_annotations: Annotated[dict[LabelKey, AnnotationValue], Field(max_length=32), obeys(_KEYS, _QUALIFIED)] | None = Field(
+        default=None, description="Further annotations of the pods.", json_schema_extra=keyword(_KEYS, _QUALIFIED)
     )
     volumes: Annotated[Objects, Field(max_length=32), AfterValidator(_VOLUMES.check)] | None = Field(
         default=None,
         description="Volumes: configMap, secret, emptyDir and persistentVolumeClaim.",
-        json_schema_extra=core("Volume", keys=("name",), rule=_VOLUMES),
+        json_schema_extra=core("Volume", keys=("name",), rules=(_VOLUMES,)),
     )
-    volume_mounts: Annotated[Objects, Field(max_length=32), AfterValidator(_MOUNTS.check)] | None = Field(
+    volume_mounts: Annotated[Objects, Field(max_length=32), obeys(_MOUNTS, _PLACES)] | None = Field(
         default=None,
         description="Where the volumes are mounted in the agent's container.",
-        json_schema_extra=core("VolumeMount", keys=("mountPath",), rule=_MOUNTS),
+        json_schema_extra=core("VolumeMount", keys=("mountPath",), rules=(_MOUNTS, _PLACES)),
     )
     dapr: DaprSidecar | None = Field(default=None, description="The sidecar.")

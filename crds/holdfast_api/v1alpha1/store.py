@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from holdfast_api.v1alpha1.model import OneModel
-from holdfast_api.v1alpha1.types import ApiModel, Line, ObjectName, Rule, SecretKeyRef, list_map, unique
+from holdfast_api.v1alpha1.types import ApiModel, ObjectName, Rule, SecretKeyRef, list_map, obeys, unique
 
 _ONE_OF_VALUE = Rule(
     "has(self.value) != has(self.secretKeyRef)",
@@ -58,14 +58,26 @@ _TRANSACTS = Rule(
 )
 
 
+_ONE_SPELLING = Rule(
+    "self.all(e, self.exists_one(o, o.name.lowerAscii() == e.name.lowerAscii()))",
+    "metadata must hold each name once: to Dapr redisHost and RedisHost are the same",
+    lambda entries: len({entry.name.lower() for entry in entries}) == len(entries),
+)
+
+
 class ComponentMetadata(ApiModel):
     """One metadata entry of a Dapr Component."""
 
     RULES = (_ONE_OF_VALUE,)
 
-    name: Line = Field(description="Name of the entry, as the Component's reference calls it.")
+    name: Annotated[str, StringConstraints(min_length=1, max_length=128)] = Field(
+        description="Name of the entry, as the Component's reference calls it."
+    )
     value: Annotated[str, StringConstraints(max_length=4096)] | None = Field(default=None, description="The value, in clear.")
     secret_key_ref: SecretKeyRef | None = Field(default=None, description="The Secret's key that holds the value.")
+
+
+_NAMED_ONCE = list_map("name", rules=(_ONE_SPELLING,), max_length=32)
 
 
 class ComponentSource(ApiModel):
@@ -80,7 +92,7 @@ class ComponentSource(ApiModel):
     version: Annotated[str, StringConstraints(max_length=8, pattern=r"^v[0-9]+$")] | None = Field(
         default=None, description="Version of the Component's type. Left out: v1, and v2 for state.postgresql."
     )
-    metadata: Annotated[list[ComponentMetadata], list_map("name", max_length=32), unique("name")] | None = Field(
+    metadata: Annotated[list[ComponentMetadata], _NAMED_ONCE, unique("name"), obeys(_ONE_SPELLING)] | None = Field(
         default=None, description="Metadata of the Component, in the words of Dapr's reference of this type."
     )
 
