@@ -21,6 +21,7 @@ from holdfast_agent.failures import (
     TOOL_BOUND,
 )
 from holdfast_agent.loop import COMPENSATE, FINISH, TOOL, Step, timed_out
+from holdfast_agent.plan import Plan
 from holdfast_agent.progress import Result
 
 _BROKEN: Final = "broken"
@@ -120,6 +121,21 @@ class Choice:
     def among(cls, models: int, current: int) -> Self:
         """Begin with that one."""
         return cls(current, (0,) * models)
+
+    @classmethod
+    def of(cls, plan: Plan | None, current: int, first: int | None = None) -> Self | None:
+        """The models for one step of a run; None: there is no choice.
+
+        Args:
+            plan: of the run.
+            current: place of the one that answers this run at present: the first one or a fallback.
+            first: place of the one that is to be asked for this step; the agent's own and its fallbacks stand in for it. None: `current`.
+        """
+        if plan is None:
+            return None
+        if first is None:
+            return cls.among(plan.models, current) if plan.models > 1 else None
+        return cls(first, (0,) * (first + 1), frozenset(range(plan.models, first)))
 
     def busy(self) -> Self:
         """After a failure that may pass: the next one's turn once this one has had some in a row."""

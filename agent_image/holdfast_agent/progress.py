@@ -43,6 +43,7 @@ class Loop:
         left: those of them that could not be undone.
         model: which model is asked, by its place among the first one and its fallbacks. Begins anew with each continue-as-new.
         trace: as in the head; None: nobody traces the run.
+        routed: place of the model that is to be asked for the next turn, because of the tools whose results it reads; None: `model`.
     """
 
     run: str
@@ -67,6 +68,7 @@ class Loop:
     left: tuple[str, ...] = ()
     model: int = 0
     trace: str | None = None
+    routed: int | None = None
 
     def dump(self) -> dict[str, Any]:
         """As JSON-ready data, without what is as it is at the beginning."""
@@ -93,11 +95,16 @@ class Loop:
         return replace(
             state,
             context=used.tokens,
-            model=min(int(answer.get("model", self.model)), state.plan.models - 1),
+            model=self._own(int(answer.get("model", self.model)), state.plan),
+            routed=state.plan.reader(answer["calls"]) if results else None,
             undo=(*self.undo, *(result["key"].partition("/")[2] for result in results if result.get("undo"))),
             repeats=repeated(self.repeats, fingerprints(answer, results)),
             audit=link(self.audit, [*answer.get("skipped", ()), answer, *results]),
         )
+
+    def _own(self, answered: int, plan: Plan) -> int:
+        """Which of the agent's own models goes on after that one has answered: one that was asked for its sake alone changes nothing."""
+        return self.model if plan.routes and answered >= plan.models else min(answered, plan.models - 1)
 
     def skipping(self, answer: Result) -> Self:
         """The same run with one more turn, none of whose calls was carried out."""

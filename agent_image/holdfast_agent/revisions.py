@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from holdfast_agent import documents
 from holdfast_agent.answers import Contract
 from holdfast_agent.model import Message, system_message, tool_declarations
+from holdfast_agent.plan import models_of
 from holdfast_agent.store import Store
 from holdfast_agent.team import Team
 from holdfast_agent.tools import Toolbox, ToolboxError, ToolSpec
@@ -50,8 +51,8 @@ class Revision:
 
     @property
     def models(self) -> tuple[ModelConfig, ...]:
-        """The model and its fallbacks, in order."""
-        return (self.config.model, *self.config.model.fallbacks)
+        """All that a run may ask, each at its place."""
+        return models_of(self.config)
 
     @property
     def context(self) -> int:

@@ -309,6 +309,4 @@ def _at_rest(head: Head) -> bool:
 
 
 def _longest_call(config: AgentConfig) -> float:
-    critic = config.evaluation.model if config.evaluation else None
-    models = [config.model, *config.model.fallbacks, *([critic] if critic else [])]
-    return max([*(model.timeout_seconds for model in models), *(tool.timeout_seconds for tool in config.tools if not tool.agent)])
+    return max([*(model.timeout_seconds for model in config.models), *(tool.timeout_seconds for tool in config.tools if not tool.agent)])

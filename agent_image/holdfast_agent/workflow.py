@@ -53,7 +53,7 @@ def agent(ctx: Context, payload: dict[str, Any]) -> Flow:
 
 def _work(ctx: Context, state: Loop) -> Flow:
     if state.plan and state.plan.session and state.turn == 1:
-        recalled = yield from _ask(ctx, state, decide.recall_step(state), _choice(state))
+        recalled = yield from _ask(ctx, state, decide.recall_step(state), _summarizer(state))
         state = state.beside(recalled)
     while True:
         state, over = yield from _turn(ctx, state)
@@ -69,7 +69,7 @@ def _turn(ctx: Context, state: Loop) -> Flow:
     """Where the run stands after one more turn, and whether it has ended well."""
     state = _limited(state, limits.exceeded(state, _now(ctx)))
     if state.crowded:
-        summed_up = yield from _ask(ctx, state, decide.compact_step(state), _choice(state))
+        summed_up = yield from _ask(ctx, state, decide.compact_step(state), _summarizer(state))
         state = state.compacted(summed_up)
         state = _limited(state, limits.exceeded(state, _now(ctx)))
     state, answer = yield from _answered(ctx, state)
@@ -125,14 +125,14 @@ def _unanswered(state: Loop) -> dict[str, str]:
 
 def _answered(ctx: Context, state: Loop) -> Flow:
     """Where the run stands, and what the model says; after a compaction if the conversation turns out to be too long for it."""
-    answer = yield from _tried(ctx, state, decide.model_step(state), _choice(state))
+    answer = yield from _tried(ctx, state, decide.model_step(state), _reader(state))
     if decide.too_long(state, answer):
         # What it put on record is so however the run goes on, and the model is asked again.
         before = {"skipped": answer.get("skipped", [])}
-        summed_up = yield from _tried(ctx, state, decide.compact_step(state), _choice(state))
+        summed_up = yield from _tried(ctx, state, decide.compact_step(state), _summarizer(state))
         _check(_recorded(state.noting(before), summed_up), [decide.compact_step(state)], [summed_up])
         state = state.compacted(summed_up)
-        answer = before | (yield from _tried(ctx, state, decide.model_step(state), _choice(state)))
+        answer = before | (yield from _tried(ctx, state, decide.model_step(state), _reader(state)))
     _check(_recorded(state, answer), [decide.model_step(state)], [answer])
     return state, answer
 
@@ -151,7 +151,16 @@ def _tried(ctx: Context, state: Loop, step: Step, choice: Choice | None) -> Flow
 
 
 def _choice(state: Loop) -> Choice | None:
-    return Choice.among(state.plan.models, state.model) if state.plan and state.plan.models > 1 else None
+    return Choice.of(state.plan, state.model)
+
+
+def _reader(state: Loop) -> Choice | None:
+    """For the next turn: a route may lead to another model."""
+    return Choice.of(state.plan, state.model, state.routed)
+
+
+def _summarizer(state: Loop) -> Choice | None:
+    return Choice.of(state.plan, state.model, state.plan.summarizer if state.plan else None)
 
 
 def _recorded(state: Loop, answer: Result) -> Loop:
