@@ -6,7 +6,12 @@ CLUSTER ?= kind
 export CLUSTER
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-faults test-unit test-apiserver test-dapr test-cluster test-lifecycle cluster holdfast cluster-down format lint types generate lock histories soak bench bench-agent clean
+.PHONY: help setup demo test test-faults test-sequences: setup ## random walks of an Agent's spec through every field of the schema (a quarter of an hour): TRANSITIONS=2200 SEED=1
+	@$(PYTHON) -m e2e.cluster tools kubernetes
+	@$(PYTHON) -m e2e.cluster tools dapr
+	@$(BIN)/python -m tests.operator.sequences $(if $(TRANSITIONS),--transitions $(TRANSITIONS)) $(if $(SEED),--seed $(SEED))
+
+test-unit test-apiserver test-dapr test-cluster test-lifecycle cluster holdfast cluster-down format lint types generate lock histories soak bench bench-agent clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / {split($$1, name, " "); printf "  make %-15s %s\n", name[1], $$2}' $(MAKEFILE_LIST)

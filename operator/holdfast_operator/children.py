@@ -293,7 +293,7 @@ def refusal(kind: Kind, name: str, error: ApiError) -> Exception:
     message = f"{kind.kind} {name} is refused: {error.message}"
     if kind.group == DAPR_GROUP:
         return Blocked(Findings(dapr=failed(conditions.DAPR_REJECTED, message)), again=_LOOK_AGAIN)
-    if error.status == 422:  # noqa: PLR2004 - HTTP
+    if error.status == 422 or error.unfit:  # noqa: PLR2004 - HTTP
         # Mostly the spec, but a ValidatingAdmissionPolicy answers the same, and that may change.
         return Blocked(Findings(accepted=failed(conditions.INVALID_SPEC, message, stalled=True)), again=_LOOK_AGAIN)
     return Blocked(Findings(accepted=failed(conditions.APPLY_FAILED, message)), again=_LOOK_AGAIN)

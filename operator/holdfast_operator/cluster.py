@@ -44,7 +44,12 @@ class ApiError(Exception):
     @property
     def transient(self) -> bool:
         """Whether the same request may succeed later without anybody changing anything."""
-        return self.status in {_UNREACHABLE, 401, 408, 429} or self.status >= 500  # noqa: PLR2004 - HTTP
+        return self.status in {_UNREACHABLE, 401, 408, 429} or (self.status >= 500 and not self.unfit)  # noqa: PLR2004 - HTTP
+
+    @property
+    def unfit(self) -> bool:
+        """Whether the manifest has a field that this version of the API server does not know: it says 500 to such an apply."""
+        return "failed to create typed patch object" in self.message
 
     @property
     def not_served(self) -> bool:

@@ -1,0 +1,35 @@
+"""A field that the API server is too old for: it says 500 to it, and no waiting helps. On a real API server."""
+
+import pytest
+
+from holdfast_api import conditions
+from holdfast_operator import kinds
+from holdfast_operator.children import Blocked, refusal
+from holdfast_operator.cluster import ApiError
+from holdfast_operator.queue import Retry
+from tests.operator.live import World
+
+
+@pytest.mark.apiserver
+async def test_a_field_that_this_api_server_does_not_know_is_the_agents_error_and_names_the_field(world: World, namespace: str) -> None:
+    ports = [{"name": "http", "port": 80}]
+    manifest = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "a", "namespace": namespace},
+        "spec": {"ports": ports, "later": 1},
+    }
+
+    with pytest.raises(ApiError) as error:
+        await world.cluster.apply(kinds.SERVICE, manifest)
+    found = refusal(kinds.SERVICE, "a", error.value)
+
+    assert not error.value.transient
+    assert isinstance(found, Blocked)
+    assert found.findings.accepted is not None
+    assert found.findings.accepted.reason == conditions.INVALID_SPEC
+    assert ".spec.later" in found.findings.accepted.message
+
+
+def test_any_other_500_is_asked_again() -> None:
+    assert isinstance(refusal(kinds.SERVICE, "a", ApiError(500, "InternalError", "etcdserver: no leader")), Retry)
