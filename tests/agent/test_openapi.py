@@ -62,7 +62,7 @@ def test_every_reference_leads_somewhere_and_every_schema_is_one_and_is_used():
 
 def test_whatever_needs_a_token_says_so_unless_nothing_does():
     open_ones = {operation["operationId"] for _, _, operation in _operations() if operation["security"] == []}
-    assert open_ones == {"healthz", "readyz"}
+    assert open_ones == {"healthz", "readyz", "card"}
     free = openapi.document("agent", token=False)
     assert "securitySchemes" not in free["components"]
     assert all("401" not in operation["responses"] for methods in free["paths"].values() for operation in methods.values())
@@ -117,7 +117,7 @@ async def test_what_an_agent_answers_is_what_its_document_says(stage):
     status, lines = await api.call("GET", f"/runs/{run}/audit?documents=true")
     assert json.loads(lines.splitlines()[0])["key"] == f"run/{run}"
     assert "holdfast_runs_total" in (await api.call("GET", "/metrics"))[1]
-    for path in ("/healthz", "/readyz", "/openapi.json"):
+    for path in ("/healthz", "/readyz", "/openapi.json", "/.well-known/agent-card.json"):
         await api.get(path)
     assert (await api.call("POST", "/run", data=b"<task/>", headers={"Content-Type": "text/xml"}))[0] == 415
     assert (await api.call("POST", "/run", data=b"{", headers={"Content-Type": "application/json"}))[0] == 400

@@ -156,8 +156,8 @@ def test_while_it_is_undone_a_run_says_how_it_will_end_and_begins_nothing():
     assert (view["status"], view["ending"]["status"], "pending" in view) == ("RUNNING", "FAILED", False)
 
 
-WAITS = {kind: Trouble("r/1/1", 2, "it waits", 30.0, kind) for kind in ("retry", "approval", "suspend", "unknown")}
-WORDS = {"retry": "retrying", "approval": "awaiting_approval", "unknown": "awaiting_outcome"}
+WAITS = {kind: Trouble("r/1/1", 2, "it waits", 30.0, kind) for kind in ("retry", "approval", "suspend", "unknown", "agent")}
+WORDS = {"retry": "retrying", "approval": "awaiting_approval", "unknown": "awaiting_outcome", "agent": "awaiting_agent"}
 
 
 def _at(head):

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from holdfast_agent.http import openapi, requests
 from holdfast_agent.http.audits import AuditRoutes
+from holdfast_agent.http.card import CardRoutes
 from holdfast_agent.http.controls import ControlRoutes
 from holdfast_agent.http.events import EventRoutes
 from holdfast_agent.http.operations import OPERATIONS
@@ -53,7 +54,7 @@ class Server(Site):
         handlers: dict[str, Handler] = {"healthz": self._healthz, "readyz": self._readyz, "openapi": self._openapi}
         triggers = TriggerRoutes(self)
         others = (RunRoutes(self), EventRoutes(self), ControlRoutes(self), SessionRoutes(self), AuditRoutes(self), ToolRoutes(self))
-        for routes in (*others, triggers):
+        for routes in (*others, triggers, CardRoutes(self, self._knows)):
             handlers |= routes.handlers()
         for operation in OPERATIONS:
             self.app.router.add_route(operation.method, operation.path, handlers[operation.id])

@@ -219,6 +219,15 @@ OPERATIONS: Final = (
         {200: Answer("Metrics of this process.", {"type": "string"}, TEXT)},
         tag="agent",
     ),
+    Operation(
+        "card",
+        "GET",
+        "/.well-known/agent-card.json",
+        "The agent card of A2A; with the token it tells of more than name and description",
+        {200: _json("The card.", "AgentCard")},
+        tag="agent",
+        open=True,
+    ),
     Operation("healthz", "GET", "/healthz", "The process lives", {200: _json("It does.", "Health")}, tag="agent", open=True),
     Operation(
         "readyz", "GET", "/readyz", "The agent works", {200: _json("A workflow worker is connected.", "Health")}, tag="agent", open=True

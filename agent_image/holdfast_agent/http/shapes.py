@@ -261,6 +261,17 @@ SCHEMAS: Final[dict[str, Schema]] = {
         }
     ),
     "Health": _object({"status": _text()}),
+    "AgentCard": _object(
+        {name: _text() for name in ("protocolVersion", "name", "description", "url", "preferredTransport", "documentationUrl", "version")}
+        | {
+            "capabilities": _object({"streaming": _BOOLEAN, "pushNotifications": _BOOLEAN}),
+            "defaultInputModes": _list(_text()),
+            "defaultOutputModes": _list(_text()),
+            "skills": _list(_object({"id": _text(), "name": _text(), "description": _text(), "tags": _list(_text())})),
+        },
+        {"securitySchemes": {"type": "object"}, "security": _list({"type": "object"})},
+        "As A2A 0.3 describes it.",
+    ),
     "SessionPage": _object({"sessions": _list(_object({"id": _text()}))}, {"next": _NEXT}),
     "Session": _object(
         {"id": _text(), "entries": _list(_object({"run": _text(), "task": _text(), "answer": _text(), "at": _TIME}))},

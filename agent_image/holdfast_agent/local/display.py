@@ -5,7 +5,7 @@ from typing import Any
 _MAX_TEXT = 100
 _MAX_REASON = 300
 _MARKS = {"completed": "✓", "failed": "✗", "running": "…", "retrying": "↻", "awaiting_approval": "?", "rejected": "✗", "unknown": "‽"}
-OPEN = frozenset({"running", "retrying", "awaiting_approval", "awaiting_outcome", "suspended"})
+OPEN = frozenset({"running", "retrying", "awaiting_approval", "awaiting_outcome", "awaiting_agent", "suspended"})
 
 View = dict[str, Any]
 
