@@ -139,7 +139,8 @@ class Engine:
 
     async def ready(self) -> bool:
         """Whether the sidecar sends work here."""
-        return self.streaming and await self._sidecar.connected_workers() > 0
+        # Looked at again: the stream may have ended while the sidecar was asked.
+        return self.streaming and await self._sidecar.connected_workers() > 0 and self.streaming
 
     async def schedule(self, instance: str, payload: dict[str, Any]) -> bool:
         """Start an instance.
