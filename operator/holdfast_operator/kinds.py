@@ -60,6 +60,7 @@ NETWORK_POLICY: Final = Kind("networking.k8s.io", "v1", "networkpolicies", "Netw
 COMPONENT: Final = Kind(DAPR_GROUP, "v1alpha1", "components", "Component", versioned=True)
 CONFIGURATION: Final = Kind(DAPR_GROUP, "v1alpha1", "configurations", "Configuration")
 RESILIENCY: Final = Kind(DAPR_GROUP, "v1alpha1", "resiliencies", "Resiliency")
+SUBSCRIPTION: Final = Kind(DAPR_GROUP, "v2alpha1", "subscriptions", "Subscription")
 
 CHILDREN: Final = (
     SERVICE_ACCOUNT,
@@ -68,6 +69,7 @@ CHILDREN: Final = (
     COMPONENT,
     CONFIGURATION,
     RESILIENCY,
+    SUBSCRIPTION,
     NETWORK_POLICY,
     DEPLOYMENT,
     DISRUPTION_BUDGET,

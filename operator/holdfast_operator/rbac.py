@@ -18,6 +18,7 @@ WATCHED: Final[Rules] = {
     ("dapr.io", "components"): ("create", "delete", "get", "list", "patch", "watch"),
     ("dapr.io", "configurations"): ("create", "get", "list", "patch", "watch"),
     ("dapr.io", "resiliencies"): ("create", "get", "list", "patch", "watch"),
+    ("dapr.io", "subscriptions"): ("create", "delete", "get", "list", "patch", "watch"),
     ("holdfast.dev", "agents"): ("get", "list", "watch"),
     ("holdfast.dev", "agents/finalizers"): ("update",),
     ("holdfast.dev", "agents/status"): ("patch",),

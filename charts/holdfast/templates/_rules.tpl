@@ -45,7 +45,7 @@ Secrets: create and nothing else, unless secrets.watch says otherwise. Whoever m
   resources: [poddisruptionbudgets]
   verbs: [create, delete, get, list, patch, watch]
 - apiGroups: [dapr.io]
-  resources: [components]
+  resources: [components, subscriptions]
   verbs: [create, delete, get, list, patch, watch]
 - apiGroups: [dapr.io]
   resources: [configurations, resiliencies]

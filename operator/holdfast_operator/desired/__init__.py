@@ -19,6 +19,7 @@ from holdfast_operator.desired.service import service
 from holdfast_operator.desired.service_account import service_account
 from holdfast_operator.desired.standing import Writing
 from holdfast_operator.desired.steps import Child, Steps
+from holdfast_operator.desired.subscription import agent_subscriptions
 from holdfast_operator.kinds import (
     COMPONENT,
     CONFIG_MAP,
@@ -29,6 +30,7 @@ from holdfast_operator.kinds import (
     RESILIENCY,
     SERVICE,
     SERVICE_ACCOUNT,
+    SUBSCRIPTION,
     Kind,
 )
 
@@ -74,6 +76,7 @@ def desired(
             *((COMPONENT, component(agent, name, spec, keep_seconds=keep)) for name, spec in resolved.components.items()),
             (CONFIGURATION, configuration(agent, resolved)),
             (RESILIENCY, resiliency(agent, config, sorted(kept.models))),
+            *((SUBSCRIPTION, manifest) for manifest in agent_subscriptions(agent, config)),
         ]
 
     def inputs(kept: Kept) -> PodInputs:
