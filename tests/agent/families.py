@@ -1,5 +1,6 @@
-"""Several agents, each beside its own sidecar, on one placement, scheduler and Sentry: with mTLS, so access control holds as in a cluster."""
+"""Several agents, each with its own sidecar, on one placement, scheduler and Sentry: mTLS, so access control holds as in a cluster."""
 
+import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
@@ -150,14 +151,19 @@ async def family(tmp_path: Path, serve_script: Callable[..., Any]) -> AsyncItera
                     stack.push_async_callback(daprd.kill)
                 await stack.enter_async_context(kept_running(daprd))
                 agent = agent_process(environ | more, config, folder / "agent", session, port=port)
-                stack.push_async_callback(agent.process.stop, grace=10.0)
                 members[name] = Relative(agent, daprd, environ, config)
+                stack.push_async_callback(_end, members)
                 agent.process.start()
             for relative in members.values():
                 await relative.agent.until(relative.agent.ready, within=90.0)
             return Family(members, url, session)
 
         yield build
+
+
+async def _end(members: dict[str, Relative]) -> None:
+    """All at once: one after the other they would take their time."""
+    await asyncio.gather(*(relative.agent.process.stop(grace=10.0) for relative in members.values()))
 
 
 async def _sentry(stack: contextlib.AsyncExitStack, program: Path, root: Path) -> int:

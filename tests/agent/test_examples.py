@@ -14,6 +14,8 @@ AGENTS = {
     "assistant.yaml": "Write a haiku",
     "trip-planner.yaml": "Plan a weekend in Zagreb",
     "travel-desk.yaml": "Book two seats to Split",
+    "team.yaml": "Plan three days in Rovinj",
+    "agents-as-tools.yaml": "Write a slogan for a kelp farm",
 }
 
 
@@ -33,9 +35,14 @@ def test_every_example_with_an_agent_is_known_here():
 
 @pytest.mark.parametrize("name", AGENTS)
 def test_an_example_is_a_valid_agent_and_names_only_what_is_beside_it(name):
-    documents = read([EXAMPLES / name])
-    python = [tool.python for tool in documents.agent.spec.tools if tool.python]
-    assert all(ref.config_map_key_ref.key in documents.config_maps[ref.config_map_key_ref.name] for ref in python)
+    agents = [document["metadata"]["name"] for document in yaml.safe_load_all((EXAMPLES / name).read_text()) if document["kind"] == "Agent"]
+    for agent in agents:
+        documents = read([EXAMPLES / name], name=agent)
+        tools = documents.agent.spec.tools
+        python = [tool.python for tool in tools if tool.python]
+        assert all(ref.config_map_key_ref.key in documents.config_maps[ref.config_map_key_ref.name] for ref in python)
+        assert {tool.agent.name for tool in tools if tool.agent} <= set(agents)
+        assert set(documents.agent.spec.access.callers) <= set(agents)
 
 
 def test_the_smallest_agent_has_ten_lines():
