@@ -2,14 +2,15 @@
 
 No client library: their typed models of every answer cost more than the requests themselves (figures in docs/decisions.md).
 
-A write is sent only while `may_write()` holds, asked in the same step of the event loop in which the request starts. So a replica
-that has lost its Lease, even one that was frozen and woke up, starts no further write.
+A write is sent only while `may_write()` holds, asked in the same step of the event loop in which the request starts, and once more when
+a connection had to be made for it. So a replica that has lost its Lease, even one that was frozen and woke up, starts no further write.
 """
 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -224,7 +225,7 @@ class Cluster:
                 if method != "GET" and not self._may_write():
                     raise NotLeading(f"{method} {path} was not sent")
                 async with self._connected().request(
-                    method, f"{info.server}{path}", params=query, data=data, headers=headers, timeout=TIMEOUT
+                    method, f"{info.server}{path}", params=query, data=data, headers=headers, timeout=TIMEOUT, trace_request_ctx=method
                 ) as answer:
                     status = answer.status
                     content = await answer.read()
@@ -241,8 +242,17 @@ class Cluster:
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:
             connector = aiohttp.TCPConnector(ssl=self._credentials.current().as_ssl_context(), limit=0)
-            self._session = aiohttp.ClientSession(connector=connector, read_bufsize=2**20, headers={"User-Agent": names.FIELD_MANAGER})
+            traced = aiohttp.TraceConfig()
+            traced.on_connection_create_end.append(self._with_a_new_connection)
+            self._session = aiohttp.ClientSession(
+                connector=connector, read_bufsize=2**20, headers={"User-Agent": names.FIELD_MANAGER}, trace_configs=[traced]
+            )
         return self._session
+
+    async def _with_a_new_connection(self, _: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+        """A handshake takes long enough to lose a Lease in, or to be frozen in."""
+        if context.trace_request_ctx not in {None, "GET"} and not self._may_write():
+            raise NotLeading(f"{context.trace_request_ctx} was not sent")
 
 
 def _parsed(content: bytes) -> Manifest:

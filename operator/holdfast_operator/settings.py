@@ -47,7 +47,7 @@ class Settings:
     http_port: int = 8080
     leader_election: bool = False
     lease_name: str = "holdfast-operator"
-    lease_seconds: float = 15.0
+    lease_seconds: float = 10.0
     pod_name: str = "holdfast-operator"
     pod_namespace: str = "default"
     log_level: str = "info"

@@ -57,4 +57,4 @@ def test_times_in_the_documentation_are_those_of_the_code() -> None:
     text = (DOCS / "operator.md").read_text()
 
     assert (POLL_SECONDS, "every three seconds" in text) == (3.0, True)
-    assert (Settings().lease_seconds, "(15 seconds)" in text) == (15.0, True)
+    assert (Settings().lease_seconds, "(10 seconds)" in text) == (10.0, True)

@@ -141,22 +141,6 @@ def test_one_leads_one_stands_by_and_takes_over(api: Api, namespace: str, start_
     assert api.get(LEASE, namespace, "holdfast-operator")["spec"]["leaseTransitions"] >= 1
 
 
-def test_a_leader_that_was_frozen_past_its_lease_writes_nothing_and_ends(api: Api, namespace: str, start_operator: StartOperator) -> None:
-    election = {"HOLDFAST_LEADER_ELECTION": "true", "HOLDFAST_LEASE_DURATION": "4s"}
-    first, second = start_operator(namespace, **election), start_operator(namespace, **election)
-    first.send(signal.SIGSTOP)
-    eventually(lambda: second.metric("holdfast_leading") == 1, seconds=30)
-    api.agent(namespace, "a")
-    eventually(lambda: ready(api, namespace, "a"))
-    before = versions(api, namespace)
-
-    first.send(signal.SIGCONT)
-
-    assert first.popen.wait(15) == 1
-    assert "the Lease is lost" in first.log.read_text()
-    assert versions(api, namespace) == before
-
-
 @pytest.fixture(scope="module")
 def bare() -> Iterator[Api]:
     """An API server that Dapr's CRDs are put into and taken from."""
