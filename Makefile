@@ -6,12 +6,7 @@ CLUSTER ?= kind
 export CLUSTER
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-faults test-sequences: setup ## random walks of an Agent's spec through every field of the schema (a quarter of an hour): TRANSITIONS=2200 SEED=1
-	@$(PYTHON) -m e2e.cluster tools kubernetes
-	@$(PYTHON) -m e2e.cluster tools dapr
-	@$(BIN)/python -m tests.operator.sequences $(if $(TRANSITIONS),--transitions $(TRANSITIONS)) $(if $(SEED),--seed $(SEED))
-
-test-unit test-apiserver test-dapr test-cluster test-lifecycle cluster holdfast cluster-down format lint types generate lock histories soak bench bench-agent clean
+.PHONY: help setup demo test test-faults test-hostile test-sequences test-unit test-apiserver test-dapr test-cluster test-lifecycle cluster holdfast cluster-down format lint types generate lock histories soak bench bench-agent clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / {split($$1, name, " "); printf "  make %-15s %s\n", name[1], $$2}' $(MAKEFILE_LIST)
@@ -26,6 +21,16 @@ test-faults: setup ## the operator under every fault (half an hour): ONLY=kill- 
 	@$(PYTHON) -m e2e.cluster tools kubernetes
 	@$(PYTHON) -m e2e.cluster tools dapr
 	@$(BIN)/python -m tests.operator.faults $(if $(ONLY),--only '$(ONLY)') $(if $(PLAN),--plan '$(PLAN)') $(if $(BUGS),--bugs)
+
+test-sequences: setup ## random walks of an Agent's spec through every field of the schema (a quarter of an hour): TRANSITIONS=2200 SEED=1
+	@$(PYTHON) -m e2e.cluster tools kubernetes
+	@$(PYTHON) -m e2e.cluster tools dapr
+	@$(BIN)/python -m tests.operator.sequences $(if $(TRANSITIONS),--transitions $(TRANSITIONS)) $(if $(SEED),--seed $(SEED))
+
+test-hostile: setup ## every hostile Agent against the API server and the operator (minutes): SEED=7
+	@$(PYTHON) -m e2e.cluster tools kubernetes
+	@$(PYTHON) -m e2e.cluster tools dapr
+	@HOSTILE_WHOLE=1 HOSTILE_SEED=$(or $(SEED),1) $(BIN)/pytest -q -rP tests/operator/hostile
 
 test-unit test-apiserver test-dapr test-cluster test-lifecycle: test-%: setup ## test-STAGE: one stage of the tests
 	@$(BIN)/python -m e2e.suite $*
