@@ -10,6 +10,7 @@ from pathlib import Path
 
 import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.utilities.types import Image
 from pydantic import BaseModel
 
@@ -57,7 +58,7 @@ def picture() -> Image:
 
 @server.tool()
 def refuse() -> str:
-    raise ValueError("the road is closed")
+    raise ToolError("the road is closed")
 
 
 @server.tool(structured_output=False)

@@ -11,7 +11,7 @@ from jsonschema.protocols import Validator
 from holdfast_agent.tools.mcp import schema
 from holdfast_agent.tools.mcp.wire import short
 from holdfast_agent.tools.spec import ToolSpec
-from holdfast_api.names import MCP_SEPARATOR, canonical
+from holdfast_api.names import MCP_SEPARATOR, canonical, digest
 
 MAX_FUNCTIONS: Final = 128
 """As many as OpenAI takes in one request."""
@@ -36,11 +36,13 @@ class Function:
     Attributes:
         remote: its name there.
         spec: what the model sees.
+        digest: of all that the server says of it.
         check: of its arguments; see `schema.problem`.
     """
 
     remote: str
     spec: ToolSpec
+    digest: str
     check: Validator = field(compare=False)
 
 
@@ -57,14 +59,18 @@ def function_name(item: str, remote: str) -> str:
 class Reader:
     """Reads a server's list, page by page."""
 
-    def __init__(self, item: str, allow: frozenset[str] | None, description: str | None) -> None:
+    def __init__(
+        self, item: str, allow: frozenset[str] | None, description: str | None, *, known: Mapping[str, Function] | None = None
+    ) -> None:
         """Nothing is read yet.
 
         Args:
             item: name of the tool in the configuration.
             allow: names there that may be called; None: all.
             description: of the item, told with each function.
+            known: the functions before; what did not change is not checked anew.
         """
+        self._known = known or {}
         self._item, self._allow, self._about = item, allow, f"{description}\n" if description else ""
         self._seen: set[str] = set()
         self._bytes = self._listed = 0
@@ -116,7 +122,9 @@ class Reader:
         size = len(spec.description) + len(canonical(whole))
         if self._bytes + size > MAX_BYTES:
             raise ValueError(f"all tools together are longer than {MAX_BYTES // 1024} KiB: name those that are needed in allow")
-        self.functions[spec.name] = Function(remote, spec, schema.checker(whole))
+        said, known = digest([spec.description, whole], 64), self._known.get(spec.name)
+        same = known is not None and (known.remote, known.digest) == (remote, said)
+        self.functions[spec.name] = known if known and same else Function(remote, spec, said, schema.checker(whole))
         self._bytes += size
 
     def _note(self, problem: str) -> None:
