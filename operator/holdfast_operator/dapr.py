@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from holdfast_operator.cluster import ApiError, Cluster
+from holdfast_operator.components import ComponentFacts
 from holdfast_operator.kinds import COMPONENT, CONFIGURATION, DAPR_GROUP, RESILIENCY
 
 logger = logging.getLogger(__name__)
@@ -18,7 +19,7 @@ class DaprApi:
 
     def __init__(self, cluster: Cluster, *, namespace: str) -> None:
         self._cluster, self._namespace = cluster, namespace
-        self._components: set[tuple[str, str]] = set()
+        self._components: dict[str, dict[str, ComponentFacts]] = {}
         self.installed = False
 
     def advice(self) -> str:
@@ -28,24 +29,27 @@ class DaprApi:
             f"--namespace {self._namespace} --create-namespace --set dapr_sidecar_injector.sidecarDropALLCapabilities=true`"
         )
 
-    def has_component(self, namespace: str, name: str) -> bool:
-        """Whether a Component exists."""
-        return (namespace, name) in self._components
+    def components_in(self, namespace: str) -> Mapping[str, ComponentFacts]:
+        """The Components of a namespace, by name."""
+        return self._components.get(namespace, {})
 
-    def saw_component(self, namespace: str, name: str, *, alive: bool) -> bool:
-        """Remember whether a Component exists.
+    def saw_component(self, namespace: str, name: str, facts: ComponentFacts | None) -> list[ComponentFacts]:
+        """Remember a Component, or with None that it is gone.
 
         Returns:
-            Whether that is news.
+            What it was and is, as far as it keeps workflows and that has changed.
         """
-        if alive == ((namespace, name) in self._components):
-            return False
-        (self._components.add if alive else self._components.discard)((namespace, name))
-        return True
+        there = self._components.setdefault(namespace, {})
+        before = there.pop(name, None)
+        if facts:
+            there[name] = facts
+        elif not there:
+            del self._components[namespace]
+        return [each for each in (before, facts) if each and each.actors] if before != facts else []
 
     def components(self) -> set[tuple[str, str]]:
         """All Components that are known."""
-        return set(self._components)
+        return {(namespace, name) for namespace, there in self._components.items() for name in there}
 
     async def check(self) -> bool:
         """Ask the API server.

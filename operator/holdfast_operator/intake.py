@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from holdfast_api import names
+from holdfast_operator.components import ComponentFacts
 from holdfast_operator.dapr import DaprApi
 from holdfast_operator.facts import deployment_facts, newer, pod_facts, seen
 from holdfast_operator.kinds import COMPONENT, DAPR_GROUP, DEPLOYMENT, SECRET, Key, Kind
@@ -44,7 +45,7 @@ class Intake:
         """An object of a child kind was seen: a child, or something that Agents need."""
         metadata = live["metadata"]
         if kind == COMPONENT:
-            self._dapr.saw_component(metadata["namespace"], metadata["name"], alive=event != DELETED)
+            self.component(metadata["namespace"], metadata["name"], None if event == DELETED else live)
         for needing in self._memory.needing(metadata["namespace"], kind, metadata["name"]):
             # What a look has read already is no news to that Agent, so a list may be told as often as one likes.
             if newer(metadata["resourceVersion"], self._memory.record(needing).read.get((kind, metadata["name"]), "")):
@@ -64,6 +65,17 @@ class Intake:
             self.due(key)
         if place == (DEPLOYMENT, key[1]) and event != DELETED:
             self._deployment(key, live)
+
+    def component(self, namespace: str, name: str, live: Manifest | None) -> None:
+        """A Component was seen, or is gone. One that keeps workflows concerns every Agent whose sidecar sees it, named or not."""
+        changed = self._dapr.saw_component(namespace, name, ComponentFacts.of(live) if live else None)
+        if live and owner(live):
+            return
+        for facts in changed:
+            apps = facts.scopes or [app for place, app in self._memory if place == namespace]
+            for key in ((namespace, app) for app in apps):
+                if self._memory.find(key):
+                    self.due(key)
 
     def _disowned(self, kind: Kind, live: Manifest) -> None:
         """Somebody has taken our reference off a child: it counts as lost, and the next look finds it and says so."""

@@ -181,7 +181,7 @@ class Inventory:
         if kind == COMPONENT:
             for namespace, name in self._dapr.components() - seen:
                 if scope in {None, namespace}:
-                    self._dapr.saw_component(namespace, name, alive=False)
+                    self._intake.component(namespace, name, None)
 
     def _notice_unreadable(self, kind: Kind, scope: str | None, seen: set[tuple[str, str]], version: str) -> None:
         """Agents that have read an object which is in no list any more are looked at."""

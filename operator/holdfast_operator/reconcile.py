@@ -14,6 +14,7 @@ from holdfast_api.v1alpha1 import Agent
 from holdfast_operator.advice import missing_token_secret, waits_for
 from holdfast_operator.children import Blocked, Children, gather, scale_only
 from holdfast_operator.cluster import ApiError, Cluster, Manifest, NotLeading
+from holdfast_operator.components import problem
 from holdfast_operator.dapr import DaprApi
 from holdfast_operator.desired import desired
 from holdfast_operator.desired.pins import Past, Pins, check_store, pins_of
@@ -221,11 +222,14 @@ class Reconciler:
         if not self._dapr.installed:
             raise Blocked(Findings(dapr=failed(conditions.DAPR_NOT_INSTALLED, self._dapr.advice())))
         assert visit.resolved is not None
-        absent = [name for name in visit.resolved.existing_components if not self._dapr.has_component(key[0], name)]
+        there, named = self._dapr.components_in(key[0]), visit.resolved.existing_components
+        absent = [name for name in named if name not in there]
         if absent:
             listed = ", ".join(repr(name) for name in absent)
             message = f"Component {listed} does not exist: create it in the Agent's namespace"
             raise Blocked(Findings(references=failed(conditions.COMPONENT_NOT_FOUND, message)))
+        if unfit := problem(visit.resolved.config, there, named):
+            raise Blocked(Findings(references=failed(conditions.COMPONENT_UNFIT, unfit)))
 
     def _judge(self, key: Key, record: Record, visit: Visit) -> dict[str, Verdict]:
         resolved = visit.resolved

@@ -24,8 +24,9 @@ async def looked(world: World, namespace: str) -> float | None:
     return (await world.look(namespace, "a"))[0]
 
 
-def component(name: str) -> dict:
-    return {"metadata": {"name": name}, "spec": {"type": "state.redis", "version": "v1", "metadata": []}}
+def component(name: str, kind: str, **more: Any) -> dict:
+    metadata = [{"name": "actorStateStore", "value": "true"}] if kind == "state.redis" else []
+    return {"metadata": {"name": name}, "spec": {"type": kind, "version": "v1", "metadata": metadata}, **more}
 
 
 @pytest.mark.parametrize("kind", [kinds.SERVICE, kinds.CONFIGURATION, kinds.DEPLOYMENT], ids=lambda kind: kind.kind)
@@ -99,27 +100,61 @@ async def test_a_missing_config_map_is_waited_for_and_its_change_makes_a_new_rev
 
 
 @pytest.mark.parametrize(
-    "spec",
+    ("spec", "kind"),
     [
-        {"state": {"component": "shared"}},
-        {"model": {"provider": "echo", "fallbacks": [{"component": "shared"}]}},
-        {"evaluation": {"criteria": "x", "model": {"component": "shared"}}},
+        ({"state": {"component": "shared"}}, "state.redis"),
+        ({"model": {"provider": "echo", "fallbacks": [{"component": "shared"}]}}, "conversation.echo"),
+        ({"evaluation": {"criteria": "x", "model": {"component": "shared"}}}, "conversation.echo"),
+        ({"pubsub": {"component": "shared"}}, "pubsub.redis"),
     ],
-    ids=["store", "fallback", "critic"],
+    ids=["store", "fallback", "critic", "broker"],
 )
-async def test_a_missing_component_is_waited_for(world: World, namespace: str, api: Api, spec: dict) -> None:
+async def test_a_missing_component_is_waited_for(world: World, namespace: str, api: Api, spec: dict, kind: str) -> None:
     await made(world, namespace, spec)
     references = api.condition(namespace, "a", conditions.REFERENCES_RESOLVED)
     assert (references["status"], references["reason"]) == ("False", conditions.COMPONENT_NOT_FOUND)
     assert "'shared'" in references["message"]
     assert api.get(kinds.DEPLOYMENT, namespace, "a") is None
 
-    api.create(kinds.COMPONENT, namespace, component("shared"))
+    api.create(kinds.COMPONENT, namespace, component("shared", kind))
     world.hear(kinds.COMPONENT, namespace, "shared", "ADDED")
     await looked(world, namespace)
 
     assert api.condition(namespace, "a", conditions.REFERENCES_RESOLVED)["status"] == "True"
     assert api.get(kinds.DEPLOYMENT, namespace, "a") is not None
+
+
+async def test_a_component_that_does_not_fit_is_told_of_until_it_does(world: World, namespace: str, api: Api) -> None:
+    api.create(kinds.COMPONENT, namespace, component("shared", "state.redis", scopes=["b"]))
+    world.hear(kinds.COMPONENT, namespace, "shared", "ADDED")
+    await made(world, namespace, {"state": {"component": "shared"}})
+    references = api.condition(namespace, "a", conditions.REFERENCES_RESOLVED)
+    assert (references["status"], references["reason"]) == ("False", conditions.COMPONENT_UNFIT)
+    assert "add 'a' to its scopes" in references["message"]
+    assert api.get(kinds.DEPLOYMENT, namespace, "a") is None
+
+    api.patch(kinds.COMPONENT, namespace, "shared", {"scopes": ["a", "b"]})
+    world.hear(kinds.COMPONENT, namespace, "shared")
+    await looked(world, namespace)
+    assert api.condition(namespace, "a", conditions.REFERENCES_RESOLVED)["status"] == "True"
+    assert api.get(kinds.DEPLOYMENT, namespace, "a") is not None
+
+
+async def test_a_second_store_for_workflows_in_sight_is_told_to_agents_that_do_not_name_it(world: World, namespace: str, api: Api) -> None:
+    await made(world, namespace)
+    assert api.condition(namespace, "a", conditions.REFERENCES_RESOLVED)["status"] == "True"
+
+    api.create(kinds.COMPONENT, namespace, component("everybodys", "state.redis"))
+    world.hear(kinds.COMPONENT, namespace, "everybodys", "ADDED")
+    await looked(world, namespace)
+    references = api.condition(namespace, "a", conditions.REFERENCES_RESOLVED)
+    assert references["reason"] == conditions.COMPONENT_UNFIT
+    assert "'everybodys' is an actor state store too, beside 'a-state'" in references["message"]
+
+    api.patch(kinds.COMPONENT, namespace, "everybodys", {"scopes": ["b"]})
+    world.hear(kinds.COMPONENT, namespace, "everybodys")
+    await looked(world, namespace)
+    assert api.condition(namespace, "a", conditions.REFERENCES_RESOLVED)["status"] == "True"
 
 
 async def test_a_bad_change_keeps_the_last_good_revision(world: World, namespace: str, api: Api) -> None:
