@@ -54,6 +54,10 @@ class Revision:
         """All that a run may ask, each at its place."""
         return models_of(self.config)
 
+    def model(self, call: Mapping[str, Any]) -> ModelConfig:
+        """Which of them a step asks: its input's `model`, if there are so many; the first one if it says nothing."""
+        return self.models[min(call.get("model", 0), len(self.models) - 1)]
+
     @property
     def context(self) -> int:
         """Tokens that every one of them can take, so that any can carry a run on."""

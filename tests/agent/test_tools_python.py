@@ -190,6 +190,33 @@ async def test_a_function_that_goes_wrong_is_a_permanent_failure_and_the_next_ca
         assert "Traceback" not in failure.message
 
 
+ODD = """
+    import pydantic
+    class Odd(pydantic.BaseModel):
+        name: str
+        @pydantic.field_validator("name")
+        @classmethod
+        def read(cls, value):
+            return {"Rome": "Rome"}[value]
+        @pydantic.model_serializer
+        def show(self):
+            raise SystemExit("odd serializer")
+    def f(odd: Odd | None = None) -> Odd:
+        return odd or {"name": "Oslo"}
+"""
+
+
+async def test_validators_and_serializers_that_break_end_the_call_and_not_their_process(open_python):
+    box = await open_python(python_tool(ODD, "f"))
+    for _ in range(2):
+        asked = ({"odd": {"name": "Oslo"}}, {"odd": {"name": "Rome"}}, {})
+        unfit, unshown, unread = [await box.call("f", arguments, key="k") for arguments in asked]
+        assert (unfit.kind, unfit.message) == ("permanent", "invalid arguments: odd: checking it ended with KeyError: 'Oslo'")
+        assert [(one.kind, one.reach) for one in (unshown, unread)] == [("permanent", "lost")] * 2
+        assert "SystemExit: odd serializer" in unshown.message
+        assert unread.message == "putting the result into JSON ended with KeyError: 'Oslo'"
+
+
 async def test_the_traceback_and_the_output_go_to_the_log_with_the_name_of_thepython_tool(open_python, caplog, eventually):
     source = """
         import os, sys

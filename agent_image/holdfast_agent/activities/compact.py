@@ -50,7 +50,7 @@ async def _made(steps: Steps, key: str, call: Input, head: Head) -> Document | F
     began = time.time()
     async with steps.revisions.use(call["revision"]) as revision:
         conversation = await steps.conversation(call, head, revision)
-        model = revision.models[min(call.get("model", 0), len(revision.models) - 1)]
+        model = revision.model(call)
         folded = conversation.turns[: summaries.through([turn.size for turn in conversation.turns], budgets.kept(revision.context))]
         made: Document = {"key": key, "content": conversation.summary, "through": conversation.through, "model": model.label}
         made |= {"usage": Usage().dump(), "started": began}

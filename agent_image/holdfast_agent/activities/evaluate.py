@@ -73,7 +73,7 @@ async def _judged(
     if evaluation is None:
         raise LookupError(f"revision {revision.name} has no evaluation, and turn {turn.number} waits for one")
     if not call["last"]:
-        critic = evaluation.model or revision.models[min(call.get("model", 0), len(revision.models) - 1)]
+        critic = evaluation.model or revision.model(call)
         prompt, question = verdicts.asked(
             evaluation.criteria, task, answer, context=critic.context_tokens, again=call.get("tried", call["attempt"] - 1) > 0
         )

@@ -73,8 +73,7 @@ async def _asked(steps: Steps, key: str, call: Input, head: Head, skipped: list[
 
 
 async def _made(steps: Steps, key: str, call: Input, head: Head, revision: Revision) -> ModelTurn | Failure:
-    began, number = time.time(), min(call.get("model", 0), len(revision.models) - 1)
-    model, closing = revision.models[number], call.get("closing")
+    began, model, closing = time.time(), revision.model(call), call.get("closing")
     conversation = await steps.conversation(call, head, revision)
     preamble = revision.preamble
     messages = [*preamble, *conversation.messages(head.task), *([user_message(closing_message(closing))] if closing else [])]

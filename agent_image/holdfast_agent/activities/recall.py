@@ -63,7 +63,7 @@ async def _taken(steps: Steps, key: str, call: Input, session: str) -> Document 
         oldest = stands.oldest(memory.max_messages)
         if memory.compaction == "truncate" or not oldest:
             return stands.dump() | {"usage": Usage().dump()}
-        model = revision.models[min(call.get("model", 0), len(revision.models) - 1)]
+        model = revision.model(call)
         prompt, question = summaries.of_session(stands.summary or "", _lines(oldest), revision.context)
         answer = await converse(steps.sidecar, model, messages=[system_message(prompt), user_message(question)])
         if isinstance(answer, Failure):

@@ -74,7 +74,7 @@ class Function:
                 result = wait(result)
         except BaseException as error:  # noqa: BLE001 - SystemExit of a user's function must not end the worker either
             traceback.print_exc()
-            raise Failed(_short(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)) from None
+            raise Failed(_short(_named(error))) from None
         return self._text(result)
 
     def check(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,6 +96,9 @@ class Function:
                     values[name] = adapter.validate_json(json.dumps(arguments[name]))
                 except ValidationError as error:
                     problems += _problems(error, name)
+                except BaseException as error:  # noqa: BLE001 - a validator of the user's may raise anything
+                    traceback.print_exc()
+                    problems.append(f"{name}: checking it ended with {_named(error)}")
         if problems:
             raise Failed(_short(f"invalid arguments: {'; '.join(problems)}"))
         return values
@@ -111,6 +114,9 @@ class Function:
         except (PydanticSerializationError, UnicodeDecodeError) as error:
             told = f"the function returned a {type(result).__name__}, which has no JSON form: {error}"
             raise Failed(_short(told), returned=True) from None
+        except BaseException as error:  # noqa: BLE001 - a serializer of the user's may raise anything, and its worker goes on
+            traceback.print_exc()
+            raise Failed(_short(f"putting the result into JSON ended with {_named(error)}"), returned=True) from None
         if len(content.encode(errors="replace")) > MAX_RESULT_BYTES:
             raise Failed(f"the function returned more than {MAX_RESULT_BYTES // 1024} KiB; ask for less", returned=True)
         return content
@@ -181,6 +187,10 @@ def _problems(error: ValidationError, name: str) -> list[str]:
         f"{'.'.join(str(part) for part in (name, *one['loc']))}: {one['msg']}"
         for one in error.errors(include_url=False, include_input=False)
     ]
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _short(text: str) -> str:
