@@ -30,7 +30,7 @@ test-sequences: setup ## random walks of an Agent's spec through every field of 
 test-hostile: setup ## every hostile Agent against the API server and the operator (minutes): SEED=7
 	@$(PYTHON) -m e2e.cluster tools kubernetes
 	@$(PYTHON) -m e2e.cluster tools dapr
-	@HOSTILE_WHOLE=1 HOSTILE_SEED=$(or $(SEED),1) $(BIN)/pytest -q -rP tests/operator/hostile
+	@HOSTILE_WHOLE=1 HOSTILE_SEED=$(or $(SEED),1) $(BIN)/pytest -q -rP tests/operator/hostile tests/chart/test_policy.py
 
 test-unit test-apiserver test-dapr test-cluster test-lifecycle: test-%: setup ## test-STAGE: one stage of the tests
 	@$(BIN)/python -m e2e.suite $*
