@@ -11,7 +11,7 @@ from holdfast_api import names
 from holdfast_api.defaults import AgentDefaults
 from holdfast_api.manifest import parse_agent
 from holdfast_api.resolve import Refused, Resolved, resolve
-from holdfast_api.v1alpha1 import Agent
+from holdfast_api.v1alpha1 import Agent, Broker, Observability, Tracing
 from holdfast_operator.desired import desired
 from holdfast_operator.desired.deployment import grace_seconds
 from holdfast_operator.desired.steps import Child
@@ -39,7 +39,7 @@ def pod(spec: dict[str, Any] | None = None) -> dict:
     return children(agent(spec))["Deployment"]["spec"]["template"]
 
 
-@pytest.mark.parametrize("name", ["minimal", "full"])
+@pytest.mark.parametrize("name", ["minimal", "full", "everything"])
 def test_an_agent_comes_to_the_children_in_its_golden_file(name: str) -> None:
     found = parse_agent(yaml.safe_load((DATA / f"{name}.agent.yaml").read_text()))
     steps = desired(found, resolved(found), DEFAULT)
@@ -153,3 +153,54 @@ def test_names_fit_whatever_the_agent_is_called() -> None:
     assert all(len(child.name) <= 253 for child in found)
     assert all(len(value) <= 63 for child in found for value in child.manifest["metadata"]["labels"].values())
     assert all(len(child.name) <= 63 for child in found if child.kind.kind in {"Service", "Deployment"})
+
+
+def test_callers_reach_what_they_need_by_service_invocation_and_nobody_else_anything() -> None:
+    access = children(agent({"access": {"callers": ["planner", "a"]}}))["Configuration"]["spec"]["accessControl"]
+    (own, other) = access["policies"]
+    routes = {operation["name"]: operation["httpVerb"] for operation in other["operations"]}
+
+    assert access["defaultAction"] == own["defaultAction"] == other["defaultAction"] == "deny"
+    assert (own["appId"], other["appId"], other["namespace"]) == ("a", "planner", "ns")
+    assert routes["/run"] == ["POST"]
+    assert {"/runs/**", "/sessions/**", "/openapi.json", "/.well-known/**"} <= routes.keys()
+    assert not any(path.startswith("/events") for path in routes)
+
+
+def test_the_sidecar_lets_an_agent_publish_or_call_others_only_if_it_has_to() -> None:
+    def allowed(spec: dict[str, Any]) -> set[str]:
+        return {rule["name"] for rule in children(agent(spec))["Configuration"]["spec"]["api"]["allowed"]}
+
+    broker = {"pubsub": {"component": "b", "publishResults": "x"}}
+    assert allowed({}) & {"publish", "invoke"} == set()
+    assert allowed(broker) - allowed({}) == {"publish"}
+    assert allowed({"tools": [{"name": "t", "agent": {"name": "b"}}]}) - allowed({}) == {"invoke"}
+    assert allowed({"team": "travel"}) - allowed({}) == {"invoke"}
+
+
+def test_traces_go_where_the_agent_says_unless_its_environment_says_otherwise() -> None:
+    def spans(spec: dict[str, Any]) -> dict[str, Any]:
+        environment = pod({"observability": {"tracing": {"otlp": "http://otel:4318", "samplingRate": "0.1"}}} | spec)["spec"]["containers"][
+            0
+        ]["env"]
+        return {entry["name"]: entry["value"] for entry in environment if entry["name"].startswith("OTEL_")}
+
+    assert spans({})["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://otel:4318"
+    assert spans({})["OTEL_TRACES_SAMPLER_ARG"] == "0.1"
+    own = [{"name": "OTEL_TRACES_SAMPLER", "value": "always_on"}]
+    assert spans({"env": own})["OTEL_TRACES_SAMPLER"] == "always_on"
+
+
+def test_the_administrators_observability_and_broker_hold_where_an_agent_says_nothing() -> None:
+    defaults = DEFAULT.model_copy(
+        update={
+            "pubsub": Broker(component="everybodys"),
+            "observability": Observability(tracing=Tracing(otlp="https://otel")),
+        }
+    )
+    found = agent({"pubsub": {"broadcast": "all"}})
+    steps = desired(found, resolve(found, defaults, TEXTS), defaults)
+    made = {child.kind.kind: child.manifest for step in steps for child in step}
+
+    assert made["Configuration"]["spec"]["tracing"]["otel"] == {"endpointAddress": "otel:443", "isSecure": True, "protocol": "http"}
+    assert made["Subscription"]["spec"]["pubsubname"] == "everybodys"

@@ -60,7 +60,7 @@ def _policy(app: str, namespace: str, routes: Iterable[tuple[str, list[str]]]) -
         "namespace": namespace,
         "trustDomain": names.TRUST_DOMAIN,
         "defaultAction": "deny",
-        "operations": [{"name": path, "httpVerb": verbs, "action": "allow"} for path, verbs in routes],
+        "operations": [{"name": path, "httpVerb": list(verbs), "action": "allow"} for path, verbs in routes],
     }
 
 

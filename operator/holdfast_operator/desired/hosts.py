@@ -29,12 +29,14 @@ _SERVICE = re.compile(r"^(?:[^.]+\.)+?([^.]+)\.svc(?:\..+)?$")
 
 
 def hosts_of(resolved: Resolved) -> list[Host]:
-    """Hosts of the tools and of the Components that are made for this Agent, each once, in a fixed order."""
+    """Hosts of the tools, of the Components that are made for this Agent, and of collectors of traces, each once, in a fixed order."""
     found: set[Host] = set()
     for tool in resolved.config.tools:
         for server in (tool.http, tool.mcp):
             if server and server.url:
                 found.update(_in_text(server.url))
+    if tracing := resolved.observability.tracing:
+        found.update(host for url in (tracing.otlp, tracing.zipkin) if url for host in _in_url(url))
     for spec in resolved.components.values():
         named = {host for entry in spec.get("metadata", ()) for host in _in_text(entry.get("value", ""))}
         if not named and spec["type"].startswith("conversation.") and spec["type"] != "conversation.echo":
