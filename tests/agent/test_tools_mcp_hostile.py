@@ -56,9 +56,9 @@ class _Hostile:
 async def opened(serve):
     boxes = []
 
-    async def open_(hostile, *, timeout=30.0, **mcp):
+    async def open_(hostile, *, limit=30.0, **mcp):
         url = await serve(hostile.answer)
-        box = await Toolbox.open(mcp_config(f"{url}/mcp", timeout=timeout, **mcp), environ={})
+        box = await Toolbox.open(mcp_config(f"{url}/mcp", timeout=limit, **mcp), environ={})
         boxes.append(box)
         await box.settled()
         return box
@@ -156,7 +156,7 @@ CALLS = {
 async def test_whatever_a_server_answers_to_a_call_is_bounded_and_told(opened):
     async def one(name):
         answer, kind, reach, words = CALLS[name]
-        box = await opened(_Hostile(tools_call=answer), timeout=LIMIT if f"{LIMIT} s" in words else 30.0)
+        box = await opened(_Hostile(tools_call=answer), limit=LIMIT if f"{LIMIT} s" in words else 30.0)
         began = time.monotonic()
         failure = await box.call("maps__route", {"to": "Split"}, key="k")
         assert isinstance(failure, Failure), name

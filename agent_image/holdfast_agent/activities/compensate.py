@@ -72,7 +72,10 @@ async def undo(steps: Steps, key: str, call: Input) -> Output:
     )
     if outcome.is_error:
         _LOG.error("not undone", extra={"run": run, "step": key, "tool": tool})
-    return came_to(outcome, await keep(steps, outcome, late=True))
+    document = await keep(steps, outcome, late=True)
+    async with steps.revisions.use(call["revision"]) as revision:
+        revision.toolbox.stored(tool, key=key)
+    return came_to(outcome, document)
 
 
 async def _undone(

@@ -162,6 +162,7 @@ class _Job:
 
     async def settled(self, head: Head, document: Document) -> Output:
         """The activity's answer once the outcome is stored. What was asked and answered is with it now and leaves the head."""
+        self.revision.toolbox.stored(self.asked.name, key=self.key)
         name = approval.name_of(self.key)
         if self.decision or name in head.approvals:
             await self.steps.store.update(documents.head_key(self.call["run"]), change(lambda head: head.settles(name)))

@@ -56,6 +56,10 @@ class Source(ABC):
     async def spec(self, name: str) -> ToolSpec | Failure:
         """What a tool of that name looks like, or why that is not known."""
 
+    @abstractmethod
+    def stored(self, key: str) -> None:
+        """What the call of that key came to is stored, so nothing need be kept of it elsewhere. Does not wait."""
+
     @property
     @abstractmethod
     def facts(self) -> dict[str, Any]:

@@ -123,6 +123,12 @@ class Toolbox:
             return Failure("permanent", f"the tool {name!r} failed inside the agent; its log has the details", reach="lost")
         return result
 
+    def stored(self, name: str, *, key: str) -> None:
+        """What a call came to is stored: what is kept of it elsewhere, for a call that is repeated, can go."""
+        found = find(self._tools, name)
+        if isinstance(found, Source):
+            found.stored(key)
+
     def _tool(self, name: str) -> Tool | None:
         found = find(self._tools, name)
         return found.function(name) if isinstance(found, Source) else found

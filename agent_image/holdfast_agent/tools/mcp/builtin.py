@@ -1,7 +1,7 @@
 """A server that is a Dapr `MCPServer`: daprd talks to it, in workflows of its own.
 
 A call is a workflow instance beside the run, not a child of it: arguments and result stay out of the run's history, and the instance is
-purged once they are stored. Its id comes from the call's key, so a call that is repeated after a crash finds the instance of the first
+purged once the result is stored. Its id comes from the call's key, so a call that is repeated after a crash finds the instance of the first
 one, joins it or reads its result, and the server sees it once. Dapr passes no idempotency key on, so this is all there is of one.
 
 Measured on Dapr 1.18.2: a server's tools are registered when daprd loads the `MCPServer` and are what they were then until it is loaded
@@ -10,7 +10,6 @@ registered fails the workflow.
 """
 
 import asyncio
-import contextlib
 import logging
 import uuid
 from collections.abc import AsyncIterator, Mapping
@@ -29,8 +28,6 @@ from holdfast_agent.tools.mcp.wire import McpError, Message, short
 _LOG = logging.getLogger(__name__)
 PREFIX: Final = "mcp:"
 """Of instances; no run's id has a colon."""
-KEPT_SECONDS: Final = 60.0
-"""How long an ended instance is kept: by then its result is in the store, or the process that read it is still trying to put it there."""
 _PAUSE: Final = 0.25
 _WAIT_SECONDS: Final = 30
 _BYE_SECONDS: Final = 2.0
@@ -51,7 +48,6 @@ class DaprServer:
         """
         self._server = server
         self._made: DaprWorkflowClient | None = None
-        self._settled: dict[str, asyncio.TimerHandle] = {}
         self._purging: set[asyncio.Task[None]] = set()
 
     @property
@@ -75,7 +71,7 @@ class DaprServer:
 
     async def call(self, name: str, arguments: Mapping[str, Any], *, key: str, flight: Flight) -> Message:
         """Call a tool; see `Remote`."""
-        instance = PREFIX + key.replace("/", ":")
+        instance = _instance(key)
         state = await self._carried_out(f"CallTool.{name}", {"arguments": dict(arguments)}, instance, flight)
         failure = self._failed(state) if state.runtime_status != WorkflowStatus.COMPLETED else None
         result: Message = {} if failure else _json(state)
@@ -84,17 +80,17 @@ class DaprServer:
             # Another attempt is another call.
             await self._purge(instance)
             raise McpError(failure)
-        self._settled[instance] = asyncio.get_running_loop().call_later(KEPT_SECONDS, self._forget, instance)
         return result
 
+    def stored(self, key: str) -> None:
+        """What the call came to is stored: nobody will ask Dapr for it."""
+        self._purging.add(task := asyncio.get_running_loop().create_task(self._purge(_instance(key))))
+        task.add_done_callback(self._purging.discard)
+
     async def close(self) -> None:
-        """Purge what is settled; when this is called, it is stored."""
-        for timer in self._settled.values():
-            timer.cancel()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_BYE_SECONDS):
-                await asyncio.gather(*map(self._purge, self._settled))
-        self._settled.clear()
+        """End the connection, once what is to be purged has been."""
+        if self._purging:
+            await asyncio.wait(self._purging, timeout=_BYE_SECONDS)
         if self._made:
             await close_client(self._made)
 
@@ -158,17 +154,16 @@ class DaprServer:
             "transient", f"Dapr's workflow of the call failed: {short(told)}", reach="lost", public="Dapr's workflow of the call failed"
         )
 
-    def _forget(self, instance: str) -> None:
-        del self._settled[instance]
-        self._purging.add(task := asyncio.get_running_loop().create_task(self._purge(instance)))
-        task.add_done_callback(self._purging.discard)
-
     async def _purge(self, instance: str) -> None:
         """Forget an instance. One that stays is purged by Dapr's own retention."""
         try:
             await self._client.purge_workflow(instance, recursive=True)
         except (grpc.RpcError, TimeoutError) as error:
             _LOG.info("an instance of an MCP call was not purged: %s", type(error).__name__)
+
+
+def _instance(key: str) -> str:
+    return PREFIX + key.replace("/", ":")
 
 
 def _json(state: WorkflowState) -> Message:

@@ -80,6 +80,9 @@ class Client:
         params = {"name": name, "arguments": dict(arguments), "_meta": meta}
         return await self._request("tools/call", params, {IDEMPOTENCY_KEY: quote(key, safe="/-_.:~"), **scope.headers()}, flight)
 
+    def stored(self, key: str) -> None:
+        """Nothing is kept here of a call."""
+
     async def close(self) -> None:
         """End the session."""
         await self._transport.close()

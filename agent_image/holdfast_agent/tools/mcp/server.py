@@ -51,6 +51,10 @@ class Remote(Protocol):
         """The result of a call of one of them. Raises McpError."""
         ...
 
+    def stored(self, key: str) -> None:
+        """What the call of that key came to is stored."""
+        ...
+
     async def close(self) -> None:
         """End the session."""
         ...
@@ -123,6 +127,10 @@ class McpServer(Source):
         except TimeoutError:
             return self._late(Flight())
         return found if isinstance(found, Failure) else found.spec
+
+    def stored(self, key: str) -> None:
+        """What a call came to is stored; see `Source`."""
+        self._remote.stored(key)
 
     async def find(self, name: str) -> Function | Failure:
         """What the model calls by this name. A name that is not known may be newer than the list, so that is read anew, once."""
