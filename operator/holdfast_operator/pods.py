@@ -23,7 +23,7 @@ async def replace_uninjected(cluster: Cluster, key: Key, record: Record, *, now:
         if any(pod.ready for pod in record.pods.values()):
             record.replaced = 0
         return []
-    if now < record.replace_after:
+    if 0.0 < record.replace_after - now <= _MAX_WAIT:  # a longer wait means that the clock was set back
         return [record.replace_after - now]
     wait = min(_FIRST_WAIT * 2.0**record.replaced, _MAX_WAIT)
     record.replaced, record.replace_after = record.replaced + 1, now + wait

@@ -30,7 +30,8 @@ def state(api: Api, namespace: str) -> dict[str, Any]:
             kept.pop("data", None) if kind == kinds.SECRET else None
             for condition in kept.get("status", {}).get("conditions", ()):
                 condition.pop("lastTransitionTime")
-            if kind == kinds.DEPLOYMENT:  # digests over objects that hold the namespace's name
+            if kind == kinds.DEPLOYMENT:  # how often it was changed, and digests over objects that hold the namespace's name
+                kept.get("status", {}).pop("observedGeneration", None)
                 kept["spec"]["template"]["metadata"]["annotations"].pop(ANNOTATION_DAPR)
                 pinned = kept["metadata"].get("annotations", {})
                 pinned.pop(ANNOTATION_MARK, None)  # a seeded bug is another program, and that alone does not count

@@ -125,7 +125,7 @@ MUTANTS = (  # only what a cluster could see: what makes no difference while wat
     Mutant(
         "a 500 is believed to be for ever",
         "cluster.py",
-        "or self.status >= 500",
+        "or (self.status >= 500 and not self.unfit)",
         "or False",
         ("500 PATCH services/a", "500 PATCH deployments/a"),
     ),
@@ -135,6 +135,13 @@ MUTANTS = (  # only what a cluster could see: what makes no difference while wat
         "{_UNREACHABLE, 401, 408, 429}",
         "{401, 408, 429}",
         ("reset PATCH services/a",),
+    ),
+    Mutant(
+        "a watch that is too old is asked for again and again",
+        "session.py",
+        "if answer.status == HTTPStatus.GONE and watching:",
+        "if False:",
+        ("410 WATCH services", "410 WATCH agents"),
     ),
     Mutant(
         "tokens are made after the Deployment's failure only",

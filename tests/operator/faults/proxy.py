@@ -55,6 +55,7 @@ class Proxy:
         self._server, self._plan, self._kill = server, plan, kill
         self._alike: Counter[tuple[str, str]] = Counter()
         self._versions: dict[str, str] = {}
+        self._too_old: set[tuple[str, str]] = set()
         self._sending: set[asyncio.Task[Any]] = set()
         self.calls: list[Call] = []
         self.events: Counter[str] = Counter()
@@ -150,6 +151,11 @@ class Proxy:
     async def _watch(self, request: web.Request, target: str) -> web.StreamResponse:
         self.watches += 1
         _, action = self._due("WATCH", target)
+        place = (target, request.query.get("resourceVersion", ""))
+        if action == "410":
+            self._too_old.add(place)
+        if place in self._too_old:  # and it stays so
+            return _refusal(410)
         if action in INSTEAD:
             return self._instead(request, action)
         async with self._session.get(self._upstream(request), headers=_headers(request)) as answer:

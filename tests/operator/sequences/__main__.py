@@ -39,13 +39,13 @@ def main() -> int:
     print("never carried out:", ", ".join(sorted(leaf for leaf, ended in report.leaves.items() if not ended["taken"])))
     idle = sorted(leaf for leaf, ended in report.leaves.items() if ended["taken"] and not report.effects[leaf])
     print("never changed a child:", ", ".join(idle))
-    print(f"{len(report.problems)} problems", *report.problems, sep="\n  ")
+    print(f"{len(report.problems)} problems")
     return 1 if report.problems or missing else 0
 
 
 async def go(api: Api, *, transitions: int, seed: int, tell: bool = False) -> tuple[Report, int]:
     """Walk; what came of it, and how many leaves were never tried."""
-    cluster, kept, began = Cluster(credentials(api.server)), KeptApi(api), time.monotonic()
+    cluster, kept, began, told = Cluster(credentials(api.server)), KeptApi(api), time.monotonic(), 0
     try:
         world = World(kept, cluster)
         await world.dapr.check()
@@ -56,6 +56,8 @@ async def go(api: Api, *, transitions: int, seed: int, tell: bool = False) -> tu
                 kept.create(NAMESPACE, None, {"metadata": {"name": name}})
             await walker.walk(*names, steps=min(STEPS, transitions - done))
             if tell:
+                print(*walker.report.problems[told:], sep="\n", end="\n" if walker.report.problems[told:] else "")
+                told = len(walker.report.problems)
                 print(f"{done} of {transitions} after {time.monotonic() - began:.0f} s, {len(walker.report.problems)} problems", flush=True)
         return walker.report, walker.count - len(walker.report.leaves)
     finally:

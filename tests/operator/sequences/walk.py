@@ -29,7 +29,6 @@ NAME = "a"
 LOOKS = 4
 YEAR = 365 * 86400.0
 _NAMES_SOMETHING = re.compile(r"spec\b|'|\"|`")
-_GENERATION = re.compile(r"'observedGeneration': \d+")
 Spec = dict[str, Any]
 
 
@@ -165,8 +164,7 @@ class Walker:
         ready = world.api.condition(namespace, NAME)
         if ready["status"] != "True":
             self._expect(bool(_trouble(world.api, namespace)), step, spec, f"not ready, and nothing says why: {ready}")
-        found = state(world.api, namespace)
-        return {name: _GENERATION.sub("", text) for name, text in found.items() if not name.startswith("Agent/")}
+        return {name: text for name, text in state(world.api, namespace).items() if not name.startswith("Agent/")}
 
     async def _look(self, namespace: str, step: str, spec: Spec) -> bool:
         """Look once; whether there was something to do."""
