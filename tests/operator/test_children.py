@@ -195,7 +195,13 @@ async def test_superseded_children_stay_for_their_time_and_then_go(world: World,
     assert again == pytest.approx(3 * 3600, abs=2)  # the run time-out and an hour
     assert len(api.list(kinds.COMPONENT, namespace)) == 3  # two models and the store
 
-    now += again + 1
+    # A new process knows since when from the objects alone.
+    world.restart()
+    await world.take_stock(namespace)
+    now += again - 60
+    world.hear(kinds.AGENT, namespace, "a")
+    assert await world.look(namespace, "a") == (pytest.approx(60, abs=2), Counter())
+    now += 61
     await world.look(namespace, "a")
 
     left = {live["metadata"]["name"] for kind in versioned for live in api.list(kind, namespace)}
