@@ -14,11 +14,10 @@ def pubsub_component(kind: str, metadata: dict[str, str] | None = None, *, name:
     return {"apiVersion": "dapr.io/v1alpha1", "kind": "Component", "metadata": {"name": name}, "spec": spec}
 
 
-def redis_broker(port: int) -> dict[str, Any]:
+def redis_broker(port: int, *, name: str = BROKER) -> dict[str, Any]:
     """Redis streams that deliver again after two seconds what was not acknowledged."""
-    return pubsub_component(
-        "pubsub.redis", {"redisHost": f"127.0.0.1:{port}", "processingTimeout": "2s", "redeliverInterval": "1s", "concurrency": "20"}
-    )
+    metadata = {"redisHost": f"127.0.0.1:{port}", "processingTimeout": "2s", "redeliverInterval": "1s", "concurrency": "20"}
+    return pubsub_component("pubsub.redis", metadata, name=name)
 
 
 class Streams:

@@ -61,11 +61,20 @@ def test_the_operator_comes_from_the_registry_that_was_named(render, version):
     assert pod["containers"][0]["image"] == f"registry.example.com/ai/holdfast-operator:{version}"
 
 
-def test_redis_becomes_the_default_store_by_a_name_that_other_namespaces_can_resolve(render):
-    state = defaults(render({"redis.enabled": True})).state
+def test_redis_becomes_the_default_store_and_broker_by_a_name_that_other_namespaces_can_resolve(render):
+    found = defaults(render({"redis.enabled": True}))
 
-    assert state.type == "state.redis"
-    assert [(entry.name, entry.value) for entry in state.metadata] == [("redisHost", "holdfast-redis.holdfast-system.svc:6379")]
+    assert (found.state.type, found.pubsub.type) == ("state.redis", "pubsub.redis")
+    host = ("redisHost", "holdfast-redis.holdfast-system.svc:6379")
+    assert [(entry.name, entry.value) for entry in found.state.metadata] == [host]
+    assert [(entry.name, entry.value) for entry in found.pubsub.metadata] == [host, ("maxLenApprox", "100000")]
+
+
+def test_a_broker_that_was_named_wins_over_redis(render):
+    named = {"type": "pubsub.kafka", "metadata": [{"name": "brokers", "value": "kafka:9092"}]}
+
+    assert defaults(render({"redis.enabled": True, "agents.pubsub": named})).pubsub.type == "pubsub.kafka"
+    assert defaults(render()).pubsub is None
 
 
 def test_a_store_that_was_named_wins_over_redis(render):

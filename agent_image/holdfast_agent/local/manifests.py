@@ -3,7 +3,7 @@
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import yaml
 
@@ -13,9 +13,11 @@ from holdfast_api import conditions, dapr, names
 from holdfast_api.config import AgentConfig
 from holdfast_api.defaults import AgentDefaults
 from holdfast_api.resolve import Refused, Resolved, resolve
-from holdfast_api.v1alpha1 import Agent, ComponentMetadata, OneModel, SecretKeyRef, State
+from holdfast_api.subscriptions import subscription, subscriptions
+from holdfast_api.v1alpha1 import Agent, Broker, ComponentMetadata, OneModel, SecretKeyRef, State, Tool
 
 M = TypeVar("M", bound=OneModel)
+_BROKER: Final = "pubsub.in-memory"
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def plan(documents: Documents, database: Path) -> Plan:
     """
     agent, notes = _on_this_machine(documents.agent)
     metadata = [ComponentMetadata(name="connectionString", value=str(database)), ComponentMetadata(name="busyTimeout", value="10s")]
-    defaults = AgentDefaults(state=State(type="state.sqlite", metadata=metadata))
+    defaults = AgentDefaults(state=State(type="state.sqlite", metadata=metadata), pubsub=Broker(type=_BROKER))
     try:
         resolved = resolve(agent, defaults, documents.config_maps)
     except Refused as refused:
@@ -53,12 +55,17 @@ def plan(documents: Documents, database: Path) -> Plan:
     name = agent.metadata.name
     made = [dapr.component(component, spec, app_id=name) for component, spec in resolved.components.items()]
     secrets = list(resolved.sidecar_secrets)
+    for tool in resolved.config.tools:
+        if tool.mcp and tool.mcp.server:
+            made.append(_own_server(tool.mcp.server, documents, secrets))
     for component in resolved.existing_components:
         if component not in documents.components:
             raise LocalError(
-                f"Component {component!r}, which the Agent names, is not in the files: put it there, or use spec.model.provider"
+                f"Component {component!r}, which the Agent names, is not in the files: put it there, or use spec.model.provider, or the "
+                "broker's type in spec.pubsub"
             )
         made.append(_own_component(documents.components[component], secrets))
+    made += [subscription(title, spec, app_id=name) for title, spec in subscriptions(resolved.config).items()]
     return Plan(resolved, (*made, _resiliency(resolved.config)), tuple(dict.fromkeys(secrets)), tuple(notes))
 
 
@@ -71,9 +78,9 @@ def write(resources: tuple[dict[str, Any], ...], folder: Path) -> None:
         path.write_text(yaml.safe_dump(document, sort_keys=False))
 
 
-def configuration() -> dict[str, Any]:
+def configuration(config: AgentConfig) -> dict[str, Any]:
     """`spec` of the Configuration: the allow-list of a cluster. Access control needs mTLS, and here only we can call."""
-    return {"api": dapr.api_spec(), "tracing": {"samplingRate": "0"}}
+    return {"api": dapr.api_spec(config), "tracing": {"samplingRate": "0"}}
 
 
 def redirected(agent: Agent, *, endpoint: str | None, mappings: dict[str, str]) -> Agent:
@@ -82,7 +89,7 @@ def redirected(agent: Agent, *, endpoint: str | None, mappings: dict[str, str]) 
     Args:
         agent: as it is written.
         endpoint: base URL of the model; None to keep it.
-        mappings: beginning of a URL -> what to put in its place, for all models and all HTTP tools.
+        mappings: beginning of a URL -> what to put in its place, for all models, HTTP tools and MCP servers.
 
     Raises:
         LocalError: there is no endpoint to set.
@@ -97,15 +104,20 @@ def redirected(agent: Agent, *, endpoint: str | None, mappings: dict[str, str]) 
     evaluation = spec.evaluation
     if evaluation and evaluation.model:
         evaluation = evaluation.model_copy(update={"model": _elsewhere(evaluation.model, mappings)})
-    tools = [
-        tool.model_copy(update={"http": tool.http.model_copy(update={"url": _mapped(tool.http.url, mappings)})}) if tool.http else tool
-        for tool in spec.tools
-    ]
+    tools = [_tool_elsewhere(tool, mappings) for tool in spec.tools]
     return agent.model_copy(update={"spec": spec.model_copy(update={"model": model, "evaluation": evaluation, "tools": tools})})
 
 
 def _elsewhere(model: M, mappings: dict[str, str]) -> M:
     return model.model_copy(update={"endpoint": _mapped(model.endpoint, mappings)}) if model.endpoint else model
+
+
+def _tool_elsewhere(tool: Tool, mappings: dict[str, str]) -> Tool:
+    if tool.http:
+        return tool.model_copy(update={"http": tool.http.model_copy(update={"url": _mapped(tool.http.url, mappings)})})
+    if tool.mcp and tool.mcp.url:
+        return tool.model_copy(update={"mcp": tool.mcp.model_copy(update={"url": _mapped(tool.mcp.url, mappings)})})
+    return tool
 
 
 def _mapped(url: str, mappings: dict[str, str]) -> str:
@@ -120,6 +132,8 @@ def _on_this_machine(agent: Agent) -> tuple[Agent, list[str]]:
     spec, notes = agent.spec, []
     if spec.state or (spec.memory and spec.memory.component):
         notes.append("spec.state and spec.memory.component are not used here: everything is in one SQLite file")
+    if spec.pubsub and not (spec.pubsub.component or spec.pubsub.type):
+        notes.append(f"spec.pubsub names no broker, so it is Dapr's {_BROKER} here: only this agent's own process hears of its events")
     if spec.volumes or spec.volume_mounts:
         notes.append("spec.volumes are not mounted here")
     if spec.suspend:
@@ -140,11 +154,28 @@ def _resiliency(config: AgentConfig) -> dict[str, Any]:
 
 def _own_component(document: dict[str, Any], secrets: list[SecretKeyRef]) -> dict[str, Any]:
     """A Component of the user's, its Secrets taken from the environment: there is no secret store here."""
+    entries = _from_environment(document.get("spec", {}).get("metadata"), secrets)
+    return {key: value for key, value in document.items() if key != "auth"} | {"spec": document.get("spec", {}) | {"metadata": entries}}
+
+
+def _own_server(name: str, documents: Documents, secrets: list[SecretKeyRef]) -> dict[str, Any]:
+    """An MCPServer of the user's, its Secrets taken from the environment."""
+    if name not in documents.mcp_servers:
+        raise LocalError(f"MCPServer {name!r}, which the Agent names, is not in the files: put it there, or use mcp.url")
+    document = documents.mcp_servers[name]
+    endpoint = dict(document.get("spec", {}).get("endpoint") or {})
+    for way, where in endpoint.items():
+        if isinstance(where, dict) and where.get("headers"):
+            endpoint[way] = where | {"headers": _from_environment(where["headers"], secrets)}
+    return document | {"spec": document.get("spec", {}) | {"endpoint": endpoint}}
+
+
+def _from_environment(given: list[dict[str, Any]] | None, secrets: list[SecretKeyRef]) -> list[dict[str, Any]]:
     entries = []
-    for entry in document.get("spec", {}).get("metadata") or []:
+    for entry in given or []:
         if ref := entry.get("secretKeyRef"):
             secrets.append(SecretKeyRef(name=ref["name"], key=ref.get("key") or ref["name"]))
             entries.append({"name": entry["name"], "envRef": names.secret_env(secrets[-1].name, secrets[-1].key)})
         else:
             entries.append(entry)
-    return {key: value for key, value in document.items() if key != "auth"} | {"spec": document.get("spec", {}) | {"metadata": entries}}
+    return entries

@@ -95,7 +95,7 @@ async def running(
                 api_token=secrets.token_urlsafe(32),
                 app_token=workspace.secret("app.token"),
                 environ=sidecar_secrets | {"NAMESPACE": documents.agent.metadata.namespace},
-                configuration=manifests.configuration(),
+                configuration=manifests.configuration(plan.resolved.config),
                 keep_open=(lock,),
             )
         )

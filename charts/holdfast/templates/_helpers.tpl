@@ -56,11 +56,15 @@ seccompProfile: {type: RuntimeDefault}
 {{- $agents := deepCopy .Values.agents -}}
 {{- $image := $agents.image | default (include "holdfast.image" (dict "root" . "repository" "holdfast-agent" "tag" "")) -}}
 {{- $_ := set $agents "image" $image -}}
-{{- if and .Values.redis.enabled (not $agents.state) -}}
 {{- $host := printf "%s-redis.%s.svc:6379" (include "holdfast.fullname" .) .Release.Namespace -}}
+{{- if and .Values.redis.enabled (not $agents.state) -}}
 {{- $_ := set $agents "state" (dict "type" "state.redis" "metadata" (list (dict "name" "redisHost" "value" $host))) -}}
 {{- end -}}
-{{- range $key := list "model" "state" "memory" "resources" "sidecarResources" "imagePullSecrets" -}}
+{{- if and .Values.redis.enabled (not $agents.pubsub) -}}
+{{- $most := dict "name" "maxLenApprox" "value" "100000" -}}
+{{- $_ := set $agents "pubsub" (dict "type" "pubsub.redis" "metadata" (list (dict "name" "redisHost" "value" $host) $most)) -}}
+{{- end -}}
+{{- range $key := list "model" "state" "memory" "pubsub" "resources" "sidecarResources" "imagePullSecrets" -}}
 {{- if not (index $agents $key) -}}{{- $_ := unset $agents $key -}}{{- end -}}
 {{- end -}}
 {{ toYaml $agents }}
