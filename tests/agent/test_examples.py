@@ -8,6 +8,7 @@ import yaml
 
 from holdfast_agent.local.documents import read
 from holdfast_agent.scripted.script import parse
+from tests.agent.mcp_servers import running_mcp
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 AGENTS = {
@@ -15,6 +16,7 @@ AGENTS = {
     "trip-planner.yaml": "Plan a weekend in Zagreb",
     "travel-desk.yaml": "Book two seats to Split",
     "team.yaml": "Plan three days in Rovinj",
+    "mcp.yaml": "How far is it by road from Split to Zadar?",
     "agents-as-tools.yaml": "Write a slogan for a kelp farm",
 }
 
@@ -79,6 +81,16 @@ async def test_the_trip_planner_finds_a_flight_and_holds_a_seat(serve_script, co
     assert (code, out) == (0, "Two seats to Zagreb with Croatia Airlines are held for an hour, 129.00 each.\n"), err
     assert '[{"airline":"Ryanair","price":87.9},{"airline":"Croatia Airlines","price":129.0}' in err
     assert '"reference": "HF-2906"' in err
+
+
+@pytest.mark.dapr
+async def test_the_navigator_asks_an_mcp_server(serve_script, command, tmp_path):
+    url = await serve_script(parse(_script()))
+    command.write(*yaml.safe_load_all((EXAMPLES / "mcp.yaml").read_text()))
+    async with running_mcp(tmp_path) as server:
+        where = ("--map", f"http://scripted-model:8080={url}", "--map", f"http://maps:8000/mcp={server.url()}")
+        code, out, err = await command("--task", AGENTS["mcp.yaml"], *where)
+        assert (code, out, len(server.calls("route"))) == (0, "382.5 km.\n", 1), err
 
 
 @pytest.mark.dapr

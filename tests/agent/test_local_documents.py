@@ -54,7 +54,7 @@ def test_one_of_several_agents_is_chosen_by_name(read_documents):
         ("text", "a document that is no Kubernetes object: 'text'"),
         (_agent(modle={}), "spec.modle: Extra inputs are not permitted"),
         (_agent(tools=[{"name": "a b"}]), "spec.tools[0].name: String should match pattern"),
-        (_agent(tools=[{"name": "a"}]), "spec.tools[0]: give exactly one of http and python"),
+        (_agent(tools=[{"name": "a"}]), "spec.tools[0]: give exactly one of http, python, mcp and agent"),
         (_agent(tools=[{"name": "a", "http": {"url": "http://x"}}] * 2), "spec.tools: 'a' is there twice"),
         (_agent("Trips"), "metadata.name must start with a letter"),
         (_agent("a" * 59), "must have at most 58 characters"),

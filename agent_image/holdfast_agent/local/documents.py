@@ -26,12 +26,14 @@ class Documents:
         config_maps: name -> data.
         secrets: name -> decoded data.
         components: Dapr Components by name, as they are written.
+        mcp_servers: Dapr MCPServers likewise.
     """
 
     agent: Agent
     config_maps: dict[str, dict[str, str]] = field(default_factory=dict)
     secrets: dict[str, dict[str, str]] = field(default_factory=dict)
     components: dict[str, dict[str, Any]] = field(default_factory=dict)
+    mcp_servers: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def read(paths: Sequence[Path], *, name: str | None = None) -> Documents:
@@ -45,7 +47,7 @@ def read(paths: Sequence[Path], *, name: str | None = None) -> Documents:
         LocalError: a file cannot be read, or there is not exactly one Agent, or it is not valid.
     """
     agents: list[tuple[Path, dict[str, Any]]] = []
-    config_maps, secrets, components = {}, {}, {}
+    config_maps, secrets, components, mcp_servers = {}, {}, {}, {}
     for path in paths:
         for document in _documents(path):
             called = str((document.get("metadata") or {}).get("name", ""))
@@ -58,8 +60,10 @@ def read(paths: Sequence[Path], *, name: str | None = None) -> Documents:
                     secrets[called] = _secret(path, called, document)
                 case ("dapr.io", "Component"):
                     components[called] = document
+                case ("dapr.io", "MCPServer"):
+                    mcp_servers[called] = document
     path, chosen = _choose(agents, paths, name)
-    return Documents(_agent(path, chosen), config_maps, secrets, components)
+    return Documents(_agent(path, chosen), config_maps, secrets, components, mcp_servers)
 
 
 def _documents(path: Path) -> Iterator[dict[str, Any]]:

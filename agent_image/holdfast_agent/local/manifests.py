@@ -55,6 +55,8 @@ def plan(documents: Documents, database: Path) -> Plan:
     name = agent.metadata.name
     made = [dapr.component(component, spec, app_id=name) for component, spec in resolved.components.items()]
     secrets = list(resolved.sidecar_secrets)
+    servers = [tool.mcp.server for tool in resolved.config.tools if tool.mcp and tool.mcp.server]
+    made += [_own_server(server, documents, secrets) for server in dict.fromkeys(servers)]
     for tool in resolved.config.tools:
         if tool.mcp and tool.mcp.server:
             made.append(_own_server(tool.mcp.server, documents, secrets))

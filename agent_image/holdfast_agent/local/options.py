@@ -3,6 +3,7 @@
 import argparse
 import os
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 from holdfast_agent.local import manifests
@@ -17,7 +18,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--endpoint", metavar="URL", help="base URL of the model instead of spec.model.endpoint")
     parser.add_argument(
         "--map", action="append", default=[], type=_mapping, metavar="FROM=TO",
-        help="put TO for FROM at the beginning of URLs of models and of HTTP tools, for names that exist only in a cluster",
+        help="put TO for FROM at the beginning of URLs of models, HTTP tools and MCP servers, for names that exist only in a cluster",
     )  # fmt: skip
     parser.add_argument("--secrets", action="append", default=[], type=Path, metavar="FILE", help="YAML with Secrets")
     parser.add_argument("--state-dir", type=Path, metavar="DIR", help="where runs are kept (default: ~/.local/state/holdfast/AGENT)")
@@ -31,7 +32,7 @@ def documents(options: argparse.Namespace) -> Documents:
     """
     found = read([*options.files, *options.secrets], name=options.agent)
     agent = manifests.redirected(found.agent, endpoint=options.endpoint, mappings=dict(options.map))
-    return Documents(agent, found.config_maps, found.secrets, found.components)
+    return replace(found, agent=agent)
 
 
 def workspace(options: argparse.Namespace, found: Documents) -> Workspace:
