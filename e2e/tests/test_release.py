@@ -7,7 +7,7 @@ import pytest
 from e2e import holdfast
 from e2e.cluster.places import places
 from e2e.holdfast import NAMESPACE, RELEASE, Images, kubectl
-from e2e.tests.support import Caller, Namespace, agent
+from e2e.tests.support import Caller, Namespace, agent, eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
 
@@ -30,13 +30,16 @@ def test_helm_test_passes_and_leaves_nothing(images: Images) -> None:
 def test_agents_and_their_kind_survive_an_uninstall_and_go_on_after_the_next_install(
     images: Images, namespace: Namespace, planner: Caller
 ) -> None:
-    namespace.apply(agent("kept"))
-    namespace.ready("kept")
+    namespace.apply(agent("kept"), agent("gone"))
+    for name in ("kept", "gone"):
+        namespace.ready(name)
     helm("uninstall", RELEASE, "--wait")
     try:
         assert namespace.get("agent", "kept")["spec"]["model"] == {"provider": "echo"}
         assert len(namespace.pods("kept")) == 1
         assert planner.attempt("/healthz") == {"status": "ok"}
+        namespace.run("delete", "agent", "gone", "--timeout=30s")
+        eventually(lambda: not namespace.children("gone"), within=90, what="the cluster has collected what was the Agent's")
     finally:
         holdfast.install(places(), images)
     namespace.run("patch", "agent", "kept", "--type=merge", '-p={"spec":{"description":"seen again"}}')

@@ -1,5 +1,7 @@
 """The recipes of docs/install.md about the CRD, which outlives a release and can come from kubectl as well."""
 
+import re
+import shlex
 import subprocess
 
 import pytest
@@ -84,6 +86,30 @@ def test_agents_in_a_chart_of_their_own_need_the_crd_first(cluster, chart, agent
     cluster.succeeds("helm", "uninstall", "agents", "-n", "default")
 
     assert cluster.succeeds("kubectl", "get", "agents", "-o", "name", "-n", "default").strip() == ""
+
+
+def commands(root, after):
+    """The commands of the first block that follows these words in docs/install.md."""
+    (block,) = re.findall(rf"{re.escape(after)}.*?```console\n(.*?)```", (root / "docs/install.md").read_text(), re.DOTALL)
+    return [shlex.split(line.removeprefix("$ "), comments=True) for line in block.splitlines()]
+
+
+def test_removing_the_operator_and_then_everything_goes_as_it_is_written(cluster, chart, root, agents_chart):
+    cluster.succeeds("kubectl", "create", "-f", tools.find(places(), "dapr", "chart") / "crds")
+    install = ("helm", "install", "holdfast", chart, "-n", "holdfast-system", "--create-namespace", "--set", "redis.enabled=true")
+    cluster.succeeds(*install)
+    cluster.succeeds("helm", "install", "agents", agents_chart, "-n", "default")
+
+    for command in commands(root, "**The operator only.**"):
+        cluster.succeeds(*command)
+    assert "agent.holdfast.dev/a" in cluster.succeeds("kubectl", "get", "agents", "-o", "name", "-n", "default")
+
+    cluster.succeeds(*install)
+    for command in commands(root, "**Everything.**"):
+        cluster.succeeds(*command)
+    assert "the server doesn't have a resource type" in cluster.refuses("kubectl", "get", "agents.holdfast.dev", "-A")
+    left = cluster.succeeds("kubectl", "get", "all,pvc,clusterroles", "-A", "-l", "app.kubernetes.io/part-of=holdfast", "-o", "name")
+    assert left.strip() == ""
 
 
 def test_the_notes_say_when_dapr_is_missing_and_only_then(cluster, chart):
