@@ -1,12 +1,18 @@
 """What the chart's policy refuses, and lets through, on a real API server."""
 
 import json
+import os
 import re
+import sys
 import time
 
 import pytest
 import yaml
 from kubernetes import client
+
+from tests.operator.hostile.forbidden import forbidden
+from tests.operator.hostile.generated import generated
+from tests.operator.hostile.matrix import made
 
 pytestmark = pytest.mark.apiserver
 
@@ -145,7 +151,7 @@ class Cluster:
     """Agents as they would be applied in namespaces with a policy each."""
 
     def __init__(self, server, render):
-        self.server, self.render = server, render
+        self.server, self.render, self.connections = server, render, {}
         (crd,) = render({}, "--show-only", "templates/crd.yaml")
         client.ApiextensionsV1Api(server).create_custom_resource_definition(crd)
 
@@ -161,14 +167,18 @@ class Cluster:
         probe = {"serviceAccountName": "probe"} if allow else {"networkPolicy": {}}
         _wait(lambda: "forbidden: ValidatingAdmission" in (self.refusal(name, probe, user="nobody") or ""), f"no policy in {name}")
 
+    def _connection(self, user):
+        if user not in self.connections:
+            self.connections[user] = client.ApiClient(self.server.configuration)
+            if user:
+                self.connections[user].set_default_header("Impersonate-User", user)
+        return self.connections[user]
+
     def refusal(self, namespace, spec, *, user=None):
         """What the API server says to an Agent, without keeping it; None when it takes it."""
-        connection = client.ApiClient(self.server.configuration)
-        if user:
-            connection.set_default_header("Impersonate-User", user)
         body = {"apiVersion": "holdfast.dev/v1alpha1", "kind": "Agent", "metadata": {"name": "a"}, "spec": spec}
         try:
-            client.CustomObjectsApi(connection).create_namespaced_custom_object(
+            client.CustomObjectsApi(self._connection(user)).create_namespaced_custom_object(
                 "holdfast.dev", "v1alpha1", namespace, "agents", body, dry_run="All", field_validation="Strict"
             )
         except client.ApiException as error:
@@ -297,6 +307,21 @@ def _leaves(node, path):
         yield from _leaves(node["items"], f"{path}[]")
     else:
         yield path
+
+
+def test_of_all_hostile_agents_none_comes_through_with_what_the_lists_forbid(cluster, chart):
+    crd = yaml.safe_load((chart / "files/crds/agents.holdfast.dev.yaml").read_text())
+    malformed, hostile = generated(crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"], seed=1)
+    share = slice(None) if os.environ.get("HOSTILE_WHOLE") else slice(20)
+    specs = [*(spec for _, spec in REFUSED.values()), *(case.spec for case in (*made(), *malformed[share], *hostile[share]))]
+    taken = [spec for spec in specs if cluster.refusal("lists", spec) is None]
+    sys.stdout.write(f"{len(specs)} hostile Agents against lists, {len(taken)} taken\n")
+
+    assert len(taken) > 5
+    assert [found for spec in taken if (found := forbidden(spec, ALLOW))] == []
+    assert all(
+        forbidden(spec, ALLOW) for case, (_, spec) in REFUSED.items() if not case.startswith(("python by", "hosts by", "a nameless"))
+    )
 
 
 @pytest.mark.parametrize("hosts", [["https://x.example/"], ["Gateway.internal"], ["*"], ["x*"]])

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 Lists = dict[str, list[str]]
 _SECRETS = {"secretKeyRef", "secretRef", "apiKeySecretRef"}
 _URLS = {"url", "endpoint", "otlp", "zipkin"}
+_NAMED = {"component": "components", "server": "components", "provider": "providers"}
 _VOLUMES = {"configMap", "secret", "emptyDir", "persistentVolumeClaim"}
 
 
@@ -20,7 +21,7 @@ def _has(entries: list[str], value: str, *, host: bool) -> bool:
         return any(value.startswith(entry[:-1]) if entry.endswith("*") else value == entry for entry in entries)
     parts = urlsplit(value)
     name, place = (parts.hostname or "").lower(), parts.netloc.lower()
-    return any(name.endswith(entry[1:]) if entry.startswith("*.") else entry == place or entry == name for entry in entries)
+    return any(name.endswith(entry[1:]) if entry.startswith("*.") else entry in {place, name} for entry in entries)
 
 
 def _uses(spec: Any) -> Iterator[tuple[str, str]]:
@@ -45,21 +46,22 @@ def _anywhere(value: Any) -> Iterator[tuple[str, str]]:
     if isinstance(value, list):
         for item in value:
             yield from _anywhere(item)
-    if not isinstance(value, dict):
-        return
-    for field, inner in value.items():
-        if field in {"inputSchema", "schema"}:
-            continue  # a JSON Schema is data
-        if field in _SECRETS and isinstance(inner, dict):
-            yield "secrets", str(inner.get("name"))
-        elif field in _URLS and isinstance(inner, str):
+    elif isinstance(value, dict):
+        for field, inner in value.items():
+            if field not in {"inputSchema", "schema"}:  # a JSON Schema is data
+                yield from _field(field, inner)
+                yield from _anywhere(inner)
+
+
+def _field(field: str, inner: Any) -> Iterator[tuple[str, str]]:
+    if field in _SECRETS:
+        yield "secrets", str(inner.get("name"))
+    elif field == "python":
+        yield "python", str(inner["configMapKeyRef"].get("name"))
+    elif isinstance(inner, str):
+        if field in _URLS:
             yield "hosts", inner
-        elif field in {"component", "server"} and isinstance(inner, str):
-            yield "components", inner
-        elif field == "type" and isinstance(inner, str) and "." in inner:
+        elif field in _NAMED:
+            yield _NAMED[field], inner
+        elif field == "type" and "." in inner:
             yield "componentTypes", inner
-        elif field == "provider":
-            yield "providers", str(inner)
-        elif field == "python" and isinstance(inner, dict):
-            yield "python", str(inner.get("configMapKeyRef", {}).get("name"))
-        yield from _anywhere(inner)
