@@ -57,9 +57,6 @@ def plan(documents: Documents, database: Path) -> Plan:
     secrets = list(resolved.sidecar_secrets)
     servers = [tool.mcp.server for tool in resolved.config.tools if tool.mcp and tool.mcp.server]
     made += [_own_server(server, documents, secrets) for server in dict.fromkeys(servers)]
-    for tool in resolved.config.tools:
-        if tool.mcp and tool.mcp.server:
-            made.append(_own_server(tool.mcp.server, documents, secrets))
     for component in resolved.existing_components:
         if component not in documents.components:
             raise LocalError(
