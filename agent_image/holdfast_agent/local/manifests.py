@@ -14,7 +14,7 @@ from holdfast_api.config import AgentConfig
 from holdfast_api.defaults import AgentDefaults
 from holdfast_api.resolve import Refused, Resolved, resolve
 from holdfast_api.subscriptions import subscription, subscriptions
-from holdfast_api.v1alpha1 import Agent, Broker, ComponentMetadata, OneModel, SecretKeyRef, State, Tool
+from holdfast_api.v1alpha1 import Agent, Broker, ComponentMetadata, OneModel, Resiliency, SecretKeyRef, State, Tool
 
 M = TypeVar("M", bound=OneModel)
 _BROKER: Final = "pubsub.in-memory"
@@ -65,7 +65,7 @@ def plan(documents: Documents, database: Path) -> Plan:
             )
         made.append(_own_component(documents.components[component], secrets))
     made += [subscription(title, spec, app_id=name) for title, spec in subscriptions(resolved.config).items()]
-    return Plan(resolved, (*made, _resiliency(resolved.config)), tuple(dict.fromkeys(secrets)), tuple(notes))
+    return Plan(resolved, (*made, _resiliency(resolved.config, agent.spec.resiliency)), tuple(dict.fromkeys(secrets)), tuple(notes))
 
 
 def write(resources: tuple[dict[str, Any], ...], folder: Path) -> None:
@@ -98,13 +98,17 @@ def redirected(agent: Agent, *, endpoint: str | None, mappings: dict[str, str]) 
     if endpoint and (model is None or not model.provider):
         raise LocalError("--endpoint needs spec.model.provider: the endpoint of a Component stands in the Component")
     if model:
-        others = [_elsewhere(other, mappings) for other in model.fallbacks]
-        model = _elsewhere(model, mappings).model_copy(update={"fallbacks": others} | ({"endpoint": endpoint} if endpoint else {}))
-    evaluation = spec.evaluation
+        others: dict[str, Any] = {"fallbacks": [_elsewhere(other, mappings) for other in model.fallbacks]}
+        others["routes"] = [route.model_copy(update={"model": _elsewhere(route.model, mappings)}) for route in model.routes]
+        model = _elsewhere(model, mappings).model_copy(update=others | ({"endpoint": endpoint} if endpoint else {}))
+    evaluation, memory = spec.evaluation, spec.memory
+    if memory and memory.model:
+        memory = memory.model_copy(update={"model": _elsewhere(memory.model, mappings)})
     if evaluation and evaluation.model:
         evaluation = evaluation.model_copy(update={"model": _elsewhere(evaluation.model, mappings)})
     tools = [_tool_elsewhere(tool, mappings) for tool in spec.tools]
-    return agent.model_copy(update={"spec": spec.model_copy(update={"model": model, "evaluation": evaluation, "tools": tools})})
+    changed = {"model": model, "evaluation": evaluation, "memory": memory, "tools": tools}
+    return agent.model_copy(update={"spec": spec.model_copy(update=changed)})
 
 
 def _elsewhere(model: M, mappings: dict[str, str]) -> M:
@@ -133,6 +137,8 @@ def _on_this_machine(agent: Agent) -> tuple[Agent, list[str]]:
         notes.append("spec.state and spec.memory.component are not used here: everything is in one SQLite file")
     if spec.pubsub and not (spec.pubsub.component or spec.pubsub.type):
         notes.append(f"spec.pubsub names no broker, so it is Dapr's {_BROKER} here: only this agent's own process hears of its events")
+    if spec.observability and spec.observability.tracing:
+        notes.append("spec.observability.tracing is not used here: set OTEL_EXPORTER_OTLP_ENDPOINT in spec.env")
     if spec.volumes or spec.volume_mounts:
         notes.append("spec.volumes are not mounted here")
     if spec.suspend:
@@ -141,13 +147,13 @@ def _on_this_machine(agent: Agent) -> tuple[Agent, list[str]]:
     return agent.model_copy(update={"spec": spec.model_copy(update={"state": None, "memory": memory})}), notes
 
 
-def _resiliency(config: AgentConfig) -> dict[str, Any]:
+def _resiliency(config: AgentConfig, wanted: Resiliency) -> dict[str, Any]:
     return {
         "apiVersion": "dapr.io/v1alpha1",
         "kind": "Resiliency",
         "metadata": {"name": config.name},
         "scopes": [config.name],
-        "spec": dapr.resiliency_spec(config),
+        "spec": dapr.resiliency_spec(config, wanted=wanted),
     }
 
 
