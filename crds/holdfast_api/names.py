@@ -53,9 +53,12 @@ LABEL_TEAM: Final = "holdfast.dev/team"
 MAX_CONFIG_BYTES: Final = 512 * 1024
 
 
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
 def canonical(value: Any) -> str:  # noqa: ANN401 - any JSON value
     """JSON text that is equal for equal values: sorted keys, no spaces."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _CANONICAL.encode(value)
 
 
 def digest(value: Any, length: int = 12) -> str:  # noqa: ANN401 - any JSON value

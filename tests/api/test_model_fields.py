@@ -34,6 +34,7 @@ TAKEN: list[dict[str, Any]] = [
     model(**OPENAI, options=None, optionsFrom=None),
     {"model": OPENAI | {"routes": [{"tools": ["maps", "maps__route", "t"], "model": OPENAI}]}}
     | {"tools": [{"name": "maps", "mcp": MCP}, {"name": "t", "http": HTTP}]},
+    {"model": OPENAI | {"routes": [{"tools": ["ask_teammate"], "model": OPENAI}]}, "team": "travel"},
     {"memory": {"model": OPENAI}},
     {"state": {"type": "state.mongodb"}},
     {"state": {"type": "state.my-own"}},
@@ -56,6 +57,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (model(**OPENAI, options={"responseCacheTTL": "10m"}), "a cache of answers"),
     (model(**OPENAI, options={"apiType": "azure"}), "apiType follows from provider"),
     ({"model": OPENAI | {"routes": [{"tools": ["nobody"], "model": OPENAI}]}}, "must name tools of this Agent"),
+    ({"model": OPENAI | {"routes": [{"tools": ["ask_teammate"], "model": OPENAI}]}}, "must name tools of this Agent"),
+    ({"team": "travel", "tools": [{"name": "ask_teammate", "http": HTTP}]}, "a member of a team asks the others"),
     ({"model": OPENAI | {"routes": [{"tools": [], "model": OPENAI}]}}, "spec.model.routes[0].tools"),
     ({"model": OPENAI | {"routes": [{"tools": ["t0"], "model": {}}]}} | tools({"http": HTTP}), "exactly one of provider"),
     ({"model": OPENAI | {"routes": [{"tools": ["t0", "t0"], "model": OPENAI}]}} | tools({"http": HTTP}), "Duplicate value"),

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
-from holdfast_api.names import GROUP_VERSION, KIND
+from holdfast_api.names import GROUP_VERSION, KIND, TEAM_TOOL
 from holdfast_api.v1alpha1.access import Access
 from holdfast_api.v1alpha1.model import Model
 from holdfast_api.v1alpha1.network import NetworkPolicy
@@ -16,7 +16,7 @@ from holdfast_api.v1alpha1.pubsub import Pubsub
 from holdfast_api.v1alpha1.resiliency import Resiliency
 from holdfast_api.v1alpha1.runs import Evaluation, Limits, Output, Retention
 from holdfast_api.v1alpha1.store import Memory, State
-from holdfast_api.v1alpha1.tools import InstructionList, Tool, ToolList
+from holdfast_api.v1alpha1.tools import InstructionList, ToolList
 from holdfast_api.v1alpha1.triggers import TriggerList
 from holdfast_api.v1alpha1.types import ApiModel, ConfigMapKeyRef, Line, Rule, Ruled, Text, seconds
 
@@ -73,16 +73,23 @@ _SPEC_RULES = (
         ),
     ),
     Rule(
-        "!has(self.model) || !has(self.model.routes) || self.model.routes.all(r, r.tools.all(n,"
-        " has(self.tools) && self.tools.exists(t, n == t.name || (has(t.mcp) && n.startsWith(t.name + '__')))))",
-        "model.routes must name tools of this Agent, or NAME__TOOL of an mcp tool",
-        lambda spec: all(_has_tool(spec.tools, name) for route in (spec.model.routes if spec.model else ()) for name in route.tools),
+        f"!has(self.model) || !has(self.model.routes) || self.model.routes.all(r, r.tools.all(n, (has(self.team) && n == '{TEAM_TOOL}') ||"
+        " (has(self.tools) && self.tools.exists(t, n == t.name || (has(t.mcp) && n.startsWith(t.name + '__'))))))",
+        f"model.routes must name tools of this Agent, NAME__TOOL of an mcp tool, or {TEAM_TOOL} where there is a team",
+        lambda spec: all(_has_tool(spec, name) for route in (spec.model.routes if spec.model else ()) for name in route.tools),
+    ),
+    Rule(
+        f"!has(self.team) || !has(self.tools) || self.tools.all(t, t.name != '{TEAM_TOOL}')",
+        f"{TEAM_TOOL} is the tool by which a member of a team asks the others: choose another name, or leave team out",
+        lambda spec: not (spec.team and any(tool.name == TEAM_TOOL for tool in spec.tools)),
     ),
 )
 
 
-def _has_tool(tools: list[Tool], name: str) -> bool:
-    return any(name == tool.name or (tool.mcp and name.startswith(f"{tool.name}__")) for tool in tools)
+def _has_tool(spec: "AgentSpec", name: str) -> bool:
+    if spec.team and name == TEAM_TOOL:
+        return True
+    return any(name == tool.name or (tool.mcp and name.startswith(f"{tool.name}__")) for tool in spec.tools)
 
 
 class SystemPromptSource(ApiModel):
