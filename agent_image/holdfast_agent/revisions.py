@@ -56,7 +56,7 @@ class Revision:
 
     def model(self, call: Mapping[str, Any]) -> ModelConfig:
         """Which of them a step asks: its input's `model`, if there are so many; the first one if it says nothing."""
-        return self.models[min(call.get("model", 0), len(self.models) - 1)]
+        return self.models[min(int(call.get("model", 0)), len(self.models) - 1)]
 
     @property
     def context(self) -> int:
