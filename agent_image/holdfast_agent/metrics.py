@@ -87,6 +87,9 @@ class Metrics:
         self._events = Counter(
             "holdfast_events", "Events that Dapr delivered here, by what became of them.", ["route", "outcome"], registry=registry
         )
+        self._brokers = Gauge(
+            "holdfast_broker_connected", "Whether the sidecar has the pub/sub Component.", ["component"], registry=registry
+        )
         self._published = Counter("holdfast_results_published", "Attempts to publish the end of a run.", ["outcome"], registry=registry)
         self._written: Callable[[], int] = int
         self._passed = 0
@@ -128,6 +131,12 @@ class Metrics:
     def event(self, route: str, outcome: str) -> None:
         """What became of an event."""
         self._events.labels(route, outcome).inc()
+
+    def brokers(self, names: Iterable[str], missing: Iterable[str]) -> None:
+        """Which brokers the sidecar has."""
+        gone = set(missing)
+        for name in names:
+            self._brokers.labels(name).set(name not in gone)
 
     def published(self, outcome: str) -> None:
         """The end of a run was published, or could not be."""

@@ -26,6 +26,7 @@ from holdfast_agent.settings import Settings
 from holdfast_agent.sidecar import Sidecar
 from holdfast_agent.store import Store, StoreError
 from holdfast_agent.telemetry import Telemetry
+from holdfast_agent.triggers import brokers
 
 _LOG = logging.getLogger(__name__)
 _WATCH_SECONDS: Final = 0.5
@@ -124,6 +125,7 @@ class Program:
             made.sweeper.run(every=self._tidy_seconds),
             starved.guard(made.engine, sidecar),
             made.ticker.run(),
+            brokers.watch(sidecar, brokers.brokers(settings.config), observer.metrics),
         )
 
     def _landed(self, key: str) -> None:

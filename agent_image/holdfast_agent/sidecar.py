@@ -82,12 +82,21 @@ class Sidecar:
 
     async def connected_workers(self) -> int:
         """How many workflow workers the sidecar counts; 0 also when it cannot be asked."""
+        document = await self._said_of_itself()
+        return int((document.get("workflows") or {}).get("connectedWorkers") or 0)
+
+    async def components(self) -> frozenset[str] | None:
+        """Names of the Components that work, None when it cannot be asked. One that failed when the sidecar started is not tried again."""
+        document = await self._said_of_itself()
+        return frozenset(component["name"] for component in document.get("components") or ()) if document else None
+
+    async def _said_of_itself(self) -> dict[str, Any]:
         try:
             async with self._http.get(f"{self._url}/v1.0/metadata") as response:
                 document: dict[str, Any] = await response.json()
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
-            return 0
-        return int((document.get("workflows") or {}).get("connectedWorkers") or 0)
+            return {}
+        return document
 
     async def end(self) -> None:
         """Ask the sidecar to end, so that whoever keeps it running starts it again. It may not have heard."""

@@ -8,9 +8,9 @@ BROKER = "broker"
 
 
 def pubsub_component(kind: str, metadata: dict[str, str] | None = None, *, name: str = BROKER) -> dict[str, Any]:
-    """A pub/sub Component."""
+    """A pub/sub Component, without which an agent works, as those that the operator makes."""
     entries = [{"name": key, "value": value} for key, value in (metadata or {}).items()]
-    spec = {"type": kind, "version": "v1", "metadata": entries}
+    spec = {"type": kind, "version": "v1", "ignoreErrors": True, "metadata": entries}
     return {"apiVersion": "dapr.io/v1alpha1", "kind": "Component", "metadata": {"name": name}, "spec": spec}
 
 

@@ -16,9 +16,11 @@ ORDERS = TriggerConfig(name="orders", task="Look at the order", topic=TopicConfi
 EAGER = """
 import asyncio, os, sys
 from holdfast_agent import outbox
+from holdfast_agent.triggers import brokers
 from holdfast_agent.program import Program
 from holdfast_agent.settings import Settings
 outbox._SETTLE_SECONDS = 1.0
+brokers._LOOK_SECONDS, brokers._FIRST_SECONDS = 0.5, 2.0
 asyncio.run(Program(Settings.read(os.environ, host="127.0.0.1", port=int(sys.argv[1])), tidy_seconds=0.5).run())
 """
 TOPICS = PubsubConfig(component=BROKER, topic="agent.topic", broadcast="all", publish_results="results")
@@ -131,15 +133,18 @@ async def test_events_that_come_while_everything_is_killed_are_one_run_each_and_
     assert len(set(ids)) == len(names)
 
 
-async def test_what_cannot_be_taken_now_is_taken_later_and_a_broker_that_is_away_keeps_no_run_from_ending(redis_server, stage):
+async def test_what_cannot_be_taken_now_is_taken_later_and_a_broker_that_is_away_keeps_no_run_from_beginning_or_ending(redis_server, stage):
     script = {"rules": [{"turns": [{"answer": "done", "latency": "300ms"}]}]}
     limits = LimitsConfig(max_concurrent_runs=1)
+    await redis_server.kill()  # so the sidecar does not find it when it starts
     here = await stage(script, resources=[redis_broker(redis_server.port)], pubsub=TOPICS, limits=limits, program=EAGER)
     streams = Streams(redis_server.port)
+    assert (await here.agent.ask("without a broker"))["result"] == "done"
+    await redis_server.start()
     for number in range(4):
         await streams.event("agent.topic", {"task": "go"}, name=str(number))
-    runs = await here.agent.until(_ended(here.agent, 4), within=90)
-    assert len(runs) == 4
+    runs = await here.agent.until(_ended(here.agent, 5), within=90)
+    assert len(runs) == 5
     assert 'holdfast_events_total{outcome="postponed",route="topic"} 0.0' not in await _metrics(here.agent)
     await redis_server.kill()
     run = (await here.agent.ask("nobody hears", wait="60s"))["id"]

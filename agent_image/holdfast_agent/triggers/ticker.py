@@ -167,7 +167,7 @@ class Ticker:
             return
         self._trying.pop(name, None)
         self._metrics.ticked(name, "begun")
-        _LOG.info("tick", extra={"trigger": name, "run": run, "late": round(time.time() - tick, 1)})
+        _LOG.info("tick", extra={"trigger": name, "run": run, "late": round(time.time() - tick, 3)})
 
     async def _cancel(self, runs: Iterable[str], successor: str) -> None:
         for run in runs:
