@@ -1,11 +1,13 @@
 """What leaves the agent to be seen by others (logs, spans, metrics) holds nothing of what was said, however a run goes."""
 
+import base64
 import json
 
 import pytest
 
 from holdfast_api.config import ApprovalConfig, HeaderFromEnv, LimitsConfig
 from tests.agent.agents import TOKEN, http_tool
+from tests.agent.conftest import API_TOKEN
 from tests.agent.otlp import receiving
 
 pytestmark = pytest.mark.dapr
@@ -86,6 +88,34 @@ async def observed(stage, receiver, **more):
         metrics = await response.text()
     await here.agent.terminate()
     return here.agent.log.read_text(), metrics, bytes(receiver.raw).decode(errors="replace")
+
+
+def spellings(secret):
+    """As it is, and as it looks within base64, which a store may keep: at each of the three places where it may begin."""
+    within = [base64.b64encode(b"x" * shift + secret.encode())[4 * bool(shift) : -4] for shift in range(3)]
+    return [secret.encode(), *(text for text in within if len(text) >= 8)]
+
+
+def on_disk(folder):
+    """What the store, Dapr and the agent have written: documents and histories, and all logs."""
+    files = [
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and (path.name.startswith("state.db") or path.suffix in {".log", ".db", ".wal"})
+    ]
+    return {path.name: path.read_bytes() for path in files}
+
+
+async def test_keys_are_nowhere_in_the_store_or_in_any_log(stage, receiver, tmp_path):
+    await observed(stage, receiver, HOLDFAST_FORMER_TOKEN="canaryformertoken")
+
+    written = on_disk(tmp_path)
+    # The search finds what is there: the task is kept, in the store.
+    assert any(spelling in content for spelling in spellings(CANARIES["task"]) for content in written.values())
+    assert any(name.startswith("state.db") for name in written)
+    for secret in (CANARIES["header"], CANARIES["audit key"], TOKEN, API_TOKEN, "canaryformertoken"):
+        hits = [name for name, content in written.items() for spelling in spellings(secret) if spelling in content]
+        assert hits == [], secret
 
 
 async def test_nothing_that_was_said_is_in_logs_spans_or_metrics(stage, receiver):
