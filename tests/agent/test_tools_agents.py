@@ -103,7 +103,20 @@ async def test_agents_call_each_other_once_and_only_those_that_may(family):
     assert await members["stranger"].invoke("critic", "GET", "/runs") == 403
     assert await members["stranger"].invoke("critic", "POST", "/run") == 403
     assert await members["planner"].invoke("critic", "POST", "/run") == 422
-    assert await members["planner"].invoke("critic", "GET", "/metrics") == 403
+    for path, status in {
+        "/runs": 200,
+        "/runs/none": 404,
+        "/sessions/none": 404,
+        "/triggers": 200,
+        "/openapi.json": 200,
+        "/.well-known/agent-card.json": 200,
+        "/metrics": 403,
+        "/healthz": 403,
+        "/runs/../metrics": 403,
+    }.items():
+        assert (path, await members["planner"].invoke("critic", "GET", path)) == (path, status)
+    for path in ("/events/topic", "/events/triggers/x", "/openapi.json"):
+        assert (path, await members["planner"].invoke("critic", "POST", path)) == (path, 403)
     assert (await house.ledger("model"))["summary"]["model"]["repeated"] == 0
 
 
