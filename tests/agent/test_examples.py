@@ -8,6 +8,10 @@ import yaml
 
 from holdfast_agent.local.documents import read
 from holdfast_agent.scripted.script import parse
+from holdfast_api.defaults import AgentDefaults
+from holdfast_api.resolve import resolve
+from holdfast_api.v1alpha1 import Broker, State
+from tests.agent.brokers import Streams, redis_broker
 from tests.agent.mcp_servers import running_mcp
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -18,6 +22,8 @@ AGENTS = {
     "team.yaml": "Plan three days in Rovinj",
     "mcp.yaml": "How far is it by road from Split to Zadar?",
     "agents-as-tools.yaml": "Write a slogan for a kelp farm",
+    "nightly.yaml": "Write the morning report.",
+    "topics.yaml": "Write a haiku",
 }
 
 
@@ -115,3 +121,30 @@ async def test_the_travel_desk_books_once_a_person_has_approved_and_remembers_it
     assert (code, json.loads(out)["reference"]) == (0, "TD-4411"), err
     code, out, err = await command("--task", "The same seats again", "--session", "ivo", *where)
     assert (code, json.loads(out)["reference"]) == (0, None), err
+
+
+@pytest.mark.dapr
+async def test_the_clock_and_the_topics_of_the_examples_begin_runs(redis_server, stage):
+    defaults = AgentDefaults(state=State(type="state.in-memory"), pubsub=Broker(type="pubsub.redis"))
+    clock, listener = (resolve(read([EXAMPLES / name]).agent, defaults, {}).config for name in ("nightly.yaml", "topics.yaml"))
+    here = await stage(
+        parse(_script()).model_dump(by_alias=True),
+        resources=[redis_broker(redis_server.port, name=listener.pubsub.component)],
+        pubsub=listener.pubsub,
+        triggers=clock.triggers + listener.triggers,
+    )
+    streams = Streams(redis_server.port)
+    await streams.publish("assistant.topic", json.dumps({"task": AGENTS["topics.yaml"], "id": "haiku"}))
+    await streams.publish("orders.new", json.dumps({"id": "order-7", "items": ["pears"]}))
+
+    async def told():
+        found = {event["data"]["run"]: event["data"]["result"] for event in await streams.events("assistant.results")}
+        return found if len(found) == 2 else None
+
+    results = await here.agent.until(told, within=60)
+    assert results.pop("haiku") == "The holdfast lets go of nothing."
+    ((run, result),) = results.items()
+    assert (run.partition("-")[0], result) == ("orders", "The order has no address.")
+    status, view = await here.agent.call("GET", "/triggers")
+    assert (status, [one["name"] for one in view["triggers"]]) == (200, ["report", "queue", "topic", "broadcast", "orders"])
+    assert all(one["next_tick"][14:16] in ("00", "15", "30", "45") for one in view["triggers"][:2])
