@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aiohttp import web
+
 from holdfast_agent.local.ports import free_ports
 from holdfast_agent.local.process import Process
 from holdfast_api.config import AgentConfig
@@ -77,3 +79,32 @@ def mcp_config(url: str | None, *, name: str = "maps", timeout: float = 20.0, **
     return AgentConfig.model_validate(
         {"name": "a", "model": {"component": "m", "label": "m"}, "stateComponent": "s", "memoryComponent": "s", "tools": [tool]}
     )
+
+
+ROUTE = {"name": "route", "description": "A route.", "inputSchema": {"type": "object", "properties": {"to": {"type": "string"}}}}
+FINE = {"content": [{"type": "text", "text": "fine"}]}
+
+
+def answer(message, result, **headers):
+    return web.json_response({"jsonrpc": "2.0", "id": message["id"], "result": result}, headers=headers)
+
+
+class ScriptedMcp:
+    """A server in the test's own process, polite but for `behave[method]`, a coroutine function of (request, message)."""
+
+    def __init__(self, **behave):
+        self.behave = {name.replace("_", "/"): what for name, what in behave.items()}
+        self.asked = []
+
+    async def handle(self, request):
+        if request.method != "POST":
+            return web.Response(status=405)
+        message = await request.json()
+        self.asked.append(message)
+        if own := self.behave.get(message.get("method")):
+            return await own(request, message)
+        if message.get("method") == "initialize":
+            return answer(message, {"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": {"name": "x", "version": "1"}})
+        if "id" not in message or "method" not in message:
+            return web.Response(status=202)
+        return answer(message, {"tools": [ROUTE]} if message["method"] == "tools/list" else FINE)

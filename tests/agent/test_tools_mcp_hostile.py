@@ -10,15 +10,9 @@ from aiohttp import web
 from holdfast_agent.outcome import Failure
 from holdfast_agent.tools import Toolbox, ToolResult
 from holdfast_agent.tools.mcp import client
-from tests.agent.mcp_servers import mcp_config
+from tests.agent.mcp_servers import FINE, ROUTE, ScriptedMcp, answer, mcp_config
 
 LIMIT = 1.5
-ROUTE = {"name": "route", "description": "A route.", "inputSchema": {"type": "object", "properties": {"to": {"type": "string"}}}}
-FINE = {"content": [{"type": "text", "text": "fine"}]}
-
-
-def _answer(message, result, **headers):
-    return web.json_response({"jsonrpc": "2.0", "id": message["id"], "result": result}, headers=headers)
 
 
 async def _events(request, *chunks, pause=0.0, times=1_000_000):
@@ -31,33 +25,12 @@ async def _events(request, *chunks, pause=0.0, times=1_000_000):
     return response
 
 
-class _Hostile:
-    """A server that is polite but for what the test says: `behave[method]` is a coroutine function of (request, message)."""
-
-    def __init__(self, **behave):
-        self.behave = {name.replace("_", "/"): what for name, what in behave.items()}
-        self.asked = []
-
-    async def answer(self, request):
-        if request.method != "POST":
-            return web.Response(status=405)
-        message = await request.json()
-        self.asked.append(message)
-        if own := self.behave.get(message.get("method")):
-            return await own(request, message)
-        if message.get("method") == "initialize":
-            return _answer(message, {"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": {"name": "x", "version": "1"}})
-        if "id" not in message or "method" not in message:
-            return web.Response(status=202)
-        return _answer(message, {"tools": [ROUTE]} if message["method"] == "tools/list" else FINE)
-
-
 @pytest.fixture
 async def opened(serve):
     boxes = []
 
     async def open_(hostile, *, limit=30.0, **mcp):
-        url = await serve(hostile.answer)
+        url = await serve(hostile.handle)
         box = await Toolbox.open(mcp_config(f"{url}/mcp", timeout=limit, **mcp), environ={})
         boxes.append(box)
         await box.settled()
@@ -82,7 +55,7 @@ async def _curious(request, _):
 
 
 async def _large(_, message):
-    return _answer(message, {"content": [{"type": "text", "text": "x" * 10_000_000}]})
+    return answer(message, {"content": [{"type": "text", "text": "x" * 10_000_000}]})
 
 
 async def _long_line(request, _):
@@ -116,14 +89,14 @@ async def _barred(_, __):
 
 
 async def _forgetful(_, message):
-    return web.Response(status=404) if message["method"] == "tools/call" else _answer(message, {"tools": [ROUTE]})
+    return web.Response(status=404) if message["method"] == "tools/call" else answer(message, {"tools": [ROUTE]})
 
 
 def _says(body, kind="application/json", status=200):
-    async def answer(_, message):
+    async def say(_, message):
         return web.Response(status=status, text=body.replace("ID", str(message["id"])), content_type=kind)
 
-    return answer
+    return say
 
 
 CALLS = {
@@ -155,8 +128,8 @@ CALLS = {
 
 async def test_whatever_a_server_answers_to_a_call_is_bounded_and_told(opened):
     async def one(name):
-        answer, kind, reach, words = CALLS[name]
-        box = await opened(_Hostile(tools_call=answer), limit=LIMIT if f"{LIMIT} s" in words else 30.0)
+        behaviour, kind, reach, words = CALLS[name]
+        box = await opened(ScriptedMcp(tools_call=behaviour), limit=LIMIT if f"{LIMIT} s" in words else 30.0)
         began = time.monotonic()
         failure = await box.call("maps__route", {"to": "Split"}, key="k")
         assert isinstance(failure, Failure), name
@@ -172,18 +145,18 @@ async def test_whatever_a_server_answers_to_a_call_is_bounded_and_told(opened):
 
 
 async def test_a_session_that_is_lost_again_and_again_is_begun_anew_once_for_a_call(opened):
-    box = await opened(hostile := _Hostile(tools_call=_forgetful, initialize=_with_session))
+    box = await opened(hostile := ScriptedMcp(tools_call=_forgetful, initialize=_with_session))
     failure = await box.call("maps__route", {}, key="k")
     assert (failure.kind, failure.reach) == ("permanent", "unsent")
     assert [message["method"] for message in hostile.asked].count("tools/call") == 2
 
 
 async def _with_session(_, message):
-    return _answer(message, {"protocolVersion": "2025-11-25"}, **{"Mcp-Session-Id": "s"})
+    return answer(message, {"protocolVersion": "2025-11-25"}, **{"Mcp-Session-Id": "s"})
 
 
 @pytest.mark.parametrize(
-    ("method", "answer", "words"),
+    ("method", "behaviour", "words"),
     [
         ("initialize", _silent, "did not begin a session within 1 s"),
         ("initialize", _says('{"jsonrpc":"2.0","id":ID,"result":{"protocolVersion":"1999-01-01"}}'), "1999-01-01"),
@@ -194,9 +167,11 @@ async def _with_session(_, message):
     ],
     ids=["hanging", "old", "elsewhere", "large", "list", "cut"],
 )
-async def test_a_server_that_cannot_be_asked_for_its_tools_says_why_and_its_calls_are_not_sent(opened, monkeypatch, method, answer, words):
+async def test_a_server_that_cannot_be_asked_for_its_tools_says_why_and_its_calls_are_not_sent(
+    opened, monkeypatch, method, behaviour, words
+):
     monkeypatch.setattr(client, "CONNECT_SECONDS", 1.0)
-    box = await opened(hostile := _Hostile(**{method: answer}))
+    box = await opened(hostile := ScriptedMcp(**{method: behaviour}))
     [health] = box.health
     assert (health.up, box.specs) == (False, ())
     assert words in health.reason
@@ -209,13 +184,13 @@ async def test_a_list_without_an_end_and_one_of_a_hundred_thousand_give_what_a_m
     async def endless(_, message):
         cursor = int(message["params"].get("cursor", "0"))
         tools = [ROUTE | {"name": f"t{cursor + number}"} for number in range(1000)]
-        return _answer(message, {"tools": tools, "nextCursor": str(cursor + 1000)})
+        return answer(message, {"tools": tools, "nextCursor": str(cursor + 1000)})
 
-    box = await opened(_Hostile(tools_list=endless))
+    box = await opened(ScriptedMcp(tools_list=endless))
     assert len(box.specs) == 128
     assert "allow" in box.health[0].left_out
     assert await box.call("maps__t5", {}, key="k") == ToolResult("fine")
-    allowed = await opened(_Hostile(tools_list=endless), allow=["t2500"])
+    allowed = await opened(ScriptedMcp(tools_list=endless), allow=["t2500"])
     assert [spec.name for spec in allowed.specs] == ["maps__t2500"]
 
 
@@ -229,9 +204,9 @@ async def test_a_server_without_sessions_of_the_newest_version_is_spoken_to_as_i
     async def call(request, message):
         seen.update(request.headers)
         seen["meta"] = message["params"]["_meta"]
-        return _answer(message, FINE | {"resultType": "complete"})
+        return answer(message, FINE | {"resultType": "complete"})
 
-    box = await opened(_Hostile(initialize=refuses, tools_call=call))
+    box = await opened(ScriptedMcp(initialize=refuses, tools_call=call))
     assert await box.call("maps__route", {}, key="k") == ToolResult("fine")
     assert (seen["MCP-Protocol-Version"], seen["Mcp-Method"], seen["Mcp-Name"]) == ("2026-07-28", "tools/call", "route")
     assert seen["meta"]["io.modelcontextprotocol/protocolVersion"] == "2026-07-28"

@@ -1,0 +1,78 @@
+"""What an Agent says about an MCP server holds for each of its tools: undoing, rates, approval, delivery, pauses."""
+
+from aiohttp import web
+
+from tests.agent.mcp_servers import FINE, ROUTE, ScriptedMcp, answer
+
+TO = {"to": "Split"}
+
+
+async def _nobody(_):
+    return web.json_response({"booking": "b1"})
+
+
+def _maps(url, **more):
+    return {"maps": {"http": None, "mcp": {"url": f"{url}/mcp"}} | more}
+
+
+async def test_a_call_is_undone_by_a_tool_of_a_server_that_comes_back_in_time(desk, serve, eventually):
+    cancel = {"name": "cancel", "inputSchema": {"type": "object", "properties": {"booking": {"type": "string"}, "reason": {}}}}
+    down = True
+
+    async def listing(_, message):
+        return web.Response(status=503) if down else answer(message, {"tools": [cancel]})
+
+    url = await serve((server := ScriptedMcp(tools_list=listing)).handle)
+    here = await desk(_nobody, ("book", {"city": "Rome"}), tools={"book": {"compensate": "maps__cancel"}, **_maps(url)})
+    assert (await here.tool())["undo"]
+    first = await here.undo()
+    assert (first["error"]["class"], "HTTP 503" in first["error"]["message"]) == ("transient", True)
+    down = False
+
+    async def undone():
+        return "error" not in await here.undo(attempt=2, failed=1)
+
+    await eventually(undone, within=60, every=0.1)
+    assert (here.outcome("r/1/0/undo").tool, here.outcome("r/1/0/undo").content) == ("maps__cancel", "fine")
+    [asked] = [message["params"] for message in server.asked if message.get("method") == "tools/call"]
+    assert asked["arguments"] == {"booking": "b1", "reason": "the model is down"}
+    assert asked["_meta"]["holdfast.dev/idempotency-key"] == "r/1/0/undo"
+
+
+async def test_the_tools_of_a_server_share_its_rate_and_a_person_is_asked_about_the_one_that_is_called(desk, serve):
+    async def listing(_, message):
+        return answer(message, {"tools": [ROUTE, ROUTE | {"name": "walk"}]})
+
+    url = await serve(ScriptedMcp(tools_list=listing).handle)
+    calls = (("maps__route", TO), ("maps__walk", TO))
+    here = await desk(_nobody, *calls, tools=_maps(url, rateLimitPerMinute=1))
+    assert not (await here.tool(0))["isError"]
+    assert "waiting" in await here.tool(1)
+
+    asks = await desk(_nobody, *calls, ("maps__nowhere", TO), tools=_maps(url, approval={}))
+    assert "waiting" in await asks.tool(0)
+    assert [approval.tool for approval in asks.head.approvals.values()] == ["maps__route"]
+    assert (await asks.tool(2))["isError"], "nobody is asked about a tool that there is not"
+    assert len(asks.head.approvals) == 1
+
+
+async def test_a_call_that_is_lost_is_repeated_or_not_as_its_delivery_says_and_a_pause_that_is_asked_for_is_kept(desk, serve):
+    asked = []
+
+    async def lose(request, message):
+        asked.append(message["params"]["name"])
+        if message["params"]["name"] == "walk":
+            return web.Response(status=429, headers={"Retry-After": "17"})
+        request.transport.abort()
+        return answer(message, FINE)
+
+    async def listing(_, message):
+        return answer(message, {"tools": [ROUTE, ROUTE | {"name": "walk"}]})
+
+    url = await serve(ScriptedMcp(tools_call=lose, tools_list=listing).handle)
+    once = await desk(_nobody, ("maps__route", TO), tools=_maps(url, delivery="atMostOnce"))
+    assert (await once.tool())["isError"]
+    assert (once.outcome().outcome, asked) == ("unknown", ["route"])
+    again = await desk(_nobody, ("maps__route", TO), ("maps__walk", TO), tools=_maps(url))
+    assert (await again.tool(0))["error"]["class"] == "transient"
+    assert (await again.tool(1))["error"]["retryAfter"] == 17.0
