@@ -309,6 +309,7 @@ def _leaves(node, path):
         yield path
 
 
+@pytest.mark.timeout(1800)
 def test_of_all_hostile_agents_none_comes_through_with_what_the_lists_forbid(cluster, chart):
     crd = yaml.safe_load((chart / "files/crds/agents.holdfast.dev.yaml").read_text())
     malformed, hostile = generated(crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"], seed=1)

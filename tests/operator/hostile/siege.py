@@ -1,11 +1,14 @@
 """Hostile Agents against a real API server and the operator, applied by somebody who may do nothing else than that, in one namespace."""
 
+import base64
 import json
 import os
 import sys
 import time
 import urllib.error
+import urllib.request
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +23,7 @@ NAMESPACE = kinds.Kind("", "v1", "namespaces", "Namespace")
 PRIORITY = kinds.Kind("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass")
 HOSTILE, STRANGER, RESTRICTED, OPERATOR = "hostile", "stranger", "restricted", "operator"
 USER = "mallory"
+AT_ONCE = 6
 REFUSALS = {400, 403, 404, 409, 413, 422}
 BY_NAME_PREFIX = "n"
 RULES = [{"apiGroups": ["holdfast.dev"], "resources": ["agents"], "verbs": ["create", "get", "list", "update", "patch"]}]
@@ -157,9 +161,9 @@ class Siege:
 
     def besiege(self, cases: Iterable[Case], *, seconds: float) -> list[Outcome]:
         """Apply them all, and wait until the operator has been at each that was taken."""
-        found = [
-            self.apply(case, f"{BY_NAME_PREFIX if case.name.startswith('by name') else 'h'}{number}") for number, case in enumerate(cases)
-        ]
+        numbered = [(case, f"{BY_NAME_PREFIX if case.name.startswith('by name') else 'h'}{number}") for number, case in enumerate(cases)]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            found = list(pool.map(lambda each: self.apply(*each), numbered))
         taken = {outcome.live["metadata"]["name"]: outcome for outcome in found if outcome.refusal is None}
 
         def waiting() -> list[str]:
@@ -179,6 +183,22 @@ class Siege:
                 if agent := live["metadata"].get("labels", {}).get("holdfast.dev/agent"):
                     found.setdefault(agent, []).append({"kind": kind.kind, "apiVersion": kind.api_version, **live})
         return found
+
+    def secrets(self) -> set[bytes]:
+        """Every value of every Secret."""
+        values = [value for live in self.api.list(kinds.SECRET, None) for value in live.get("data", {}).values()]
+        return {base64.b64decode(value) for value in values}
+
+    def elsewhere(self) -> dict[str, bytes]:
+        """All that etcd holds outside Secrets, and what the operator has said: keys and raw contents."""
+        command = [str(word) for word in self.api.server.processes["etcd"].args]  # type: ignore[attr-defined,union-attr]
+        url = command[command.index("--listen-client-urls") + 1]
+        request = {"key": base64.b64encode(b"/").decode(), "range_end": base64.b64encode(b"0").decode()}
+        with urllib.request.urlopen(f"{url}/v3/kv/range", data=json.dumps(request).encode(), timeout=60) as answer:
+            pairs = json.loads(answer.read())["kvs"]
+        found = {base64.b64decode(pair["key"]).decode(): base64.b64decode(pair["value"]) for pair in pairs}
+        said = {"log": self.operator.log.read_bytes(), "metrics": self.operator.http("/metrics")[1].encode()}
+        return said | {key: value for key, value in found.items() if not key.startswith("/registry/secrets/")}
 
     def pod_security(self, deployment: Manifest) -> str | None:
         """What the API server says to such a pod in a namespace with Pod Security `restricted`; None when it takes it."""

@@ -3,6 +3,7 @@
 A drawn share is part of every test run; `make test-hostile` takes them all. HOSTILE_SEED=7 draws another share.
 """
 
+import base64
 import os
 import sys
 from collections import Counter
@@ -15,14 +16,15 @@ import yaml
 
 from e2e.cluster.apiserver import ApiServer
 from tests.operator.hostile.contents import problems
-from tests.operator.hostile.generated import generated
+from tests.operator.hostile.generated import Case, generated
 from tests.operator.hostile.matrix import made
+from tests.operator.hostile.samples import BY_NAME, INLINE
 from tests.operator.hostile.siege import Outcome, Siege
 from tests.operator.live import ROOT, Api, Manifest, install_crds
 
-pytestmark = pytest.mark.apiserver
-
 WHOLE = bool(os.environ.get("HOSTILE_WHOLE"))
+pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(3600 if WHOLE else 300)]
+
 SEED = int(os.environ.get("HOSTILE_SEED", "1"))
 SHARE = (None, 900) if WHOLE else (40, 20)
 BY_THE_SERVER = 0.9
@@ -48,7 +50,8 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     crd = yaml.safe_load((ROOT / "crds/agents.holdfast.dev.yaml").read_text())
     schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
     malformed, hostile = generated(schema, SEED)
-    cases = [*made(), *malformed[: SHARE[0]], *hostile[: SHARE[1]]]
+    orderly = [Case("inline, as it is", INLINE), Case("by name, as it is", BY_NAME)]
+    cases = [*orderly, *made(), *malformed[: SHARE[0]], *hostile[: SHARE[1]]]
     with ApiServer() as server:
         api = Api(server)
         install_crds(api)
@@ -59,6 +62,12 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
             yield Story(siege, outcomes, quiet, siege.children())
         finally:
             siege.operator.end()
+
+
+def test_what_hostile_agents_are_made_from_is_in_order_itself(story: Story) -> None:
+    said = {outcome.case.name: outcome.refusal or outcome.live["status"]["conditions"] for outcome in story.outcomes[:2]}
+
+    assert [outcome.told for outcome in story.outcomes[:2]] == [False, False], said
 
 
 def test_what_is_malformed_is_refused_mostly_by_the_api_server_and_else_by_a_condition(story: Story) -> None:
@@ -105,6 +114,20 @@ def test_the_attacker_has_no_new_right_and_nothing_else_was_touched(story: Story
     now, before = story.siege.versions(), story.siege.outside
     assert {name: now.get(name) for name in before} == before
     assert set(now) - set(before) == {"ConfigMap hostile/holdfast-team-travel"}
+
+
+def test_no_secret_is_in_etcd_outside_secrets_nor_in_events_logs_and_metrics(story: Story) -> None:
+    secrets, elsewhere = story.siege.secrets(), story.siege.elsewhere()
+    hits = [
+        key for key, content in elsewhere.items() for secret in secrets for text in (secret, base64.b64encode(secret)) if text in content
+    ]
+
+    # Every field that may name a Secret has named this one, in an Agent that was carried out.
+    assert b"canary-own" in secrets
+    assert len(secrets) > 3 * 10
+    assert any(key.startswith("/registry/events/") for key in elsewhere)
+    assert any(key.startswith("/registry/holdfast.dev/agents/") for key in elsewhere)
+    assert hits == []
 
 
 def test_the_operator_goes_on_and_is_there_for_others(story: Story) -> None:
