@@ -44,6 +44,8 @@ TEAM_TOOL: Final = "ask_teammate"
 TEAM_VOLUME: Final = "holdfast-team"
 MCP_SEPARATOR: Final = "__"
 """Between the name of an item of `tools` and the name that a tool has on its MCP server."""
+MCP_ITEM_CHARACTERS: Final = 40
+"""Longest name of such an item: providers take 64, and there has to be room for the rest."""
 TEAM_DIR: Final = "/etc/holdfast-team"
 TEAM_KEY: Final = "members.json"
 TEAM_PATH: Final = "/etc/holdfast-team/members.json"

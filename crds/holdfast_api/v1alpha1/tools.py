@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
+from holdfast_api.names import MCP_ITEM_CHARACTERS
 from holdfast_api.v1alpha1.headers import Headers, HeaderSources
 from holdfast_api.v1alpha1.remote import AgentTool, McpTool
 from holdfast_api.v1alpha1.types import ApiModel, ConfigMapKeyRef, Duration, Line, Rule, Url, list_map, obeys, seconds, unique
@@ -16,9 +17,9 @@ _ONE_OF = Rule(
     lambda tool: [tool.http, tool.python, tool.mcp, tool.agent].count(None) == 3,  # noqa: PLR2004 - all but one
 )
 _MCP_NAME = Rule(
-    "!has(self.mcp) || !(self.name.contains('__') || self.name.endsWith('_'))",
-    "name of an mcp tool must not hold __ nor end with _: the model sees NAME__TOOL and both parts must be told apart",
-    lambda tool: tool.mcp is None or not ("__" in tool.name or tool.name.endswith("_")),
+    f"!has(self.mcp) || !(self.name.contains('__') || self.name.endsWith('_') || size(self.name) > {MCP_ITEM_CHARACTERS})",
+    f"name of an mcp tool must not hold __ nor end with _, and have at most {MCP_ITEM_CHARACTERS} characters: the model sees NAME__TOOL",
+    lambda tool: tool.mcp is None or not ("__" in tool.name or tool.name.endswith("_") or len(tool.name) > MCP_ITEM_CHARACTERS),
 )
 _ORDERED = Rule(
     "duration(has(self.initial) ? self.initial : '1s') <= duration(has(self.max) ? self.max : '60s')",

@@ -20,8 +20,6 @@ MAX_LISTED: Final = 10_000
 MAX_BYTES: Final = 512 * 1024
 """All schemas and descriptions together: every turn of the model carries them."""
 MAX_NAME: Final = 64
-MAX_ITEM: Final = 40
-"""Longest name of the item, so that there is room for the function's behind it."""
 _MAX_REMOTE: Final = 256
 _MAX_DESCRIPTION: Final = 4096
 _NO_NAME: Final = re.compile(r"[^A-Za-z0-9_-]")

@@ -8,7 +8,6 @@ import aiohttp
 
 from holdfast_agent.tools.http import secret_headers
 from holdfast_agent.tools.mcp.builtin import DaprServer
-from holdfast_agent.tools.mcp.catalogue import MAX_ITEM
 from holdfast_agent.tools.mcp.client import Client
 from holdfast_agent.tools.mcp.server import McpServer, Remote
 from holdfast_agent.tools.mcp.sse import EventStream
@@ -17,7 +16,7 @@ from holdfast_agent.tools.mcp.transport import Http
 from holdfast_agent.tools.mcp.wire import Message
 from holdfast_agent.tools.spec import ToolboxError
 from holdfast_api.config import McpToolConfig, ToolConfig
-from holdfast_api.names import MCP_SEPARATOR
+from holdfast_api.names import MCP_ITEM_CHARACTERS, MCP_SEPARATOR
 
 
 async def open_servers(
@@ -48,11 +47,9 @@ async def open_servers(
 def _check(tool: ToolConfig, config: McpToolConfig, tools: Sequence[ToolConfig]) -> None:
     if (config.url is None) == (config.server is None):
         raise ToolboxError(f"tool {tool.name!r}: give exactly one of mcp.url and mcp.server")
-    if len(tool.name) > MAX_ITEM:
-        called = f"{tool.name}{MCP_SEPARATOR}…"
-        raise ToolboxError(
-            f"tool {tool.name!r} is an MCP server, whose tools are called {called}: give it a name of at most {MAX_ITEM} characters"
-        )
+    if len(tool.name) > MCP_ITEM_CHARACTERS:
+        room = f"give it a name of at most {MCP_ITEM_CHARACTERS} characters"
+        raise ToolboxError(f"tool {tool.name!r} is an MCP server, whose tools are called {tool.name}{MCP_SEPARATOR}…: {room}")
     for other in tools:
         if other.name.startswith(tool.name + MCP_SEPARATOR):
             raise ToolboxError(f"tool {other.name!r} is called as if it were of the MCP server {tool.name!r}: rename one of them")
