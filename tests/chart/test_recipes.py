@@ -10,6 +10,7 @@ import yaml
 from e2e.cluster import tools
 from e2e.cluster.apiserver import ApiServer
 from e2e.cluster.places import places
+from tests.operator.test_upgrade import FIRST
 
 pytestmark = pytest.mark.apiserver
 AGENT = {"apiVersion": "holdfast.dev/v1alpha1", "kind": "Agent", "metadata": {"name": "a"}, "spec": {"role": "Helper"}}
@@ -110,6 +111,32 @@ def test_removing_the_operator_and_then_everything_goes_as_it_is_written(cluster
     assert "the server doesn't have a resource type" in cluster.refuses("kubectl", "get", "agents.holdfast.dev", "-A")
     left = cluster.succeeds("kubectl", "get", "all,pvc,clusterroles", "-A", "-l", "app.kubernetes.io/part-of=holdfast", "-o", "name")
     assert left.strip() == ""
+
+
+def test_a_release_of_the_first_chart_is_upgraded_and_taken_back(cluster, chart, root, agents_chart, tmp_path):
+    packed = subprocess.run(["git", "archive", FIRST, "charts"], cwd=root, capture_output=True, check=True).stdout
+    first = tmp_path / "first"
+    first.mkdir()
+    subprocess.run(["tar", "-x", "-C", str(first)], input=packed, check=True)
+    cluster.succeeds(
+        *("helm", "install", "holdfast", first / "charts/holdfast", "-n", "holdfast-system", "--create-namespace"),
+        *("--set", "redis.enabled=true,agents.model.provider=echo,workers=7"),
+    )
+    cluster.succeeds("helm", "install", "agents", agents_chart, "-n", "default")
+    crd, limit = ("kubectl", "get", "crd", "agents.holdfast.dev", "-o", "yaml"), "maxToolCalls"
+    assert limit not in cluster.succeeds(*crd)
+
+    upgrade = ("helm", "upgrade", "holdfast", "-n", "holdfast-system", "--reset-then-reuse-values")
+    cluster.succeeds(*upgrade, chart)
+    assert limit in cluster.succeeds(*crd)
+    workers = "jsonpath={.spec.template.spec.containers[0].env[?(@.name=='HOLDFAST_WORKERS')].value}"
+    read = ("kubectl", "get", "deployment", "holdfast", "-n", "holdfast-system", "-o", workers)
+    assert cluster.succeeds(*read) == "7"
+
+    cluster.succeeds(*upgrade, first / "charts/holdfast")
+    assert limit not in cluster.succeeds(*crd)
+    assert cluster.succeeds(*read) == "7"
+    assert "agent.holdfast.dev/a" in cluster.succeeds("kubectl", "get", "agents", "-o", "name", "-n", "default")
 
 
 def test_the_notes_say_when_dapr_is_missing_and_only_then(cluster, chart):
