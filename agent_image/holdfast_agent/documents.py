@@ -155,6 +155,7 @@ class ToolOutcome:
         outcome: `failed`: the tool said so, or nothing of it is to be had; `unknown`: it may have happened; `rejected`: a person said no;
             `skipped`: a limit came before it.
         approval: what was asked and answered before the call.
+        child: id of the run that the call began at another agent.
     """
 
     key: str
@@ -167,6 +168,7 @@ class ToolOutcome:
     attempt: int = 1
     outcome: CallOutcome = "completed"
     approval: Approval | None = None
+    child: str | None = None
 
     def cut(self, characters: int) -> Self:
         """The same with so much of its content, and one character more if there is more."""

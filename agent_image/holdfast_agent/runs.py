@@ -118,7 +118,7 @@ class Runs:
             created=now,
             deadline=now + min(config.limits.run_timeout_seconds, seconds),
             max_iterations=config.limits.max_iterations,
-            longest_call=_longest_call(config),
+            longest_call=config.longest_call_seconds,
             plan=Plan.of(config, session=session is not None),
             model=config.model.label,
             critic=(config.evaluation.model or config.model).label if config.evaluation else None,
@@ -306,7 +306,3 @@ def _publish(config: AgentConfig) -> dict[str, str] | None:
 
 def _at_rest(head: Head) -> bool:
     return head.terminal or head.trouble is not None
-
-
-def _longest_call(config: AgentConfig) -> float:
-    return max([*(model.timeout_seconds for model in config.models), *(tool.timeout_seconds for tool in config.tools if not tool.agent)])

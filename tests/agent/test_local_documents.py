@@ -102,6 +102,13 @@ def test_the_plan_is_that_of_a_cluster_on_a_file(read_documents, tmp_path):
     assert plan.notes == ("spec.state and spec.memory.component are not used here: everything is in one SQLite file",)
 
 
+def test_who_calls_other_agents_is_told_that_none_is_here(read_documents, tmp_path):
+    tools = [{"name": "judge", "agent": {"name": "critic"}}]
+    notes = manifests.plan(read_documents(_agent(tools=tools, team="travel")), tmp_path / "state.db").notes
+    assert "calls of critic fail and the model is told so" in notes[0]
+    assert "team travel" in notes[1]
+
+
 def test_a_component_of_the_users_own_takes_its_secrets_from_the_environment(read_documents, tmp_path):
     spec = {"type": "conversation.openai", "version": "v1", "metadata": [{"name": "key", "secretKeyRef": {"name": "k", "key": "v"}}]}
     component = {

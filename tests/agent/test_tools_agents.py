@@ -78,7 +78,8 @@ async def test_agents_call_each_other_once_and_only_those_that_may(family):
     assert (judged["result"], judged["callers"]) == ("a good plan", ["planner"])
     assert judged["deadline"] < ended["plan"]["deadline"]
     assert any(TRACE in line and judged["id"] in line for line in critic.log.read_text().splitlines())
-    assert (await output(planner, "plan"))["output"] == "a good plan"
+    step = await output(planner, "plan")
+    assert (step["output"], step["child_run"]) == ("a good plan", judged["id"])
 
     # Refused, absent, slow and failing agents cost the call; the model reads why.
     assert (await stranger.ended("peek"))["status"] == "COMPLETED"

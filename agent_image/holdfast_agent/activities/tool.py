@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast_agent import documents, loop, scope
+from holdfast_agent import documents, lineage, loop, scope
 from holdfast_agent.activities import approval
 from holdfast_agent.activities.arguments import read
 from holdfast_agent.activities.children import called_off, carried
@@ -152,6 +152,7 @@ class _Job:
             attempt=self.call["failed"] + 1,  # a round that only waited is no attempt
             outcome=delivery.outcome,
             approval=self.decision,
+            child=lineage.child_run(self.revision.config.name, self.key) if self.tool and self.tool.agent else None,
         )
         try:
             document = await keep(self.steps, outcome, late=self.tool is not None and guarded(self.tool))

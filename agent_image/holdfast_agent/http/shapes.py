@@ -243,6 +243,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "approval": ref("Approval"),
             "late": _text("What the call came to after its outcome had been given up as unknown; nothing was done with it."),
             "undoes": _text("Key of the call that was undone."),
+            "child_run": _text("Id of the run that a call of another agent began there."),
             "accepted": _BOOLEAN,
             "through": _count("The last turn that the summary stands for."),
             "entries": _count("Runs of the session that the run began with."),

@@ -130,6 +130,7 @@ def _outcome(outcome: ToolOutcome) -> View:
         **_span(outcome.started, outcome.ended, outcome.attempt),
         "output": shown(outcome.content),
     }
+    step |= {"child_run": outcome.child} if outcome.child else {}
     return step | ({"approval": approval(outcome.approval)} if outcome.approval else {})
 
 

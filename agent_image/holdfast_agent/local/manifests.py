@@ -1,7 +1,7 @@
 """What daprd reads here: the same Components and Resiliency as in a cluster, on SQLite."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -82,6 +82,14 @@ def configuration(config: AgentConfig) -> dict[str, Any]:
     return {"api": dapr.api_spec(config), "tracing": {"samplingRate": "0"}}
 
 
+def unprompted(documents: Documents) -> Documents:
+    """The same without what begins runs by itself: whoever asks for one run wants no other."""
+    spec = documents.agent.spec
+    pubsub = spec.pubsub.model_copy(update={"topic": None, "broadcast": None}) if spec.pubsub else None
+    without = spec.model_copy(update={"triggers": [], "pubsub": pubsub})
+    return replace(documents, agent=documents.agent.model_copy(update={"spec": without}))
+
+
 def redirected(agent: Agent, *, endpoint: str | None, mappings: dict[str, str]) -> Agent:
     """The Agent with addresses that exist here: names inside a cluster mean nothing outside.
 
@@ -143,6 +151,10 @@ def _on_this_machine(agent: Agent) -> tuple[Agent, list[str]]:
         notes.append("spec.volumes are not mounted here")
     if spec.suspend:
         notes.append("spec.suspend is not heeded here")
+    if called := sorted({tool.agent.name for tool in spec.tools if tool.agent}):
+        notes.append(f"only this Agent runs here, so calls of {', '.join(called)} fail and the model is told so: try them in a cluster")
+    if spec.team:
+        notes.append(f"no other member of team {spec.team} is known here: in a cluster the operator keeps the list")
     memory = spec.memory.model_copy(update={"component": None}) if spec.memory else None
     return agent.model_copy(update={"spec": spec.model_copy(update={"state": None, "memory": memory})}), notes
 
