@@ -9,6 +9,7 @@ from holdfast_operator import kinds
 from holdfast_operator.desired import team as desired
 from tests.operator.conftest import StartOperator
 from tests.operator.live import Api, World, eventually
+from tests.operator.test_desired import agent, children, pod
 
 CM = "holdfast-team-travel"
 
@@ -61,10 +62,37 @@ def test_an_agent_that_is_being_deleted_is_in_no_team() -> None:
 
 
 def test_a_team_too_large_for_a_config_map_tells_names_and_places_only() -> None:
-    large = [manifest(f"a{number}", description="x" * 1000, capabilities=["y" * 200] * 32) for number in range(300)]
+    callers = {"callers": [f"{number:058}" for number in range(64)]}
+    large = [manifest(f"a{number:055}", description="x" * 1000, capabilities=["y" * 200] * 32, access=callers) for number in range(300)]
     text = desired.team("ns", "travel", large)["data"][names.TEAM_KEY]
     assert len(text) < 1_000_000
-    assert len(json.loads(text)) == 300
+    assert [entry["name"] for entry in json.loads(text)] == [f"a{number:055}" for number in range(200)]
+
+
+def test_the_list_is_mounted_into_members_alone_and_may_come_later() -> None:
+    (volume,) = [volume for volume in pod({"team": "travel"})["spec"]["volumes"] if volume["name"] == names.TEAM_VOLUME]
+    assert volume["configMap"] == {"name": CM, "optional": True}
+    (container,) = pod({"team": "travel"})["spec"]["containers"]
+    assert {"name": names.TEAM_VOLUME, "mountPath": "/etc/holdfast-team", "readOnly": True} in container["volumeMounts"]
+    assert names.TEAM_VOLUME not in str(pod())
+
+
+def test_a_sidecar_may_call_others_for_those_that_have_somebody_to_call() -> None:
+    def apis(spec: dict) -> set[str]:
+        return {rule["name"] for rule in children(agent(spec))["Configuration"]["spec"]["api"]["allowed"]}
+
+    assert "invoke" not in apis({"access": {"callers": ["planner"]}})
+    assert "invoke" in apis({"team": "travel"})
+    assert "invoke" in apis({"tools": [{"name": "judge", "agent": {"name": "critic"}}]})
+
+
+def test_only_callers_are_let_in_and_on_the_routes_that_they_need() -> None:
+    access = children(agent({"access": {"callers": ["planner"]}}))["Configuration"]["spec"]["accessControl"]
+    assert access["defaultAction"] == "deny"
+    (policy,) = [policy for policy in access["policies"] if policy["appId"] == "planner"]
+    assert (policy["defaultAction"], policy["namespace"]) == ("deny", "ns")
+    assert ("/run", ["POST"]) in [(one["name"], one["httpVerb"]) for one in policy["operations"]]
+    assert "/metrics" not in str(policy)
 
 
 @pytest.mark.apiserver

@@ -13,7 +13,9 @@ Manifest = dict[str, Any]
 _PHRASE: Final = 200
 _DESCRIPTION: Final = 1000
 _MOST_BYTES: Final = 900_000
-"""A ConfigMap holds a mebibyte. Of a team that is too large for it only names and places are told."""
+"""A ConfigMap holds a mebibyte. Of a team that is too large for it only names, places and callers are told."""
+_MOST_MEMBERS: Final = 200
+"""Those fit in any case, with as many callers as an Agent may name; of more, the first by name are listed."""
 
 
 def team_of(manifest: Mapping[str, Any]) -> str | None:
@@ -49,7 +51,7 @@ def team(namespace: str, name: str, agents: Iterable[Mapping[str, Any]]) -> Mani
         name: of the team.
         agents: its members, as the API server has them.
     """
-    ordered = sorted(agents, key=lambda agent: str(agent["metadata"]["name"]))
+    ordered = sorted(agents, key=lambda agent: str(agent["metadata"]["name"]))[:_MOST_MEMBERS]
     members = [member(agent) for agent in ordered]
     text = names.canonical(members)
     if len(text.encode()) > _MOST_BYTES:
