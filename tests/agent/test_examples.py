@@ -12,7 +12,7 @@ from holdfast_api.defaults import AgentDefaults
 from holdfast_api.resolve import resolve
 from holdfast_api.v1alpha1 import Broker, State
 from tests.agent.brokers import Streams, redis_broker
-from tests.agent.mcp_servers import running_mcp
+from tests.agent.mcp_servers import ScriptedMcp
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 AGENTS = {
@@ -90,13 +90,13 @@ async def test_the_trip_planner_finds_a_flight_and_holds_a_seat(serve_script, co
 
 
 @pytest.mark.dapr
-async def test_the_navigator_asks_an_mcp_server(serve_script, command, tmp_path):
-    url = await serve_script(parse(_script()))
+async def test_the_navigator_asks_an_mcp_server(serve_script, command, serve):
+    url, server = await serve_script(parse(_script())), ScriptedMcp()
     command.write(*yaml.safe_load_all((EXAMPLES / "mcp.yaml").read_text()))
-    async with running_mcp(tmp_path) as server:
-        where = ("--map", f"http://scripted-model:8080={url}", "--map", f"http://maps:8000/mcp={server.url()}")
-        code, out, err = await command("--task", AGENTS["mcp.yaml"], *where)
-        assert (code, out, len(server.calls("route"))) == (0, "382.5 km.\n", 1), err
+    where = ("--map", f"http://scripted-model:8080={url}", "--map", f"http://maps:8000={await serve(server.handle)}")
+    code, out, err = await command("--task", AGENTS["mcp.yaml"], *where)
+    asked = [message["params"]["arguments"] for message in server.asked if message.get("method") == "tools/call"]
+    assert (code, out, asked) == (0, "382.5 km.\n", [{"origin": "Split", "goal": "Zadar"}]), err
 
 
 @pytest.mark.dapr

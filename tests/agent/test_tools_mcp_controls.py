@@ -2,7 +2,11 @@
 
 from aiohttp import web
 
-from tests.agent.mcp_servers import FINE, ROUTE, ScriptedMcp, answer
+from holdfast_agent import scope
+from holdfast_agent.metrics import Metrics
+from holdfast_agent.observer import Observer
+from holdfast_agent.tools import Toolbox, ToolResult
+from tests.agent.mcp_servers import FINE, ROUTE, ScriptedMcp, answer, mcp_config
 
 TO = {"to": "Split"}
 
@@ -76,3 +80,47 @@ async def test_a_call_that_is_lost_is_repeated_or_not_as_its_delivery_says_and_a
     again = await desk(_nobody, ("maps__route", TO), ("maps__walk", TO), tools=_maps(url))
     assert (await again.tool(0))["error"]["class"] == "transient"
     assert (await again.tool(1))["error"]["retryAfter"] == 17.0
+
+
+class _Watcher:
+    def __init__(self):
+        self.operations = []
+
+    def operation(self, _, operation):
+        self.operations.append(operation)
+
+
+async def test_a_call_is_observed_under_the_name_of_its_item_and_a_secret_that_a_server_sends_back_is_told_to_nobody(serve, caplog):
+    async def echo(request, _):
+        return web.Response(status=500, text=f"you sent {request.headers['Authorization']}")
+
+    server = ScriptedMcp()
+    url = await serve(server.handle)
+    header = {"name": "Authorization", "env": "KEY", "prefix": "Bearer "}
+    box = await Toolbox.open(mcp_config(url, headersFrom=[header]), environ={"KEY": "canary-of-the-secret"})
+    try:
+        await box.settled()
+        watcher = _Watcher()
+        with scope.entered(scope.Scope("r", "r/1/0", 1, None, own=False, watcher=watcher)):
+            assert await box.call("maps__route", TO, key="r/1/0") == ToolResult("fine")
+        [operation] = watcher.operations
+        facts = {"mcp.method.name": "tools/call", "mcp.protocol.version": "2025-06-18", "server.address": "127.0.0.1"}
+        assert operation.name == "maps__route"
+        assert operation.facts == facts | {"holdfast.tool": "maps"}
+        metrics = Metrics()
+        metrics.agent("a", "rev", ["maps"])
+        Observer(metrics).operation("r", operation)
+        metrics.call(tool="maps__route", outcome="completed")
+        metrics.call(tool="other__route", outcome="completed")
+        page = metrics.page().decode()
+        assert 'holdfast_tool_call_duration_seconds_count{tool="maps"} 1.0' in page
+        assert 'holdfast_tool_calls_total{outcome="completed",tool="unknown"} 1.0' in page
+        assert "route" not in page
+
+        server.behave = dict.fromkeys(("initialize", "tools/list"), echo)
+        box._sources[0].changed({"method": "notifications/tools/list_changed"})
+        await box.call("maps__elsewhere", {}, key="k")
+        assert (box.health[0].up, box.health[0].reason) == (False, "HTTP 500: you sent Bearer …")
+        assert "canary" not in caplog.text
+    finally:
+        await box.close()

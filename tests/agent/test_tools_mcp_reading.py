@@ -87,11 +87,12 @@ def test_a_list_of_anything_gives_what_can_be_used_and_says_why_the_rest_cannot(
         _tool("huge", inputSchema={"type": "object", "description": "x" * 70_000}),
         _tool("wrong", inputSchema={"type": "object", "required": 1}),
     ]
+    odd += [_tool("spaced", inputSchema={"type": "object", "properties": {"a b": {}}})]
     odd += [_tool("large", inputSchema={"type": "object", "maximum": 10**400}), _tool("odd", description=["no text"])]
     reader = _read(*odd, _tool("route", description="half \ud800"), _tool("route", description="again"))
     assert list(reader.functions) == ["maps__odd", "maps__route"]
     assert "a tool has no usable name" in reader.summary()
-    assert "and 7 more" in reader.summary()
+    assert "and 8 more" in reader.summary()
     tool_declarations(function.spec for function in reader.functions.values())[0].SerializeToString()
 
 
@@ -136,6 +137,11 @@ def test_arguments_are_held_against_all_of_a_schema_of_which_a_provider_sees_wha
     check = schema.checker(whole)
     assert schema.problem(check, {"a": 1}) is None
     assert schema.problem(check, {"c": 1})
+    nested = {"type": "object", "properties": {"a": {"type": "array"}, "b": {"type": "array", "items": {"type": "array"}}}}
+    assert schema.shown(nested)["properties"] == {
+        "a": {"type": "array", "items": {}},
+        "b": {"type": "array", "items": {"type": "array", "items": {}}},
+    }
 
 
 TEXT = {"type": "text", "text": "hello"}

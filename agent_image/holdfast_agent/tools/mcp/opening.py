@@ -73,5 +73,5 @@ def _server(tool: ToolConfig, config: McpToolConfig, environ: Mapping[str, str],
         way = EventStream if config.transport == "sse" else StreamableHttp
         http = Http(session, secret_headers(tool, config, environ))
         remote = Client(way(config.url, http, heard=heard), host=urlsplit(config.url).hostname or "")
-    made.append(McpServer(tool, remote))
+    made.append(McpServer(tool, remote, [environ[source.env].strip() for source in config.headers_from]))
     return made[0]

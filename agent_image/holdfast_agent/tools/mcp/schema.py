@@ -5,6 +5,7 @@ costs more than it says is left to the server (it checks its own arguments again
 """
 
 import functools
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
@@ -26,6 +27,8 @@ MAX_NESTED: Final = 64
 _LEFT_TO_THE_SERVER: Final = ("pattern", "patternProperties", "uniqueItems", "unevaluatedProperties", "unevaluatedItems")
 _REFUSED_BY_PROVIDERS: Final = frozenset({"$schema", "$id", "oneOf", "anyOf", "allOf", "not", "enum", "const", "if", "then", "else"})
 """At the top of a schema of a function."""
+_PROPERTY: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+"""As Anthropic takes them."""
 _LARGEST: Final = 1e300
 
 
@@ -51,14 +54,27 @@ def usable(schema: object) -> dict[str, Any]:
     _plain(schema, MAX_DEPTH)
     if len(canonical(schema).encode()) > MAX_BYTES:
         raise ValueError(f"inputSchema is longer than {MAX_BYTES // 1024} KiB")
-    if schema.get("type", "object") != "object" or not isinstance(schema.get("properties", {}), dict):
+    properties = schema.get("properties", {})
+    if schema.get("type", "object") != "object" or not isinstance(properties, dict):
         raise ValueError("inputSchema describes no object")
+    if not all(map(_PROPERTY.fullmatch, properties)):
+        raise ValueError("inputSchema has an argument whose name no provider takes")
     return {"type": "object", "properties": {}} | schema
 
 
 def shown(schema: Mapping[str, Any]) -> dict[str, Any]:
     """What of a usable schema a provider accepts: one that it refuses would cost the whole run. The call is checked against all of it."""
-    return {name: value for name, value in schema.items() if name not in _REFUSED_BY_PROVIDERS}
+    return {name: _whole(value) for name, value in schema.items() if name not in _REFUSED_BY_PROVIDERS}
+
+
+def _whole(part: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """With something said about what is in each array, without which OpenAI refuses it."""
+    if isinstance(part, list):
+        return [_whole(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    found = {name: _whole(value) for name, value in part.items()}
+    return found | {"items": {}} if found.get("type") == "array" and "items" not in found else found
 
 
 def checker(schema: Mapping[str, Any]) -> Validator:

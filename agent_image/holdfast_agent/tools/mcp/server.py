@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
@@ -63,15 +63,16 @@ class Remote(Protocol):
 class McpServer(Source):
     """See the module's text."""
 
-    def __init__(self, tool: ToolConfig, remote: Remote) -> None:
+    def __init__(self, tool: ToolConfig, remote: Remote, secrets: Sequence[str] = ()) -> None:
         """Nothing is asked yet.
 
         Args:
             tool: the item of the configuration, with an `mcp` part.
             remote: the server.
+            secrets: what is sent to it and told to nobody else, should it send it back.
         """
         assert tool.mcp
-        self.name, self._tool, self._remote = tool.name, tool, remote
+        self.name, self._tool, self._remote, self._secrets = tool.name, tool, remote, secrets
         self._allow = None if tool.mcp.allow is None else frozenset(tool.mcp.allow)
         self._functions: dict[str, Function] = {}
         self.specs: tuple[ToolSpec, ...] = ()
@@ -216,10 +217,12 @@ class McpServer(Source):
     def _down(self, failure: Failure) -> None:
         self._failed += 1
         since = time.time() if self.health.up is not False else self.health.since
-        told = failure.public or failure.kind
-        if self.health.up is not False or self.health.reason != failure.message:
+        told, reason = failure.public or failure.kind, failure.message
+        for secret in self._secrets:
+            reason = reason.replace(secret, "…")
+        if self.health.up is not False or self.health.reason != reason:
             _LOG.warning("an MCP server is down: %s", told, extra={"tool": self.name, "functions": len(self._functions)})
-        self.health = replace(self.health, up=False, since=since, reason=failure.message)
+        self.health = replace(self.health, up=False, since=since, reason=reason)
 
     def _up(self, reader: Reader) -> None:
         if not reader.enough:
