@@ -170,7 +170,7 @@ def _secrets(deployment: Manifest) -> Iterator[str]:
     for container in deployment["spec"].get("template", {}).get("spec", {}).get("containers", ()):
         for variable in container.get("env", ()):
             if ref := variable.get("valueFrom", {}).get("secretKeyRef"):
-                yield ref["name"]
+                yield ref.get("name", "")  # the API server takes one without a name
 
 
 def pod_facts(live: Manifest) -> PodFacts:

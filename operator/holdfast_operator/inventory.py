@@ -19,7 +19,7 @@ from holdfast_api import names
 from holdfast_operator.cluster import ApiError, Cluster
 from holdfast_operator.dapr import DaprApi
 from holdfast_operator.facts import newer
-from holdfast_operator.intake import Intake
+from holdfast_operator.intake import Intake, Manifest
 from holdfast_operator.kinds import AGENT, CHILDREN, COMPONENT, CONFIG_MAP, DAPR_GROUP, POD, SECRET, Key, Kind
 from holdfast_operator.memory import Memory
 
@@ -163,11 +163,22 @@ class Inventory:
             for live in page.items:
                 seen.add((live["metadata"]["namespace"], live["metadata"]["name"]))
                 if not presence:
-                    self._intake.child(kind, None, live)
+                    self._hand_in(kind, None, live)
         self._notice_missing(kind, scope, seen, version)
         if every:
             self._notice_unreadable(kind, scope, seen, version)
         return version
+
+    def _hand_in(self, kind: Kind, event: str | None, live: Manifest) -> None:
+        """Give an object to the intake. One that cannot be understood is nobody else's trouble: Kopf sees it so as well."""
+        try:
+            if kind == POD:
+                self._intake.pod(event, live)
+            else:
+                self._intake.child(kind, event, live)
+        except Exception:
+            metadata = live.get("metadata", {})
+            logger.exception("%s %s/%s cannot be read", kind.kind, metadata.get("namespace"), metadata.get("name"))
 
     def _notice_missing(self, kind: Kind, scope: str | None, seen: set[tuple[str, str]], version: str) -> None:
         for key in self._memory:
@@ -199,7 +210,7 @@ class Inventory:
             for live in page.items:
                 seen.add((live["metadata"]["namespace"], live["metadata"]["name"]))
                 if not presence:
-                    self._intake.pod(None, live)
+                    self._hand_in(POD, None, live)
         for key in self._memory:
             record = self._memory.find(key)
             gone = [name for name in record.pods if (key[0], name) not in seen] if record and scope in {None, key[0]} else []

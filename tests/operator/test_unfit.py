@@ -33,3 +33,39 @@ async def test_a_field_that_this_api_server_does_not_know_is_the_agents_error_an
 
 def test_any_other_500_is_asked_again() -> None:
     assert isinstance(refusal(kinds.SERVICE, "a", ApiError(500, "InternalError", "etcdserver: no leader")), Retry)
+
+
+@pytest.mark.apiserver
+async def test_an_environment_variable_without_a_secrets_name_stops_nobody(world: World, namespace: str) -> None:
+    api = world.api
+    api.agent(namespace, "a", {"env": [{"name": "X", "valueFrom": {"secretKeyRef": {"key": "key"}}}]})
+    world.hear(kinds.AGENT, namespace, "a", "ADDED")
+    await world.look(namespace, "a")
+    world.restart()
+
+    await world.take_stock(namespace)
+    world.hear(kinds.AGENT, namespace, "a", "ADDED")
+    await world.look(namespace, "a")
+
+    assert api.get(kinds.AGENT, namespace, "a")["status"]["observedGeneration"] == 1
+
+
+@pytest.mark.apiserver
+async def test_an_object_that_cannot_be_read_hides_no_other_one(world: World, namespace: str, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a", "b"):
+        world.api.agent(namespace, name)
+        world.hear(kinds.AGENT, namespace, name, "ADDED")
+        await world.look(namespace, name)
+    world.restart()
+    real = world.intake.child
+
+    def of_b_only(kind: kinds.Kind, event: str | None, live: dict) -> None:
+        if live["metadata"]["name"] == "a":
+            raise KeyError("name")
+        real(kind, event, live)
+
+    world.intake.child = of_b_only
+    await world.take_stock(namespace)
+
+    assert (kinds.SERVICE, "b") in world.memory.record((namespace, "b")).children
+    assert f"Service {namespace}/a cannot be read" in caplog.text

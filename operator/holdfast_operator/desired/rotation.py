@@ -66,4 +66,4 @@ def secrets_of(agent: Agent, resolved: Resolved) -> set[str]:
     keys = [ref.name for ref in (*resolved.sidecar_secrets, *resolved.container_secrets)]
     variables = [(entry.get("valueFrom") or {}).get("secretKeyRef") for entry in spec.env or ()]
     sources = [entry.get("secretRef") for entry in spec.env_from or ()]
-    return {*keys, *token_names(agent.metadata.name), *(ref["name"] for ref in (*variables, *sources) if ref)}
+    return {*keys, *token_names(agent.metadata.name), *(ref["name"] for ref in (*variables, *sources) if ref and ref.get("name"))}
