@@ -4,9 +4,12 @@ import asyncio
 
 import pytest
 
+from holdfast_agent.local.ports import free_ports
 from holdfast_agent.outbox import TYPE
 from holdfast_api.config import LimitsConfig, PubsubConfig, TopicConfig, TriggerConfig
-from tests.agent.agents import second_replica
+from holdfast_api.dapr import api_spec
+from holdfast_api.subscriptions import subscription, subscriptions
+from tests.agent.agents import agent_process, model_component, second_replica
 from tests.agent.brokers import BROKER, Streams, redis_broker
 
 pytestmark = pytest.mark.dapr
@@ -38,6 +41,10 @@ async def _metrics(agent):
         return await response.text()
 
 
+async def _all_taken(streams, *topics):
+    return not [topic for topic in topics or ("all",) if await streams.unacknowledged(topic)]
+
+
 def _ended(agent, count):
     async def probe():
         runs = await _runs(agent)
@@ -61,11 +68,7 @@ async def test_every_form_of_event_is_one_run_and_what_can_be_none_is_refused(re
         await streams.publish("agent.topic", "no task")
         await streams.event("agent.topic", {"task": "too late"}, name="2", expiration="2026-01-01T00:00:00Z")
     await here.agent.until(_ended(here.agent, 5), within=60)
-
-    async def all_taken():
-        return not [topic for topic in ("agent.topic", "all", "orders.new") if await streams.unacknowledged(topic)]
-
-    await here.agent.until(all_taken, within=60)
+    await here.agent.until(lambda: _all_taken(streams, "agent.topic", "all", "orders.new"), within=60)
     runs = await _runs(here.agent)
     assert len(runs) == 5
     assert runs["chosen"]["session_id"] == "s"
@@ -95,6 +98,29 @@ async def test_every_form_of_event_is_one_run_and_what_can_be_none_is_refused(re
     for headers in ({}, {"dapr-api-token": "wrong"}, {"dapr-api-token": "token-of-the-app", "dapr-caller-app-id": "other"}):
         status, _ = await here.agent.call("POST", "/events/topic", json={"task": "go"}, headers=headers)
         assert status == 403
+
+
+async def test_a_broadcast_is_one_run_in_each_agent(redis_server, stage, start_dapr, tmp_path):
+    store, broker = redis_server.component, redis_broker(redis_server.port)
+    here = await stage(ANSWERS, store=store, resources=[broker], pubsub=TOPICS)
+    (port,) = free_ports(1)
+    config = here.config.model_copy(update={"name": "other"})
+    made = [store, broker, model_component(here.script_url)]
+    made += [subscription(name, spec, app_id="other") for name, spec in subscriptions(config).items()]
+    dapr = await start_dapr(made, app_id="other", app_port=port, configuration={"api": api_spec(config)})
+    other = agent_process(dapr.app_environ, config, tmp_path / "other", here.agent.session, port=port)
+    streams = Streams(redis_server.port)
+    try:
+        await other.start()
+        for _ in range(2):
+            await streams.event("all", {"task": "everybody"}, name="1")
+        for agent in (here.agent, other):
+            await agent.until(_ended(agent, 1), within=60)
+        await here.agent.until(lambda: _all_taken(streams), within=60)
+        assert [len(await _runs(agent)) for agent in (here.agent, other)] == [1, 1]
+        assert {event["data"]["agent"] for event in await streams.events("results")} == {"agent", "other"}
+    finally:
+        await other.process.stop(grace=10.0)
 
 
 async def test_events_that_come_while_everything_is_killed_are_one_run_each_and_every_end_is_told(redis_server, stage, tmp_path):

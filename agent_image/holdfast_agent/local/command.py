@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from holdfast_agent.documents import ID_PATTERN
+from holdfast_agent.local import manifests, trace
 from holdfast_agent.local import options as common
-from holdfast_agent.local import trace
 from holdfast_agent.local.client import TERMINAL, NoAnswer, View
 from holdfast_agent.local.decisions import ALL, Answers, Desk, Undecided, terminal
 from holdfast_agent.local.display import OPEN, Timeline
@@ -175,7 +175,7 @@ class _Work:
             Undecided: it waits for a person who is not here.
         """
         run, workspace = self.run, self.workspace
-        async with running(self.documents, workspace, os.environ, _say) as session:
+        async with running(manifests.unprompted(self.documents), workspace, os.environ, _say) as session:
             _say(f"run {run.id}, state in {workspace.folder}")
             await self._begin(session)
             try:

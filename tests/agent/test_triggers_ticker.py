@@ -1,0 +1,157 @@
+"""Several processes look at the clock, over a store in memory: who begins what, who dies when, and what a roll-out does."""
+
+import asyncio
+import time
+from datetime import datetime
+
+import pytest
+
+from holdfast_agent.admission import BusyError
+from holdfast_agent.metrics import Metrics
+from holdfast_agent.store import StoreError
+from holdfast_agent.triggers.ticker import KEY, Ticker
+from holdfast_api.config import ScheduleConfig, TriggerConfig
+from tests.agent.houses import Memory
+
+
+class Accepting:
+    """Takes runs, or fails as it is told to."""
+
+    def __init__(self):
+        self.begun, self.failure = [], None
+
+    async def accept(self, task, run):
+        if self.failure:
+            raise self.failure
+        self.begun.append(run)
+
+
+class Clocks:
+    """Processes that share a store."""
+
+    def __init__(self, monkeypatch):
+        self.store, self._monkeypatch = Memory(), monkeypatch
+        self.at("05:30")
+
+    def at(self, clock):
+        now = datetime.fromisoformat(f"2026-11-21T{clock}Z").timestamp()
+        self._monkeypatch.setattr(time, "time", lambda: now)
+
+    def process(self, *triggers):
+        runs, metrics = Accepting(), Metrics()
+        ticker = Ticker(store=self.store, runs=runs, controls=None, triggers=triggers, metrics=metrics)
+        return ticker, runs
+
+    def state(self, name="t"):
+        return self.store.documents[KEY][KEY][name]
+
+
+def _trigger(cron="0 * * * *", name="t"):
+    return TriggerConfig(name=name, task="work", schedule=ScheduleConfig(cron=cron))
+
+
+@pytest.fixture
+def clocks(monkeypatch):
+    return Clocks(monkeypatch)
+
+
+async def test_a_tick_that_several_processes_see_is_begun_by_one_of_them(clocks):
+    first, second = clocks.process(_trigger()), clocks.process(_trigger())
+    for ticker, _ in (first, second):
+        await ticker.look()
+    clocks.at("06:00")
+    for ticker, _ in (second, first):
+        await ticker.look()
+    assert (first[1].begun, second[1].begun) == ([], ["t-20261121T0600Z"])
+    assert (clocks.state()["begun"], clocks.state().get("owed")) == (1, None)
+
+
+async def test_a_tick_whose_process_died_after_the_decision_is_begun_by_another_one_a_moment_later(clocks):
+    (dying, dead), (ticker, runs) = clocks.process(_trigger()), clocks.process(_trigger())
+    await dying.look()
+    await ticker.look()
+    clocks.at("06:00")
+    dead.failure = StoreError("away")
+    await dying.look()
+    assert clocks.state()["owed"] == time.time()
+    await ticker.look()
+    assert runs.begun == []
+    clocks.at("06:00:06")
+    await ticker.look()
+    assert (runs.begun, clocks.state()["begun"], clocks.state().get("owed")) == (["t-20261121T0600Z"], 1, None)
+
+
+async def test_a_tick_that_is_refused_because_too_much_is_at_work_is_tried_again_by_the_same_process(clocks):
+    ticker, runs = clocks.process(_trigger())
+    await ticker.look()
+    clocks.at("06:00")
+    runs.failure = BusyError(1, 1.0)
+    await ticker.look()
+    runs.failure = None
+    clocks.at("06:00:01")
+    await ticker.look()
+    assert runs.begun == ["t-20261121T0600Z"]
+
+
+async def test_in_a_roll_out_both_schedules_are_kept_by_those_who_have_them(clocks):
+    (old, before), (new, after) = clocks.process(_trigger("0 * * * *")), clocks.process(_trigger("30 * * * *"))
+    await old.look()
+    await new.look()
+    for clock in ("06:00", "06:30", "07:00", "07:30"):
+        clocks.at(clock)
+        for ticker in (old, new):
+            await ticker.look()
+    assert before.begun == ["t-20261121T0600Z", "t-20261121T0700Z"]
+    assert after.begun == ["t-20261121T0630Z", "t-20261121T0730Z"]
+
+
+async def test_a_trigger_that_is_gone_is_forgotten_and_begins_anew_when_it_comes_back(clocks):
+    ticker, _ = clocks.process(_trigger(), _trigger(name="other"))
+    await ticker.look()
+    clocks.at("06:00")
+    await ticker.look()
+    clocks.at("06:10")
+    await clocks.process(_trigger())[0].look()
+    assert clocks.store.documents[KEY][KEY].keys() == {"t"}
+    await clocks.process()[0].look()
+    assert clocks.store.documents[KEY] == {KEY: {}}
+    clocks.at("09:10")
+    ticker, runs = clocks.process(_trigger())
+    await ticker.look()
+    assert (runs.begun, clocks.state()["missed"]) == ([], 0)
+
+
+async def test_a_restart_makes_up_for_the_newest_tick_and_tells_of_the_others(clocks):
+    await clocks.process(_trigger())[0].look()
+    clocks.at("08:10")
+    ticker, runs = clocks.process(_trigger())
+    await ticker.look()
+    assert (runs.begun, clocks.state()["missed"]) == (["t-20261121T0800Z"], 2)
+    assert (await ticker.states())["t"].run == "t-20261121T0800Z"
+    assert ticker.next_tick("t", time.time()) == clocks.state()["tick"] + 3600
+
+
+async def test_a_schedule_that_cannot_be_read_keeps_nobody_else_from_theirs(clocks):
+    ticker, runs = clocks.process(_trigger("61 * * * *", name="broken"), _trigger())
+    await ticker.look()
+    clocks.at("06:00")
+    await ticker.look()
+    assert runs.begun == ["t-20261121T0600Z"]
+    assert ticker.next_tick("broken", time.time()) is None
+
+
+async def test_between_two_ticks_a_process_only_sleeps(clocks, monkeypatch):
+    ticker, _ = clocks.process(_trigger())
+    await ticker.look()
+    slept = []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+        if len(slept) == 3:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr("asyncio.sleep", sleep)
+    clocks.store.broken = {KEY}
+    with pytest.raises(asyncio.CancelledError):
+        await ticker.run()
+    assert slept == [30.0, 30.0, 30.0]
