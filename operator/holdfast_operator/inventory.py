@@ -26,8 +26,10 @@ from holdfast_operator.memory import Memory
 logger = logging.getLogger(__name__)
 
 SELECTOR = names.LABEL_AGENT
-_JITTER = 0.2
-_SECOND = 30.0
+JITTER = 0.2
+SECOND_SECONDS = 30.0
+"""After the start, everything is looked at once more; later as often as the settings say."""
+
 _SETTLE = 5.0
 _RECONNECT = (0.5, 2.0)
 
@@ -89,15 +91,15 @@ class Inventory:
 
         Once more soon after the start, and soon after Kopf has listed a kind, at the start or anew: what was deleted before is in no event.
         """
-        wait, presence = _SECOND, True
+        wait, presence = SECOND_SECONDS, True
         while True:
-            due = time.monotonic() + wait * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - spreads load, guards nothing
+            due = time.monotonic() + wait * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load, guards nothing
             while await self._listed_before(due):
                 await self._again(presence=True)
             if await self._again(presence=presence):
                 wait, presence = every, False
             else:
-                wait = min(every, _SECOND)
+                wait = min(every, SECOND_SECONDS)
 
     async def _listed_before(self, due: float) -> bool:
         """Wait until that time; shortly after Kopf has listed a kind it is over, with True."""
