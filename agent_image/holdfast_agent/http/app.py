@@ -68,7 +68,8 @@ class Server(Site):
     async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path not in _OPEN_PATHS and self._token is not None and not self._knows(request):
             raise self._refusal(request)
-        if request.path.startswith("/events/") and not from_sidecar(request, self._sidecar_token):
+        event = request.path.startswith("/events/") and request.match_info.http_exception is None
+        if event and not from_sidecar(request, self._sidecar_token):
             raise Problem(403, "only the Dapr sidecar delivers events", fix="publish to the topic, or send the task to POST /run")
         try:
             return await handler(request)

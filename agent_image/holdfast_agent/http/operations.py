@@ -192,6 +192,7 @@ OPERATIONS: Final = (
         "What the model may call, and how the MCP servers stand",
         {200: _json("All tools of the current revision.", "Tools")},
         tag="agent",
+        errors=(422,),
     ),
     Operation(
         "triggers",
@@ -200,6 +201,7 @@ OPERATIONS: Final = (
         "What begins runs by itself, and what became of it",
         {200: _json("All triggers.", "Triggers")},
         tag="agent",
+        errors=(422,),
     ),
     Operation(
         "dapr",
