@@ -116,12 +116,13 @@ async def test_a_changed_child_is_put_right_and_foreign_fields_stay(world: World
     assert writes((await world.look(namespace, "a"))[1]) == {}
 
 
-AS_ASKED = {kinds.DISRUPTION_BUDGET, kinds.NETWORK_POLICY}
+EVERY = {"replicas": 2, "networkPolicy": {}, "pubsub": {"type": "pubsub.redis", "topic": "a.topic"}}
+"""An Agent that has a child of each kind."""
 
 
-@pytest.mark.parametrize("kind", [kind for kind in kinds.CHILDREN if kind not in AS_ASKED], ids=lambda kind: kind.kind)
+@pytest.mark.parametrize("kind", kinds.CHILDREN, ids=lambda kind: kind.kind)
 async def test_a_deleted_child_is_made_again(world: World, namespace: str, api: Api, kind: kinds.Kind) -> None:
-    await made(world, namespace)
+    await made(world, namespace, EVERY)
     name = next(live["metadata"]["name"] for live in api.list(kind, namespace) if live["metadata"].get("labels", {}).get(names.LABEL_AGENT))
     gone = api.get(kind, namespace, name)
     api.delete(kind, namespace, name)
@@ -286,7 +287,7 @@ async def test_the_agent_itself_is_left_as_the_user_wrote_it(world: World, names
 
 
 async def test_children_carry_the_agent_as_their_controller(world: World, namespace: str, api: Api) -> None:
-    await made(world, namespace, {"replicas": 2})
+    await made(world, namespace, EVERY)
     uid = api.get(kinds.AGENT, namespace, "a")["metadata"]["uid"]
 
     for kind in (*kinds.CHILDREN, kinds.SECRET):
