@@ -7,11 +7,12 @@ from datetime import datetime
 import pytest
 
 from holdfast_agent.admission import BusyError
+from holdfast_agent.documents import head_key
 from holdfast_agent.metrics import Metrics
 from holdfast_agent.store import StoreError
 from holdfast_agent.triggers.ticker import KEY, Ticker
 from holdfast_api.config import ScheduleConfig, TriggerConfig
-from tests.agent.houses import Memory
+from tests.agent.houses import Memory, head_of
 
 
 class Accepting:
@@ -79,6 +80,19 @@ async def test_a_tick_whose_process_died_after_the_decision_is_begun_by_another_
     clocks.at("06:00:06")
     await ticker.look()
     assert (runs.begun, clocks.state()["begun"], clocks.state().get("owed")) == (["t-20261121T0600Z"], 1, None)
+
+
+async def test_a_tick_whose_run_was_stored_before_its_process_died_counts_as_begun(clocks):
+    (dying, dead), (ticker, runs) = clocks.process(_trigger()), clocks.process(_trigger())
+    await dying.look()
+    clocks.at("06:00")
+    dead.failure = StoreError("stored, and no answer")
+    await dying.look()
+    head = head_of("t-20261121T0600Z")
+    clocks.store.documents[head_key(head.id)] = head.dump()
+    clocks.at("07:00")
+    await ticker.look()
+    assert (runs.begun, clocks.state()["begun"], clocks.state()["missed"]) == (["t-20261121T0700Z"], 2, 0)
 
 
 async def test_a_tick_that_is_refused_because_too_much_is_at_work_is_tried_again_by_the_same_process(clocks):

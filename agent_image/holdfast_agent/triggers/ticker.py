@@ -96,7 +96,7 @@ class Ticker:
         """
         since = self._since or await self._adopted()
         entry = await self._store.get(KEY)
-        over = await self._over(_states(entry.value if entry else None).values())
+        over, begun = await self._known(_states(entry.value if entry else None))
         now, verdicts = time.time(), dict[str, Verdict]()
 
         def decided(document: Document | None) -> Document:
@@ -105,6 +105,8 @@ class Ticker:
             for name, trigger in self._triggers.items():
                 state = schedule.adopted(stands.get(name), trigger.schedule, since)
                 seen = replace(state, active=tuple(run for run in state.active if run not in over))
+                if state.owed is not None and (run := run_id(name, state.owed)) in begun:
+                    seen = seen.begins(state.owed, run)  # whoever began it died before writing that down
                 verdicts[name] = schedule.decide(seen, trigger.cron, trigger.schedule, now, trying=self._trying.get(name) == state.owed)
                 # Runs that are over are only worth a write when there is something to write.
                 changed = replace(verdicts[name].state, active=state.active) != state
@@ -142,11 +144,13 @@ class Ticker:
         await self._store.update(KEY, taken_up)
         return now
 
-    async def _over(self, states: Iterable[State]) -> set[str]:
-        """Runs that are over, or gone."""
-        active = {run for state in states for run in state.active}
-        heads = await self._store.get_many(map(documents.head_key, active)) if active else {}
-        return {run for run in active if (head := heads.get(documents.head_key(run))) is None or Head.load(head.value).terminal}
+    async def _known(self, states: Mapping[str, State]) -> tuple[set[str], set[str]]:
+        """Of the runs that may not be over those that are, or that are gone; and of the ticks that are owed those whose run is there."""
+        active = {run for state in states.values() for run in state.active}
+        owed = {run_id(name, state.owed) for name, state in states.items() if state.owed is not None}
+        heads = await self._store.get_many(map(documents.head_key, active | owed)) if active | owed else {}
+        there = {run: Head.load(heads[key].value) for run in active | owed if (key := documents.head_key(run)) in heads}
+        return {run for run in active if run not in there or there[run].terminal}, owed & there.keys()
 
     async def _carry_out(self, trigger: Trigger, verdict: Verdict) -> None:
         tick, name = verdict.begin, trigger.name
