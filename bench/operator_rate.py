@@ -1,14 +1,16 @@
-"""How fast, how cheap and how quiet is the operator? N Agents on an API server of its own.
+"""How fast, how cheap and how quiet is the operator? More and more Agents on an API server of its own.
 
-    python -m bench.operator_rate --agents 500
+    python -m bench.operator_rate --stages 10,1000,5000 --idle 300
 
-The same run first measures what this API server takes from a bare client: the same objects, by the same verbs, with no operator. All
-counts come from the API server's own metrics. Prints one JSON object.
+The same run first measures what this API server takes from a bare client: the same objects, by the same verbs, with no operator. At each
+stage Agents are made as fast as they are taken, then some more one at a time, since latency under a burst is only its length. At the
+end the operator is left alone, then started again. Counts come from the API server's own metrics. Prints one JSON object.
 """
 
 import argparse
 import asyncio
 import collections
+import contextlib
 import json
 import os
 import re
@@ -18,6 +20,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
+from collections.abc import Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +53,9 @@ CRD = kinds.Kind("apiextensions.k8s.io", "v1", "customresourcedefinitions", "Cus
 NAMESPACE = kinds.Kind("", "v1", "namespaces", "Namespace")
 WRITES = {"POST", "PUT", "PATCH", "APPLY", "DELETE"}
 CONCURRENCY = 16
+BENCH, OPERATOR = "bench", "operator"
+SETTLE = 10.0
+PACED, PACE = 60, 0.1
 Counts = collections.Counter[tuple[str, str]]
 
 
@@ -121,8 +129,8 @@ async def raw_rate(cluster: Cluster, number: int) -> dict[str, float]:
     return {"writes_per_s": round(done / seconds, 1), "client_cpu_ms_per_write": round((time.process_time() - cpu) * 1000 / done, 3)}
 
 
-def start(server: ApiServer, folder: Path) -> "subprocess.Popen[bytes]":
-    """Start the operator cluster-wide and wait until it is ready."""
+def start(server: ApiServer, folder: Path) -> "tuple[subprocess.Popen[bytes], int]":
+    """Start the operator cluster-wide and wait until it is ready; its process and its HTTP port."""
     (folder / "defaults.yaml").write_text(yaml.safe_dump(DEFAULTS))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -132,101 +140,160 @@ def start(server: ApiServer, folder: Path) -> "subprocess.Popen[bytes]":
         "HOLDFAST_DEFAULTS_FILE": str(folder / "defaults.yaml"),
         "HOLDFAST_HTTP_PORT": str(port),
         "HOLDFAST_LOG_LEVEL": "warning",
+        "HOLDFAST_POD_NAMESPACE": OPERATOR,
     }
     running = subprocess.Popen([sys.executable, "-m", "holdfast_operator"], env=environment)
-    for _ in range(600):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.1)
-    time.sleep(2)  # Kopf's watches
-    return running
+    for _ in range(1200):
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+            if answer.status == HTTPStatus.OK:
+                return running, port
+        time.sleep(0.05)
+    raise SystemExit("the operator does not get ready")
 
 
-async def create_agents(cluster: Cluster, namespace: str, number: int) -> list[float]:
-    """Create Agents as fast as they are taken, and wait until all are reconciled.
+async def watch_children(cluster: Cluster, namespace: str, seen: dict[str, float]) -> None:
+    """Note when each Agent's last child, its Deployment, was there."""
+    version = ""
+    async for page in cluster.pages(kinds.DEPLOYMENT, namespace, metadata_only=True):
+        version = version or page.version
+    while True:
+        async for kind, live in cluster.watch_metadata(kinds.DEPLOYMENT, namespace, version):
+            version = live["metadata"]["resourceVersion"]
+            if kind == "ADDED":
+                seen[live["metadata"]["name"]] = time.perf_counter()
+
+
+async def create(cluster: Cluster, names: Sequence[str], seen: dict[str, float], *, pause: float = 0.0) -> list[float]:
+    """Create Agents, as fast as they are taken or one at a time, and wait until their last children are there.
 
     Returns:
-        Seconds from an Agent's creation until its status shows that the operator has been there.
+        Seconds from an Agent's creation until then, sorted.
     """
-    await cluster.create(NAMESPACE, {"metadata": {"name": namespace, "namespace": None}})
-    gate, born, seen = asyncio.Semaphore(CONCURRENCY), {}, {}
+    gate, born = asyncio.Semaphore(1 if pause else CONCURRENCY), {}
 
-    async def one(index: int) -> None:
-        manifest = {
-            "apiVersion": kinds.AGENT.api_version,
-            "kind": "Agent",
-            "metadata": {"name": f"a{index}", "namespace": namespace},
-            "spec": SPEC,
-        }
+    async def one(name: str) -> None:
+        head = {"name": name, "namespace": BENCH}
         async with gate:
-            born[f"a{index}"] = time.perf_counter()
-            await cluster.create(kinds.AGENT, manifest)
+            born[name] = time.perf_counter()
+            await cluster.create(kinds.AGENT, {"apiVersion": kinds.AGENT.api_version, "kind": "Agent", "metadata": head, "spec": SPEC})
+            await asyncio.sleep(pause)
 
-    creating = asyncio.gather(*(one(index) for index in range(number)))
-    while len(seen) < number:
+    await asyncio.gather(*(one(name) for name in names))
+    while not seen.keys() >= born.keys():  # noqa: ASYNC110 - what is waited for happens on an API server
+        await asyncio.sleep(0.05)
+    return sorted(seen[name] - born[name] for name in names)
+
+
+def _at(sorted_values: list[float], share: float) -> float:
+    """A quantile, in milliseconds."""
+    return round(sorted_values[min(len(sorted_values) - 1, int(share * len(sorted_values)))] * 1000, 1)
+
+
+async def stage(cluster: Cluster, server: ApiServer, pid: int, target: int, seen: dict[str, float]) -> dict[str, Any]:
+    """Go on to `target` Agents at once, then time some more one at a time."""
+    have = len(seen)
+    number = target - have
+    before, cpu0, started = await counts(server), process(pid)[0], time.perf_counter()
+    burst = await create(cluster, [f"a{index}" for index in range(have, target)], seen)
+    seconds = time.perf_counter() - started
+    await asyncio.sleep(SETTLE)
+    after, (cpu1, rss, peak) = await counts(server), process(pid)
+    made = after - before
+    writes = sum(count for (verb, _), count in made.items() if verb in WRITES) - number
+    reads = sum(count for (verb, resource), count in made.items() if verb == "GET" and resource not in {"", "agents"})
+    paced = await create(cluster, [f"p{target}-{index}" for index in range(PACED)], seen, pause=PACE)
+    return {
+        "agents": target,
+        "agents_per_s": round(number / seconds, 1),
+        "writes_per_s": round(writes / seconds, 1),
+        "writes_per_agent": round(writes / number, 2),
+        "reads_per_agent": round(reads / number, 2),
+        "cpu_ms_per_write": round((cpu1 - cpu0) * 1000 / writes, 3),
+        "cpu_ms_per_agent": round((cpu1 - cpu0) * 1000 / number, 2),
+        "burst_ms": {"p50": _at(burst, 0.5), "p99": _at(burst, 0.99)},
+        "one_at_a_time_ms": {"p50": _at(paced, 0.5), "p99": _at(paced, 0.99)},
+        "rss_mib": {"settled": round(rss), "peak": round(peak)},
+        "load": [round(value, 1) for value in os.getloadavg()],
+    }
+
+
+async def rest(server: ApiServer, pid: int, seconds: float) -> dict[str, Any]:
+    """What the operator asks for and computes while nothing happens. Its own watches and the bench's counting are left out."""
+    before, cpu0 = await counts(server), process(pid)[0]
+    await asyncio.sleep(seconds)
+    idle, cpu1 = await counts(server) - before, process(pid)[0]
+    asked = {" ".join(key): count for key, count in idle.items() if key[0] != "WATCH" and key[1]}
+    return {"seconds": seconds, "requests": asked, "cpu_s": round(cpu1 - cpu0, 2)}
+
+
+async def restart(server: ApiServer, folder: Path) -> dict[str, Any]:
+    """Start the operator beside Agents that are all in order: until it has looked at each, and what that took."""
+    before, started = await counts(server), time.perf_counter()
+    running, port = await asyncio.to_thread(start, server, folder)
+    agents, looks = 1, 0
+    while looks < agents:
         await asyncio.sleep(0.5)
-        async for page in cluster.pages(kinds.AGENT, namespace):
-            for live in page.items:
-                if live["status"].get("conditions"):
-                    seen.setdefault(live["metadata"]["name"], time.perf_counter())
-    await creating
-    return sorted(seen[name] - born[name] for name in seen)
+        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as answer:
+            lines = (await answer.text()).splitlines()
+        looks = _sum(lines, "holdfast_reconciles_total")
+        agents = max(1, _sum(lines, "holdfast_agents{"))
+    seconds = time.perf_counter() - started
+    asked, (cpu, rss, peak) = await counts(server) - before, process(running.pid)
+    running.terminate()
+    running.wait(30)
+    writes = {" ".join(key): count for key, count in asked.items() if key[0] in WRITES}
+    reads = sum(count for (verb, resource), count in asked.items() if verb in {"GET", "LIST"} and resource)
+    return {
+        "seconds": round(seconds, 1),
+        "cpu_s": round(cpu, 2),
+        "reads": reads,
+        "writes": writes,
+        "rss_mib": round(rss),
+        "peak_mib": round(peak),
+    }
 
 
-async def measure(number: int, settle: float) -> dict[str, Any]:
+def _sum(lines: list[str], prefix: str) -> int:
+    return int(sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(prefix)))
+
+
+async def measure(stages: Sequence[int], idle: float) -> dict[str, Any]:
     """One run."""
     with ApiServer() as server, tempfile.TemporaryDirectory() as folder:
         cluster = connect(server)
         await prepare(cluster)
-        raw = await raw_rate(cluster, min(number, 300))
-        running = await asyncio.to_thread(start, server, Path(folder))
+        raw = await raw_rate(cluster, 300)
+        for name in (BENCH, OPERATOR):
+            await cluster.create(NAMESPACE, {"metadata": {"name": name, "namespace": None}})
+        running, _ = await asyncio.to_thread(start, server, Path(folder))
+        found: dict[str, Any] = {"raw": raw, "rss_at_start_mib": round(process(running.pid)[1]), "stages": []}
+        seen: dict[str, float] = {}
+        watching = asyncio.create_task(watch_children(cluster, BENCH, seen))
         try:
-            cpu0, rss0, _ = process(running.pid)
-            before, started = await counts(server), time.perf_counter()
-            await create_agents(cluster, "bench", number)
-            seconds = time.perf_counter() - started
-            cpu1, _, _ = process(running.pid)
-            await asyncio.sleep(settle)
-            after = await counts(server)
-            cpu2, rss2, _ = process(running.pid)
-            await asyncio.sleep(settle)
-            idle, (cpu3, rss3, peak) = await counts(server), process(running.pid)
-        finally:
+            for target in stages:
+                found["stages"].append(await stage(cluster, server, running.pid, target, seen))
+                found["stages"][-1]["share_of_raw"] = round(found["stages"][-1]["writes_per_s"] / raw["writes_per_s"], 2)
+                print(json.dumps(found["stages"][-1]), file=sys.stderr, flush=True)
+            found["rest"] = await rest(server, running.pid, idle)
             running.terminate()
-            running.wait(20)
+            running.wait(30)
+            found["restart"] = await restart(server, Path(folder))
+        finally:
+            watching.cancel()
+            if running.poll() is None:
+                running.terminate()
+                running.wait(30)
             await cluster.close()
-    made = after - before
-    writes = sum(count for (verb, _), count in made.items() if verb in WRITES) - number - 1
-    reads = sum(count for (verb, resource), count in made.items() if verb == "GET" and resource not in {"", "agents"})
-    quiet = {" ".join(key): count for key, count in (idle - after).items() if key[0] not in {"WATCH", "LIST"} and key[1]}
-    return {
-        "agents": number,
-        "raw": raw,
-        "seconds": round(seconds, 2),
-        "agents_per_s": round(number / seconds, 1),
-        "child_writes_per_s": round(writes / seconds, 1),
-        "share_of_raw": round(writes / seconds / raw["writes_per_s"], 2),
-        "writes_per_agent": round(writes / number, 2),
-        "by_verb": {" ".join(key): count for key, count in made.most_common(24)},
-        "reads_per_agent": round(reads / number, 2),
-        "cpu_ms_per_write": round((cpu2 - cpu0) * 1000 / writes, 3),
-        "cpu_ms_per_agent": round((cpu2 - cpu0) * 1000 / number, 2),
-        "cpu_s_until_done": round(cpu1 - cpu0, 2),
-        "rss_mib": {"start": round(rss0), "settled": round(rss2), "end": round(rss3), "peak": round(peak)},
-        "idle_requests": quiet,
-        "idle_cpu_s": round(cpu3 - cpu2, 2),
-        "idle_seconds": settle,
-    }
+    return found
 
 
 def main() -> None:
     """Measure and print."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--agents", type=int, default=500)
-    options.add_argument("--settle", type=float, default=15.0)
+    options.add_argument("--stages", default="10,1000", help="numbers of Agents, one after the other")
+    options.add_argument("--idle", type=float, default=60.0, help="seconds to watch it do nothing")
     chosen = options.parse_args()
-    print(json.dumps(asyncio.run(measure(chosen.agents, chosen.settle)), indent=1))
+    print(json.dumps(asyncio.run(measure([int(number) for number in chosen.stages.split(",")], chosen.idle)), indent=1))
 
 
 if __name__ == "__main__":
