@@ -5,6 +5,7 @@ Everything in here comes from recorded results, so it is the same again when the
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Final, Self
 
 from holdfast_agent import documents
@@ -147,7 +148,12 @@ class Loop:
 def fingerprints(answer: Result, results: Sequence[Result]) -> list[str]:
     """What each call of a turn was and came to, in one short digest; empty where one of its parts is not told."""
     calls = zip(answer["calls"], answer.get("digests") or (), results, strict=False)
-    return [names.digest([tool, asked, result["result"]]) if result.get("result") else "" for tool, asked, result in calls]
+    return [_fingerprint(tool, asked, result["result"]) if result.get("result") else "" for tool, asked, result in calls]
+
+
+@lru_cache(maxsize=2048)  # a workflow that is replayed asks for the same ones again at every step
+def _fingerprint(tool: str, asked: str, result: str) -> str:
+    return names.digest([tool, asked, result])
 
 
 def repeated(seen: tuple[tuple[str, int], ...], new: Sequence[str]) -> tuple[tuple[str, int], ...]:

@@ -14,6 +14,7 @@ import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Final
 
 from holdfast_agent.heads import ERASING, PUBLISHED, Head
@@ -115,6 +116,7 @@ class Auditor:
         return replace(head, audit=anchor)
 
 
+@lru_cache(maxsize=2048)  # a workflow that is replayed makes the same links again at every step
 def extended(previous: str, name: str, digest: str) -> str:
     """The hash of one more link."""
     return names.digest([previous, name, digest], _WHOLE)
