@@ -40,6 +40,7 @@ _API_ALLOWED = (
     ("healthz", "v1", "http"),
     ("shutdown", "v1", "http"),
 )
+_MORE_APIS = {"publish": ("publish", "v1", "grpc"), "invoke": ("invoke", "v1", "http")}
 _STATE, _AGENTS = "state", "agents"
 
 Manifest = dict[str, Any]
@@ -119,17 +120,24 @@ def component(name: str, spec: Manifest, *, app_id: str) -> Manifest:
     return {"apiVersion": "dapr.io/v1alpha1", "kind": "Component", "metadata": {"name": name}, "spec": spec, "scopes": [app_id]}
 
 
-def api_spec(config: AgentConfig | None = None) -> Manifest:
+def more_apis(config: AgentConfig) -> frozenset[str]:
+    """What only some agents ask of their sidecar: `publish`, and `invoke` to call others."""
+    calls = bool(config.team) or any(tool.agent for tool in config.tools)
+    return frozenset(name for name, needed in (("publish", publishes(config)), ("invoke", calls)) if needed)
+
+
+def api_spec(config: AgentConfig | None = None, earlier: frozenset[str] = frozenset()) -> Manifest:
     """`spec.api` of the Configuration: what the agent may ask of its sidecar.
 
     The list names protocols, because Dapr's rule without one matches nothing and a list for HTTP alone leaves gRPC open. What only some
     agents need, publishing and calling others, is there for those alone.
+
+    Args:
+        config: the current revision; None: one that needs nothing special.
+        earlier: what earlier revisions that runs are pinned to need, of `more_apis`.
     """
-    allowed = list(_API_ALLOWED)
-    if config and publishes(config):
-        allowed.append(("publish", "v1", "grpc"))
-    if config and (config.team or any(tool.agent for tool in config.tools)):
-        allowed.append(("invoke", "v1", "http"))
+    wanted = earlier | (more_apis(config) if config else frozenset())
+    allowed = [*_API_ALLOWED, *(found for name, found in _MORE_APIS.items() if name in wanted)]
     return {"allowed": [{"name": name, "version": version, "protocol": protocol} for name, version, protocol in allowed]}
 
 

@@ -43,6 +43,20 @@ def test_the_models_in_place_of_an_earlier_one_and_its_critic_are_kept_with_it()
     assert len(before.config.models) == 3
 
 
+def test_what_an_earlier_revision_may_ask_of_its_sidecar_stays_allowed_while_runs_are_pinned_to_it() -> None:
+    spec = {"tools": [{"name": "critic", "agent": {"name": "critic"}}], "pubsub": {"component": "b", "publishResults": "x"}}
+    before, now = pins_of(resolved(agent(spec))), agent()
+    past = Past((before,))
+    steps = desired(now, resolved(now), DEFAULT, past)
+    made = {child.kind: child.manifest for step in steps for child in step}
+    allowed = {rule["name"] for rule in made[kinds.CONFIGURATION]["spec"]["api"]["allowed"]}
+
+    assert {"publish", "invoke"} <= allowed
+    assert Pins.parse(before.text()) == before
+    assert Kept.parse(made[kinds.DEPLOYMENT]["metadata"]["annotations"][ANNOTATION_KEPT]).apis == {"publish", "invoke"}
+    assert '"apis"' not in CURRENT.text() + chosen(CURRENT, EARLIER).text()
+
+
 def test_without_earlier_revisions_nothing_is_kept() -> None:
     assert chosen(CURRENT).text() == ""
 

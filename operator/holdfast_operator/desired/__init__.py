@@ -74,7 +74,7 @@ def desired(
     def dapr_objects(kept: Kept) -> list[tuple[Kind, Manifest]]:
         return [
             *((COMPONENT, component(agent, name, spec, keep_seconds=keep)) for name, spec in resolved.components.items()),
-            (CONFIGURATION, configuration(agent, resolved)),
+            (CONFIGURATION, configuration(agent, resolved, kept.apis)),
             (RESILIENCY, resiliency(agent, config, sorted(kept.models))),
             *((SUBSCRIPTION, manifest) for manifest in agent_subscriptions(agent, config)),
         ]

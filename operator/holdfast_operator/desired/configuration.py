@@ -28,12 +28,18 @@ _RETENTION_BACKSTOP = "1440h"
 """The agent sweeps its runs itself, documents after the instance. This only catches what no agent is left to sweep."""
 
 
-def configuration(agent: Agent, resolved: Resolved) -> Manifest:
-    """The Configuration that `dapr.io/config` names; a sidecar whose Configuration is missing does not start."""
+def configuration(agent: Agent, resolved: Resolved, earlier: frozenset[str] = frozenset()) -> Manifest:
+    """The Configuration that `dapr.io/config` names; a sidecar whose Configuration is missing does not start.
+
+    Args:
+        agent: the Agent.
+        resolved: what it comes to.
+        earlier: APIs of the sidecar that earlier revisions need to which runs are pinned.
+    """
     observed = resolved.observability
     spec: Manifest = {
         "features": [{"name": "HotReload", "enabled": False}],
-        "api": dapr.api_spec(resolved.config),
+        "api": dapr.api_spec(resolved.config, earlier),
         "accessControl": _access(agent, resolved.config.callers),
         "workflow": {
             "maxConcurrentActivityInvocations": _MAX_ACTIVITIES,

@@ -8,7 +8,7 @@ rollout that happens anyway, and a Secret that has been deleted meanwhile is not
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from holdfast_api import conditions, dapr, names
 from holdfast_api.resolve import Refused, Resolved
@@ -33,26 +33,28 @@ class Pins:
         models: the conversation Components and the milliseconds that one call of each may take.
         sidecar: Secret keys in daprd's environment.
         container: Secret keys in the agent's.
+        apis: of the sidecar, see `dapr.more_apis`.
     """
 
     store: str
     models: frozenset[tuple[str, int]]
     sidecar: frozenset[SecretKey] = frozenset()
     container: frozenset[SecretKey] = frozenset()
+    apis: frozenset[str] = frozenset()
 
     def text(self) -> str:
         """As it stands in the annotation."""
         models = sorted(self.models)
         # An operator that one goes back to may read only the first shape.
         parts = {"model": models[0], "models": models, "sidecar": sorted(self.sidecar), "container": sorted(self.container)}
-        return names.canonical({"store": self.store} | parts)
+        return names.canonical({"store": self.store} | parts | ({"apis": sorted(self.apis)} if self.apis else {}))
 
     @classmethod
     def parse(cls, text: str) -> "Pins":
         """The reverse of `text`; it reads the first shape as well, which had one `model`."""
         found = json.loads(text)
         models = frozenset((component, limit) for component, limit in found.get("models") or [found["model"]])
-        return cls(found["store"], models, _keys(found["sidecar"]), _keys(found["container"]))
+        return cls(found["store"], models, _keys(found["sidecar"]), _keys(found["container"]), frozenset(found.get("apis", ())))
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Kept:
         container: Secret keys in the agent's.
         missing: keys of `sidecar` that are left out, because their Secret is gone and no pod could start with them.
         template: digest of the pod template without all this.
+        apis: of the sidecar.
     """
 
     models: frozenset[tuple[str, int]] = frozenset()
@@ -72,17 +75,20 @@ class Kept:
     container: frozenset[SecretKey] = frozenset()
     missing: frozenset[SecretKey] = frozenset()
     template: str = ""
+    apis: frozenset[str] = frozenset()
 
     def covers(self, other: "Kept") -> bool:
         """Whether nothing of `other` is lacking here."""
-        return other.models <= self.models and other.sidecar <= self.sidecar and other.container <= self.container
+        whole = other.models <= self.models and other.apis <= self.apis
+        return whole and other.sidecar <= self.sidecar and other.container <= self.container
 
     def text(self) -> str:
         """As it stands in the annotation; empty when nothing is kept."""
         parts = {"models": self.models, "sidecar": self.sidecar, "container": self.container, "missing": self.missing}
-        if not any(parts.values()):
+        if not (any(parts.values()) or self.apis):
             return ""
-        return names.canonical({"template": self.template} | {name: sorted(part) for name, part in parts.items()})
+        told: dict[str, object] = {name: sorted(part) for name, part in parts.items()}
+        return names.canonical(told | {"template": self.template} | ({"apis": sorted(self.apis)} if self.apis else {}))
 
     @classmethod
     def parse(cls, text: str) -> "Kept":
@@ -91,7 +97,8 @@ class Kept:
             return cls()
         found = json.loads(text)
         models = frozenset((component, limit) for component, limit in found["models"])
-        return cls(models, _keys(found["sidecar"]), _keys(found["container"]), _keys(found["missing"]), found["template"])
+        sidecar, container, missing = (_keys(found[name]) for name in ("sidecar", "container", "missing"))
+        return cls(models, sidecar, container, missing, found["template"], frozenset(found.get("apis", ())))
 
 
 @dataclass(frozen=True)
@@ -116,6 +123,7 @@ def pins_of(resolved: Resolved) -> Pins:
         models=frozenset(dapr.model_limits(resolved.config).items()),
         sidecar=_refs(resolved.sidecar_secrets),
         container=_refs(resolved.container_secrets),
+        apis=dapr.more_apis(resolved.config),
     )
 
 
@@ -149,7 +157,7 @@ def choose(current: Pins, past: Past, template: Callable[[], str]) -> Kept:
     digest = template()
     same = live.template == digest and live.covers(needed) and not live.sidecar & needed.missing
     chosen = live if same else needed
-    return Kept(chosen.models, chosen.sidecar, chosen.container, needed.missing, digest)
+    return replace(chosen, missing=needed.missing, template=digest)
 
 
 def still_enough(current: Pins, past: Past) -> bool:
@@ -168,7 +176,8 @@ def _needed(current: Pins, past: Past, live: Kept) -> Kept:
         if component not in own:
             limits[component] = max(limit, limits.get(component, 0))
     container = frozenset(key for pins in past.pins for key in pins.container) - current.container
-    return Kept(frozenset(limits.items()), wanted - missing, container, missing)
+    apis = frozenset(api for pins in past.pins for api in pins.apis) - current.apis
+    return Kept(frozenset(limits.items()), wanted - missing, container, missing, apis=apis)
 
 
 def _store(resolved: Resolved) -> str:
