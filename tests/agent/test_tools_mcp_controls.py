@@ -90,7 +90,9 @@ class _Watcher:
         self.operations.append(operation)
 
 
-async def test_a_call_is_observed_under_the_name_of_its_item_and_a_secret_that_a_server_sends_back_is_told_to_nobody(serve, caplog):
+async def test_a_call_is_observed_under_the_name_of_its_item_and_a_secret_that_a_server_sends_back_is_told_to_nobody(
+    serve, caplog, eventually
+):
     async def echo(request, _):
         return web.Response(status=500, text=f"you sent {request.headers['Authorization']}")
 
@@ -99,7 +101,11 @@ async def test_a_call_is_observed_under_the_name_of_its_item_and_a_secret_that_a
     header = {"name": "Authorization", "env": "KEY", "prefix": "Bearer "}
     box = await Toolbox.open(mcp_config(url, headersFrom=[header]), environ={"KEY": "canary-of-the-secret"})
     try:
-        await box.settled()
+
+        async def up():
+            return box.health[0].up
+
+        await eventually(up, within=60)
         watcher = _Watcher()
         with scope.entered(scope.Scope("r", "r/1/0", 1, None, own=False, watcher=watcher)):
             assert await box.call("maps__route", TO, key="r/1/0") == ToolResult("fine")

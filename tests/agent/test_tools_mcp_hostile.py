@@ -26,14 +26,18 @@ async def _events(request, *chunks, pause=0.0, times=1_000_000):
 
 
 @pytest.fixture
-async def opened(serve):
+async def opened(serve, eventually):
     boxes = []
 
     async def open_(hostile, *, limit=30.0, **mcp):
         url = await serve(hostile.handle)
         box = await Toolbox.open(mcp_config(f"{url}/mcp", timeout=limit, **mcp), environ={})
         boxes.append(box)
-        await box.settled()
+
+        async def looked():
+            return box.health[0].up is not None
+
+        await eventually(looked, within=60)
         return box
 
     yield open_

@@ -14,7 +14,7 @@ from tests.agent.mcp_servers import running_mcp
 pytestmark = pytest.mark.dapr
 
 SPLIT = {"origin": "Split", "goal": "Zadar"}
-SLOW = {"seconds": 2.5}
+SLOW = {"seconds": 6}
 TURNS = [
     {
         "toolCalls": [
