@@ -83,10 +83,11 @@ async def _was_written_for(cluster: Cluster, key: Key, manifest: Manifest, there
         return False
     before, after = (json.loads(held["data"][names.CONFIG_KEY]) for held in (config, ours[CONFIG_MAP]))
     revision = ours[CONFIG_MAP]["metadata"]["labels"][names.LABEL_REVISION]
-    return only_adds(before, after) and only_adds(
-        _comparable(owned(live).get("spec", {}).get("template", {}), there.revision, revision),
-        _comparable(ours[DEPLOYMENT]["spec"]["template"], revision, revision),
-    )
+    pods, wanted = owned(live).get("spec", {}).get("template", {}), ours[DEPLOYMENT]["spec"]["template"]
+    if pods == wanted:
+        # Written again it rolls nothing, so it need not stand: somebody may have taken our own mark off.
+        return False
+    return only_adds(before, after) and only_adds(_comparable(pods, there.revision, revision), _comparable(wanted, revision, revision))
 
 
 async def leave_alone(cluster: Cluster, key: Key, record: Record, writing: Writing) -> None:

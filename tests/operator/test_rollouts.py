@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from holdfast_operator import kinds
+from holdfast_operator.desired.standing import ANNOTATION_MARK
 from tests.operator.live import Api, World
 from tests.operator.test_children import made, writes
 from tests.operator.test_desired import agent, children, pod, resolved
@@ -71,3 +72,22 @@ async def test_pods_that_somebody_restarts_by_hand_are_left_to_restart(world: Wo
     assert writes(asked).keys() <= {("PATCH", "agents")}
     live = api.get(kinds.DEPLOYMENT, namespace, "a")
     assert restarted.items() <= live["spec"]["template"]["metadata"]["annotations"].items()
+
+
+@pytest.mark.apiserver
+@pytest.mark.parametrize("text", [None, "nonsense"], ids=["taken off", "spoiled"])
+async def test_a_mark_that_somebody_meddled_with_is_put_right_and_rolls_nothing(
+    world: World, namespace: str, api: Api, text: str | None
+) -> None:
+    await made(world, namespace)
+    before = api.get(kinds.DEPLOYMENT, namespace, "a")
+    api.patch(kinds.DEPLOYMENT, namespace, "a", {"metadata": {"annotations": {ANNOTATION_MARK: text}}})
+    world.hear(kinds.DEPLOYMENT, namespace, "a")
+
+    await world.look(namespace, "a")
+
+    after = api.get(kinds.DEPLOYMENT, namespace, "a")
+    assert after["metadata"]["annotations"] == before["metadata"]["annotations"]
+    assert after["spec"] == before["spec"]
+    world.hear(kinds.DEPLOYMENT, namespace, "a")
+    assert writes((await world.look(namespace, "a"))[1]) == {}
