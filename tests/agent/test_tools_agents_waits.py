@@ -1,0 +1,153 @@
+"""A call of another agent that takes long: looked after in pauses, called off when the run ends, over when its time is over."""
+
+import asyncio
+import json
+import time
+
+import pytest
+from aiohttp import web
+
+from holdfast_agent.documents import Head, ModelTurn, ToolCall, Usage, head_key, model_key
+from holdfast_agent.lineage import child_run
+from holdfast_agent.revisions import Revision
+from tests.agent.agents import agent_config
+from tests.agent.desks import Desk, MemoryStore
+from tests.agent.families import agent_tool
+
+CHILD = child_run("planner", "r/1/0")
+GOES_ON, GONE = (202, {"instance_id": CHILD}), (500, {"errorCode": "ERR_DIRECT_INVOKE", "message": "nobody there"})
+DONE = (200, {"instance_id": CHILD, "status": "COMPLETED", "result": "fine"})
+STOPPED = (200, {"instance_id": CHILD, "status": "CANCELED", "error": {"type": "Canceled", "message": "the run was canceled"}})
+
+
+class Critic:
+    """The other agent, as a sidecar shows it: what it answers from now on, and what it was asked."""
+
+    def __init__(self):
+        self.answer, self.hangs, self.asked = GOES_ON, False, []
+
+    async def was_asked(self, times):
+        return len(self.asked) >= times
+
+    async def serve(self, request):
+        self.asked.append(request.path_qs.partition("/method")[2])
+        await request.text()
+        if "wait" in request.query and self.hangs:
+            await asyncio.sleep(30)
+        status, document = self.answer
+        return web.json_response(document, status=status)
+
+
+@pytest.fixture
+async def critic():
+    return Critic()
+
+
+@pytest.fixture
+async def at(serve, critic):
+    """`await at(timeout_seconds=…)` -> a desk whose model asked the tool `critic`."""
+    opened = []
+
+    async def sit(**tool):
+        host, port = (await serve(critic.serve)).removeprefix("http://").split(":")
+        config = agent_config("http://nowhere", name="planner", tools=(agent_tool("critic", **tool),))
+        revision = await Revision.open(config, {"DAPR_RUNTIME_HOST": host, "DAPR_HTTP_PORT": port})
+        opened.append(revision)
+        store, now = MemoryStore(), time.time()
+        head = Head("r", "go", "d", revision.name, created=now, deadline=now + 600, max_iterations=9, longest_call=60, callers=("desk",))
+        call = ToolCall("c", "critic", json.dumps({"task": "judge"}))
+        turn = ModelTurn("r/1/model", "", (call,), Usage(), "m", started=now, ended=now)
+        store.documents |= {head_key("r"): head.dump(), f"run/{model_key('r', 1)}": turn.dump()}
+        return Desk(store, revision)
+
+    yield sit
+    for revision in opened:
+        await revision.toolbox.close()
+
+
+def intent(desk):
+    return desk.store.documents["run/r/1/0/intent"]
+
+
+async def test_a_long_call_becomes_a_wait_that_any_process_goes_on_with(at, critic):
+    desk = await at()
+    answer = await desk.tool()
+    assert answer["waiting"]["kind"] == "agent"
+    assert answer["waiting"]["until"] - time.time() < 2
+    assert desk.head.waits[0].kind == "agent"
+    assert intent(desk)["taken"]
+    assert desk.outcome() is None
+
+    # The pauses grow with the time that has passed.
+    intent(desk)["started"] -= 100
+    answer = await desk.another().tool(attempt=2)
+    assert 9 < answer["waiting"]["until"] - time.time() < 12
+
+    critic.answer = DONE
+    assert (await desk.another().tool(attempt=3))["isError"] is False
+    assert (desk.outcome().content, desk.outcome().child) == ("fine", CHILD)
+
+
+async def test_an_agent_that_took_the_call_may_be_away_and_one_that_did_not_costs_an_attempt(at, critic):
+    desk = await at()
+    critic.answer = GONE
+    answer = await desk.tool()
+    assert answer["error"]["class"] == "transient"
+    critic.answer = GOES_ON
+    assert "waiting" in await desk.tool(attempt=2, failed=1)
+    critic.answer = GONE
+    for attempt in range(3, 12):
+        assert (await desk.tool(attempt=attempt, failed=1))["waiting"]["kind"] == "agent"
+
+
+async def test_when_its_time_is_over_the_agent_is_told_to_stop_and_the_outcome_is_unknown(at, critic):
+    desk = await at(timeout_seconds=50.0)
+    await desk.tool()
+    intent(desk)["deadline"] = time.time() - 1
+    critic.answer = STOPPED
+    assert (await desk.tool(attempt=2))["isError"]
+    assert (desk.outcome().outcome, f"/runs/{CHILD}/cancel" in critic.asked) == ("unknown", True)
+    assert "no answer of the agent within" in desk.outcome().content
+
+
+@pytest.mark.parametrize("after", [DONE, STOPPED, GONE], ids=["done", "stopped", "gone"])
+async def test_a_cancel_calls_off_what_was_begun_and_waits_for_it_for_a_while(at, critic, after):
+    desk = await at()
+    await desk.tool()
+    await desk.change(lambda head: head.canceled(1.0, "enough"))
+    assert desk.head.unheeded
+    answer = await desk.tool(attempt=2)
+    assert answer["waiting"]["kind"] == "unknown"
+    assert critic.asked[-2] == f"/runs/{CHILD}/cancel"
+    critic.answer = after
+    answer = await desk.another().tool(attempt=3)
+    if after == GONE:
+        assert answer["waiting"]["kind"] == "unknown"
+        intent(desk)["off"] -= 2 * 60
+        await desk.tool(attempt=4)
+    assert desk.outcome().outcome == {"fine": "completed"}.get(desk.outcome().content, "unknown" if after == GONE else "failed")
+
+
+async def test_a_call_that_was_never_begun_is_not_called_off(at, critic):
+    desk = await at()
+    await desk.change(lambda head: head.canceled(1.0, "enough"))
+    assert (await desk.tool())["control"] == "cancel"
+    assert critic.asked == []
+
+
+async def test_a_look_ends_early_when_the_run_is_canceled_or_the_process_is_to_end(at, critic, eventually):
+    critic.hangs = True
+    desk = await at()
+    looking = asyncio.ensure_future(desk.tool())
+    await eventually(lambda: critic.was_asked(2))
+    await desk.change(lambda head: head.canceled(1.0, "enough"))
+    critic.hangs = False
+    answer = await asyncio.wait_for(looking, 10.0)
+    assert "waiting" in answer or answer.get("control") == "cancel"
+    assert any(path.endswith("/cancel") for path in critic.asked)
+
+    critic.hangs, other = True, await at()
+    looking, before = asyncio.ensure_future(other.tool()), len(critic.asked)
+    await eventually(lambda: critic.was_asked(before + 2))
+    await asyncio.wait_for(asyncio.gather(other.steps._flights.drain(), looking), 10.0)
+    assert "waiting" in looking.result()
