@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -45,8 +45,8 @@ class Revision:
 
     @property
     def preamble(self) -> tuple[Message, ...]:
-        """What comes before the conversation: the prompt, and the team as it is now."""
-        prompt = "\n\n".join(text for text in (self.prompt, self.team and self.team.prompt()) if text)
+        """What comes before the conversation: the prompt, the team as it is now, and what cannot be had now."""
+        prompt = "\n\n".join(text for text in (self.prompt, self.team and self.team.prompt(), _missing(self.toolbox.missing)) if text)
         return (system_message(prompt),) if prompt else ()
 
     @property
@@ -83,6 +83,10 @@ class Revision:
         """The tools as a model is told of them, with those that a server has listed by now."""
         await self.toolbox.settled()
         return self.declared.now()
+
+
+def _missing(names: Sequence[str]) -> str:
+    return f"At the moment you cannot use these tools, because they cannot be reached: {', '.join(names)}." if names else ""
 
 
 class Declarations:

@@ -4,7 +4,9 @@ from aiohttp import web
 
 from holdfast_agent import scope
 from holdfast_agent.metrics import Metrics
+from holdfast_agent.model import spoken
 from holdfast_agent.observer import Observer
+from holdfast_agent.revisions import Revision
 from holdfast_agent.tools import Toolbox, ToolResult
 from tests.agent.mcp_servers import FINE, ROUTE, ScriptedMcp, answer, mcp_config
 
@@ -80,6 +82,28 @@ async def test_a_call_that_is_lost_is_repeated_or_not_as_its_delivery_says_and_a
     again = await desk(_nobody, ("maps__route", TO), ("maps__walk", TO), tools=_maps(url))
     assert (await again.tool(0))["error"]["class"] == "transient"
     assert (await again.tool(1))["error"]["retryAfter"] == 17.0
+
+
+async def test_the_model_is_told_which_tools_cannot_be_reached_now_and_which_can(serve, eventually):
+    async def busy(_, __):
+        return web.Response(status=503)
+
+    server = ScriptedMcp(initialize=busy)
+    revision = await Revision.open(mcp_config(await serve(server.handle)), {})
+    try:
+        assert await revision.declarations() == ()
+        assert [spoken(message)[1] for message in revision.preamble] == [
+            "At the moment you cannot use these tools, because they cannot be reached: maps."
+        ]
+        server.behave.clear()
+
+        async def back():
+            return await revision.declarations()
+
+        [route] = await eventually(back, within=60)
+        assert (route.function.name, revision.preamble) == ("maps__route", ())
+    finally:
+        await revision.toolbox.close()
 
 
 class _Watcher:

@@ -1,6 +1,8 @@
 """What a server sends, read without one: events, messages, lists, schemas, results."""
 
 import json
+import subprocess
+import sys
 import time
 
 import pytest
@@ -15,6 +17,12 @@ from holdfast_agent.tools.mcp.events import EventReader
 from holdfast_agent.tools.mcp.wire import McpError
 
 OBJECT = {"type": "object", "properties": {"city": {"type": "string"}}}
+
+
+def test_who_has_no_mcp_tool_does_not_load_what_they_need():
+    code = "import sys, holdfast_agent.program; print(any('.tools.mcp' in name for name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "False"
 
 
 def _tool(name, **more):

@@ -75,10 +75,10 @@ async def _asked(steps: Steps, key: str, call: Input, head: Head, skipped: list[
 async def _made(steps: Steps, key: str, call: Input, head: Head, revision: Revision) -> ModelTurn | Failure:
     began, model, closing = time.time(), revision.model(call), call.get("closing")
     conversation = await steps.conversation(call, head, revision)
-    preamble = revision.preamble
-    messages = [*preamble, *conversation.messages(head.task), *([user_message(closing_message(closing))] if closing else [])]
     # Some providers refuse a conversation with calls in it when no tools are declared, so for the last turn they are, and cannot be called.
     tools = await revision.declarations() if not closing or conversation.turns else ()
+    preamble = revision.preamble  # after the tools: it says which of them cannot be had
+    messages = [*preamble, *conversation.messages(head.task), *([user_message(closing_message(closing))] if closing else [])]
     # After a compaction the estimate has had its say; now the provider has the word.
     summed_up = call.get("summary") == call["turn"]
     if not summed_up and (too_long := _too_long(conversation, size([*preamble, *tools]) + len(head.task), model)):

@@ -45,6 +45,11 @@ class Toolbox:
         """How those stand whose tools are not known beforehand."""
         return tuple(source.health for source in self._sources)
 
+    @property
+    def missing(self) -> list[str]:
+        """Those of them, by their names in the configuration, that have nothing to offer because they cannot be reached."""
+        return [source.name for source in self._sources if not source.health.up and not source.specs]
+
     async def settled(self) -> None:
         """Return once all of those were asked for their tools, or have had their time for that."""
         for source in self._sources:
