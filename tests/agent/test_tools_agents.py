@@ -138,5 +138,9 @@ async def test_a_call_outlives_kills_of_both_agents(family):
     ended = await planner.ended(run, within=120.0)
     assert (ended["status"], ended["result"]) == ("COMPLETED", "planned"), await planner.steps(run)
     assert (await output(planner, run))["output"] == "judged"
-    status, page = await critic.call("GET", "/runs")
-    assert (status, [found["id"] for found in page["runs"]]) == (200, [child("planner", run)])
+
+    async def listed():
+        status, page = await critic.call("GET", "/runs")
+        return status == 200 and [found["id"] for found in page["runs"]]
+
+    assert await critic.until(listed, within=60.0) == [child("planner", run)]

@@ -133,7 +133,9 @@ class Tool(ApiModel):
     description: Annotated[str, StringConstraints(max_length=4096)] | None = Field(
         default=None, description="What the model reads about it. Left out for python: the function's docstring."
     )
-    timeout: Duration = Field(default="60s", description="How long one call may take before it is ended.")
+    timeout: Duration = Field(
+        default="60s", description="How long one call may take before it is ended. Left out of a call of an agent: limits.runTimeout."
+    )
     retries: Retries = Field(default_factory=Retries, description="How passing failures are met.")
     rate_limit: RateLimit | None = Field(default=None, description="How often it is called at most. Left out: as often as the model asks.")
     delivery: Literal["atLeastOnce", "atMostOnce"] = Field(
