@@ -61,7 +61,7 @@ class Controls:
         """
         self._runs, self._store, self._engine, self._index = runs, store, engine, index
 
-    async def cancel(self, run: str, reason: str = "") -> Head:
+    async def cancel(self, run: str, reason: str = "", *, by: str = "") -> Head:
         """End a run: nothing new is begun, what is in flight settles, what was done is undone.
 
         Raises:
@@ -69,9 +69,9 @@ class Controls:
             EndedRun: see there.
         """
         now = time.time()
-        return await self._changed(run, lambda head: head.canceled(now, reason), "cancel requested")
+        return await self._changed(run, lambda head: head.canceled(now, reason, by=by), "cancel requested")
 
-    async def force_cancel(self, run: str, reason: str = "") -> Head:
+    async def force_cancel(self, run: str, reason: str = "", *, by: str = "") -> Head:
         """End a run where it stands. Nothing is undone, and what is in flight goes on to its own end.
 
         Raises:
@@ -79,7 +79,7 @@ class Controls:
             EndedRun: see there.
         """
         now = time.time()
-        head = await self._change(run, lambda head: head.canceled(now, reason, forced=True), "cancel by force requested")
+        head = await self._change(run, lambda head: head.canceled(now, reason, forced=True, by=by), "cancel by force requested")
         try:
             return await self._runs.end_by_force(head)
         except EngineError as error:
@@ -105,7 +105,7 @@ class Controls:
         """
         return await self._changed(run, lambda head: head.resume(), "resumed")
 
-    async def approve(self, run: str, call: str, *, approved: bool, reason: str = "") -> Head:
+    async def approve(self, run: str, call: str, *, approved: bool, reason: str = "", by: str = "") -> Head:
         """Answer the question about one call. The first answer stands.
 
         Args:
@@ -113,6 +113,7 @@ class Controls:
             call: `<turn>.<call>` or `<turn>/<call>`.
             approved: the answer.
             reason: what the model reads if it is no.
+            by: who says so.
 
         Raises:
             UnknownRun: see there.
@@ -121,7 +122,7 @@ class Controls:
             EndedRun: see there.
         """
         name, decision, now = call.replace(".", "/"), _SAID[approved], time.time()
-        head = await self._change(run, lambda head: head.decides(name, decision, reason, now), "decided", name)
+        head = await self._change(run, lambda head: head.decides(name, decision, reason, now, by=by), "decided", name)
         asked = head.approvals.get(name)
         if asked is None:
             entry = await self._store.get(documents.effect_document(f"{run}/{name}"))

@@ -60,11 +60,12 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Cancel:
-    """That a run is to end, from whom it may be, and whether it was ended by force: then nothing more was undone."""
+    """That a run is to end, by whom (as the caller says), and whether it was ended by force: then nothing more was undone."""
 
     at: float
     reason: str = ""
     forced: bool = False
+    by: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class Approval:
         until: when `on_timeout` takes the place of an answer.
         decision: None while nobody has answered.
         decided: when somebody did, or the time ran out.
+        by: who did, as the caller says.
     """
 
     tool: str
@@ -86,6 +88,7 @@ class Approval:
     decision: Decision | None = None
     reason: str = ""
     decided: float | None = None
+    by: str = ""
 
 
 @dataclass(frozen=True)
@@ -235,11 +238,11 @@ class Head:
         """The same run with nothing that waits."""
         return self._waiting([])
 
-    def canceled(self, at: float, reason: str, *, forced: bool = False) -> Self:
+    def canceled(self, at: float, reason: str, *, forced: bool = False, by: str = "") -> Self:
         """The same run, to be ended; the first to ask for it is kept, and force can be asked for later."""
         if self.terminal or (self.cancel and (self.forced or not forced)):
             return self
-        return replace(self, cancel=replace(self.cancel, forced=True) if self.cancel else Cancel(at, reason, forced))
+        return replace(self, cancel=replace(self.cancel, forced=True) if self.cancel else Cancel(at, reason, forced, by))
 
     def suspend(self, at: float) -> Self:
         """The same run, to wait before its next step."""
@@ -253,14 +256,14 @@ class Head:
         """The same run with a question about one call (`<turn>/<call>`); the first one asked stands, with its time."""
         return self if self.terminal or call in self.approvals else self._approving(call, approval)
 
-    def decides(self, call: str, decision: Decision, reason: str, at: float) -> Self:
+    def decides(self, call: str, decision: Decision, reason: str, at: float, *, by: str = "") -> Self:
         """The same run with an answer; unchanged if nothing is asked about that call or it has its answer. None counts after its time."""
         asked = self.approvals.get(call)
         if self.terminal or asked is None or asked.decision is not None:
             return self
         if at >= asked.until:
-            decision, reason = "timedOut", ""
-        return self._approving(call, replace(asked, decision=decision, reason=reason, decided=at))
+            decision, reason, by = "timedOut", "", ""
+        return self._approving(call, replace(asked, decision=decision, reason=reason, decided=at, by=by))
 
     def settles(self, call: str) -> Self:
         """The same run once a call is done, its question and answer with its outcome; unchanged if it has ended: it is sealed then."""

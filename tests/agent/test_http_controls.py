@@ -86,8 +86,8 @@ async def test_a_forced_cancel_ends_a_run_at_once_and_says_so(open_api):
     api = await open_api(_script(tool="20s"))
     run = await _begun(api)
     await _until(api, run, lambda view: any(step["kind"] == "tool" for step in view.get("pending", ())))
-    view = await api.post(f"/runs/{run}/cancel?force=true", {"reason": "stuck"})
-    assert view["cancel"]["forced"]
+    view = await api.post(f"/runs/{run}/cancel?force=true", {"reason": "stuck", "by": "ann"})
+    assert (view["cancel"]["forced"], view["cancel"]["by"]) == (True, "ann")
     assert (await _until(api, run, _ended))["status"] == "CANCELED"
     status, problem = await api.call("POST", f"/runs/{run}/cancel?force=1")
     assert (status, problem["field"]) == (422, "force")
@@ -118,11 +118,14 @@ async def test_a_call_that_needs_a_yes_is_shown_with_what_it_would_do_and_where_
     assert view["pending"][0]["status"] == "awaiting_approval"
     await api.agent.kill()
     await api.agent.start()
-    await api.post(asked["decide"], {"approved": True, "reason": "fine"})
+    said = {"approved": True, "reason": "fine"}
+    assert (await api.call("POST", asked["decide"], json=said, headers={"dapr-caller-app-id": "desk"}))[0] == 200
     end = await _until(api, run, _ended)
     assert end["result"] == "done"
     step = (await api.get(f"/runs/{run}/steps"))["steps"][1]
-    assert (step["approval"]["decision"], step["approval"]["reason"]) == ("approved", "fine")
+    assert [step["approval"][name] for name in ("decision", "reason", "by")] == ["approved", "fine", "desk"]
+    (record,) = [one for one in (await api.get(f"/runs/{run}/audit"))["records"] if one["kind"] == "approval"]
+    assert (record["decision"], record["by"]) == ("approved", "desk")
     assert (await api.post(asked["decide"], {"approved": True}))["status"] == "COMPLETED"
     status, problem = await api.call("POST", asked["decide"], json={"approved": False})
     assert (status, "COMPLETED" in problem["detail"], "rerun" in problem["fix"]) == (409, True, True)
@@ -157,6 +160,8 @@ async def test_controls_of_what_is_not_there_or_has_ended_are_refused_in_clear_w
         (f"/runs/{run}/approvals/1.0", {}, "approved"),
         (f"/runs/{run}/cancel", {"reason": 7}, "reason"),
         (f"/runs/{run}/cancel", {"reason": "x" * 2001}, "reason"),
+        (f"/runs/{run}/cancel", {"by": 7}, "by"),
+        (f"/runs/{run}/approvals/1.0", {"approved": True, "by": "x" * 201}, "by"),
         (f"/runs/{run}/suspend", {"reason": "x"}, "reason"),
         (f"/runs/{run}/rerun", {"id": "-"}, "id"),
         ("/runs/a||b/cancel", None, "id"),

@@ -54,6 +54,7 @@ def end(head: Document) -> Iterator[Record]:
             "kind": "cancel",
             "at": _time(cancel.get("at")),
             "reason": cancel.get("reason"),
+            **({"by": cancel["by"]} if cancel.get("by") else {}),
             "forced": bool(cancel.get("forced")),
         }
     error = head.get("error") or {}
@@ -102,7 +103,7 @@ def arguments_digest(text: str, length: int = 12) -> str:
 def _approval(record: str, document: Document) -> Iterator[Record]:
     asked = document.get("approval")
     if asked:
-        said = {name: asked.get(name) for name in ("tool", "decision", "reason") if asked.get(name)}
+        said = {name: asked.get(name) for name in ("tool", "decision", "reason", "by") if asked.get(name)}
         times = {name: _time(asked.get(name)) for name in ("asked", "decided") if asked.get(name) is not None}
         yield {"record": record, "kind": "approval", **said, "arguments": asked.get("digest"), **times}
 

@@ -12,14 +12,15 @@ from typing import Final
 from aiohttp import web
 
 from holdfast_agent.controls import EndedRun, UnknownCall, UnknownRun
-from holdfast_agent.http import requests, views
+from holdfast_agent.http import fields, requests, views
 from holdfast_agent.http.problems import Handler, Problem
 from holdfast_agent.http.runs import begun, run_view
 from holdfast_agent.http.site import Site, answer, run_of, uncertain, unknown_run
 from holdfast_agent.runs import ConflictError
 from holdfast_agent.store import StoreError
 
-_BODY: Final = (requests.REASON,)
+_BODY: Final = (requests.REASON, requests.BY)
+_CALLER: Final = "dapr-caller-app-id"
 
 
 class ControlRoutes:
@@ -40,11 +41,12 @@ class ControlRoutes:
 
     async def _cancel(self, request: web.Request) -> web.Response:
         force = requests.query(request, (requests.FORCE,))["force"]
-        run, reason = run_of(request), (await requests.body(request, _BODY))["reason"] or ""
+        run, asked = run_of(request), await requests.body(request, _BODY)
+        reason, by = asked["reason"] or "", _by(request, asked["by"])
         controls = self._site.open().controls
         async with _asked(run):
             try:
-                await (controls.force_cancel(run, reason) if force else controls.cancel(run, reason))
+                await (controls.force_cancel(run, reason, by=by) if force else controls.cancel(run, reason, by=by))
             except EndedRun as ended:
                 if ended.status != "CANCELED":
                     raise
@@ -65,11 +67,12 @@ class ControlRoutes:
     async def _approve(self, request: web.Request) -> web.Response:
         requests.query(request, ())
         place = requests.values(request.match_info, (requests.RUN_PATH, requests.CALL_PATH))
-        asked = await requests.body(request, (requests.APPROVED, requests.REASON))
+        asked = await requests.body(request, (requests.APPROVED, *_BODY))
         run, call = place["id"], place["call"]
         async with _asked(run, call):
             try:
-                await self._site.open().controls.approve(run, call, approved=asked["approved"], reason=asked["reason"] or "")
+                reason, by = asked["reason"] or "", _by(request, asked["by"])
+                await self._site.open().controls.approve(run, call, approved=asked["approved"], reason=reason, by=by)
             except EndedRun:
                 # The answer to a first request may have been lost while the run went on to its end.
                 said = await self._site.connected().timelines.decision(run, call)
@@ -97,6 +100,11 @@ class ControlRoutes:
     async def _stands(self, run: str) -> web.Response:
         self._site.watches.notice(run)
         return answer(await run_view(self._site, run))
+
+
+def _by(request: web.Request, said: str | None) -> str:
+    """Who asks for it: as the body says, else the app whose sidecar brought the request. Whoever has the token can say anything."""
+    return said or request.headers.get(_CALLER, "")[: fields.MAX_NAME_CHARACTERS]
 
 
 @asynccontextmanager

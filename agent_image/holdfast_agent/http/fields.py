@@ -15,6 +15,7 @@ from holdfast_api.durations import seconds
 
 MAX_TASK_BYTES: Final = 256 * 1024
 MAX_REASON_CHARACTERS: Final = 2000
+MAX_NAME_CHARACTERS: Final = 200
 MAX_WAIT_SECONDS: Final = 60.0
 CALL_PATTERN: Final = re.compile(r"[1-9][0-9]{0,8}\.[0-9]{1,9}")
 _MAX_DIGITS: Final = 9
@@ -87,15 +88,23 @@ def reason(name: str, value: object) -> str:
     Raises:
         Problem: it is no text or too long.
     """
-    found = _text(name, value, f"leave it out, or send a text of at most {MAX_REASON_CHARACTERS} characters")
-    if len(found) > MAX_REASON_CHARACTERS:
-        raise Problem(
-            422,
-            f"{name!r} has {len(found)} characters, {MAX_REASON_CHARACTERS} are allowed",
-            field=name,
-            value=value,
-            fix="say it in fewer words",
-        )
+    return _short(name, value, MAX_REASON_CHARACTERS)
+
+
+def somebody(name: str, value: object) -> str:
+    """Who decided something; kept with the run.
+
+    Raises:
+        Problem: it is no text or too long.
+    """
+    return _short(name, value, MAX_NAME_CHARACTERS)
+
+
+def _short(name: str, value: object, most: int) -> str:
+    found = _text(name, value, f"leave it out, or send a text of at most {most} characters")
+    if len(found) > most:
+        told = f"{name!r} has {len(found)} characters, {most} are allowed"
+        raise Problem(422, told, field=name, value=value, fix="say it in fewer words")
     return found
 
 

@@ -38,6 +38,15 @@ RERUN_ID: Final = Field("id", _ID | {"description": "Id of the new run; left out
 REASON: Final = Field(
     "reason", {"type": "string", "maxLength": fields.MAX_REASON_CHARACTERS, "description": "Why; kept with the run."}, fields.reason
 )
+BY: Final = Field(
+    "by",
+    {
+        "type": "string",
+        "maxLength": fields.MAX_NAME_CHARACTERS,
+        "description": "Who says so; kept with the run. Left out: the calling app.",
+    },
+    fields.somebody,
+)
 APPROVED: Final = Field("approved", {"type": "boolean", "description": "Whether the call may be made."}, fields.boolean, required=True)
 
 RUN_PATH: Final = Field("id", _ID | {"description": "Id of a run."}, fields.run_id, required=True)

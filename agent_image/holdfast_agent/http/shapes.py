@@ -57,6 +57,7 @@ _ANSWERED: Final[dict[str, Schema]] = {
     "decision": {"type": "string", "enum": ["approved", "rejected", "timedOut"]},
     "decided": _TIME,
     "reason": _text(),
+    "by": _text("Who did, as the caller said."),
 }
 _RUN: Final[dict[str, Schema]] = {
     "id": _text(),
@@ -83,7 +84,7 @@ _RUN_MORE: Final[dict[str, Schema]] = {
         description="The step that is tried again next.",
     ),
     "suspended": _TIME,
-    "cancel": _object({"at": _TIME, "forced": _BOOLEAN}, {"reason": _text()}, "That it is to end, and since when."),
+    "cancel": _object({"at": _TIME, "forced": _BOOLEAN}, {"reason": _text(), "by": _text()}, "That it is to end, and since when."),
     "ending": _object({"status": _text(), "error": ref("Error")}, description="How it will end, once what it did has been undone."),
     "ended": _TIME,
     "result": _text("The answer; JSON if the agent has an output schema."),
@@ -187,6 +188,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "accepted": _BOOLEAN,
             "decision": _text(),
             "reason": _text(),
+            "by": _text(),
             "asked": _TIME,
             "decided": _TIME,
             "forced": _BOOLEAN,

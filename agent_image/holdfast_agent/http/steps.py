@@ -141,7 +141,7 @@ def approval(asked: Approval) -> View:
         view["decision"] = asked.decision
     if asked.decided is not None:
         view["decided"] = time(asked.decided)
-    return view | ({"reason": asked.reason} if asked.reason else {})
+    return view | {name: said for name in ("reason", "by") if (said := getattr(asked, name))}
 
 
 def _compensation_step(outcome: ToolOutcome, number: int) -> View:

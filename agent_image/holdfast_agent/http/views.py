@@ -90,7 +90,7 @@ def _waits(head: Head, timeline: Timeline) -> View:
     view: View = {}
     if head.cancel:
         cancel = {"at": time(head.cancel.at), "forced": head.cancel.forced}
-        view["cancel"] = cancel | ({"reason": head.cancel.reason} if head.cancel.reason else {})
+        view["cancel"] = cancel | {name: said for name in ("reason", "by") if (said := getattr(head.cancel, name))}
     if head.terminal:
         return view
     if head.suspended is not None and head.control == SUSPEND:
