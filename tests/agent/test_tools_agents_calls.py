@@ -13,6 +13,9 @@ from holdfast_agent.tools.agent import Errand, sent
 from holdfast_agent.tools.invocation import judged
 from holdfast_agent.tools.spec import Pending
 from holdfast_api.config import LimitsConfig
+from holdfast_api.defaults import AgentDefaults
+from holdfast_api.resolve import resolve
+from holdfast_api.v1alpha1 import Agent
 from tests.agent.agents import agent_config, http_tool
 from tests.agent.families import agent_tool
 
@@ -144,6 +147,16 @@ async def test_an_agent_whose_name_cannot_be_one_is_refused_at_the_start():
         tool = agent_tool("critic").model_copy(update={"agent": agent_tool("critic").agent.model_copy(update={"name": name})})
         with pytest.raises(ToolboxError, match=r"agent\.name"):
             await Toolbox.open(agent_config("http://nowhere", name="planner", tools=(tool,)), environ={})
+
+
+def test_a_call_of_an_agent_may_take_as_long_as_the_run_unless_its_timeout_says_otherwise():
+    tools = [{"name": "judge", "agent": {"name": "critic"}}, {"name": "ask", "agent": {"name": "critic"}, "timeout": "5m"}]
+    spec = {"model": {"component": "m"}, "state": {"component": "s"}, "limits": {"runTimeout": "2h"}, "tools": tools, "team": "travel"}
+    agent = Agent.model_validate({"metadata": {"name": "planner"}, "spec": spec})
+    config = resolve(agent, AgentDefaults(), {}).config
+    assert [config.tool(name).timeout_seconds for name in ("judge", "ask", "ask_teammate")] == [7200.0, 300.0, 7200.0]
+    # A pod that is to end does not wait for other agents.
+    assert config.longest_call_seconds == 120.0
 
 
 def test_the_card_tells_strangers_less_than_callers():
