@@ -20,7 +20,7 @@ from tests.operator.conftest import StartOperator
 from tests.operator.live import CRD, ROOT, Api, Process, eventually, install_crds
 from tests.operator.test_program import NAMESPACE, ready
 
-pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(420)]
 
 FIRST = "e8986185341f3985b27eb2ce1c208d80e13fc3ce"
 """The last commit before runs had limits, approvals and an audit key: its pods and its AgentConfig say much less."""
@@ -118,16 +118,15 @@ def test_an_upgrade_and_the_way_back_roll_no_pod_and_lose_nothing(old: Api, firs
     # Upgraded, and started twice: what stands is known from the objects alone.
     put_crd(api, ROOT)
     for _ in range(2):
+        assert operator.end() == 0
         operator = start_operator(TEAM, server=api)
         settled(api, operator)
         after = pods_of(api)
         assert {name: after[name] for name in before} == before
         revisions = {name: api.get(kinds.AGENT, TEAM, name)["status"]["revision"] for name in AGENTS}
         assert all(names.config_map(name, revision) in json.dumps(after[name]) for name, revision in revisions.items())
-        assert operator.end() == 0
 
     # What stands is looked after all the same: its number of pods, and everything that is no pod.
-    operator = start_operator(TEAM, server=api)
     api.patch(kinds.AGENT, TEAM, "tiny", {"spec": {"replicas": 3}})
     eventually(lambda: api.get(kinds.DEPLOYMENT, TEAM, "tiny")["spec"]["replicas"] == 3)
     api.delete(kinds.RESILIENCY, TEAM, "tools")
