@@ -2,10 +2,13 @@
 
 import asyncio
 
+import pytest
+
 from holdfast_agent import lineage
 from holdfast_agent.documents import call_key
 from tests.agent.families import agent_tool
 
+pytestmark = [pytest.mark.dapr, pytest.mark.timeout(240)]
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 

@@ -14,6 +14,7 @@ from holdfast_api.resolve import resolve
 from holdfast_operator.desired import team as desired
 from tests.agent.otlp import receiving
 
+pytestmark = [pytest.mark.dapr, pytest.mark.timeout(240)]
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PLAN = "By bus from Pula in 40 minutes, then three nights in the old town for 210.00."
 STATE = AgentDefaults.model_validate({"state": {"component": "state"}})
