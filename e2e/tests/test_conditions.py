@@ -87,6 +87,25 @@ def test_a_name_that_somebody_else_has_is_never_taken_over_and_its_going_heals(t
     troubled.ready("taken")
 
 
+def test_a_bad_change_leaves_the_old_pod_at_work_and_says_so(namespace: Namespace) -> None:
+    namespace.apply(agent("steady"))
+    namespace.ready("steady")
+    (before,) = namespace.pods("steady")
+
+    namespace.apply(agent("steady", image=NO_IMAGE))
+    message = namespace.says("steady", "Available", "ImagePullFailed")
+    assert "1 of an earlier revision keep serving" in message
+    assert before["metadata"]["uid"] in [pod["metadata"]["uid"] for pod in namespace.pods("steady") if is_ready(pod)]
+
+    namespace.apply(agent("steady"))
+    namespace.ready("steady")
+    assert [pod["metadata"]["uid"] for pod in namespace.pods("steady") if is_ready(pod)] == [before["metadata"]["uid"]]
+
+
+def is_ready(pod: Manifest) -> bool:
+    return any((found["type"], found["status"]) == ("Ready", "True") for found in pod["status"].get("conditions", []))
+
+
 INJECTOR = "app=dapr-sidecar-injector"
 DROP_ALL = "SIDECAR_DROP_ALL_CAPABILITIES"
 
