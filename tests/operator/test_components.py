@@ -2,8 +2,12 @@
 
 import pytest
 
+from holdfast_api import conditions
 from holdfast_api.config import AgentConfig, ModelConfig, PubsubConfig
+from holdfast_operator import kinds
 from holdfast_operator.components import ComponentFacts, problem
+from tests.operator.live import Api, World
+from tests.operator.test_conditions import component, looked, made
 
 STORE = ComponentFacts("state.redis", ("a",), actors=True)
 CONFIG = AgentConfig(
@@ -58,3 +62,38 @@ def test_two_stores_for_workflows_in_sight_are_told_of_whoever_made_them() -> No
 
     assert told is not None
     assert "'shared' is an actor state store too, beside 'store'" in told
+
+
+@pytest.mark.apiserver
+async def test_a_component_that_does_not_fit_is_told_of_until_it_does(world: World, namespace: str, api: Api) -> None:
+    api.create(kinds.COMPONENT, namespace, component("shared", "state.redis", scopes=["b"]))
+    world.hear(kinds.COMPONENT, namespace, "shared", "ADDED")
+    await made(world, namespace, {"state": {"component": "shared"}})
+    references = api.condition(namespace, "a", conditions.REFERENCES_RESOLVED)
+    assert (references["status"], references["reason"]) == ("False", conditions.COMPONENT_UNFIT)
+    assert "add 'a' to its scopes" in references["message"]
+    assert api.get(kinds.DEPLOYMENT, namespace, "a") is None
+
+    api.patch(kinds.COMPONENT, namespace, "shared", {"scopes": ["a", "b"]})
+    world.hear(kinds.COMPONENT, namespace, "shared")
+    await looked(world, namespace)
+    assert api.condition(namespace, "a", conditions.REFERENCES_RESOLVED)["status"] == "True"
+    assert api.get(kinds.DEPLOYMENT, namespace, "a") is not None
+
+
+@pytest.mark.apiserver
+async def test_a_second_store_for_workflows_in_sight_is_told_to_agents_that_do_not_name_it(world: World, namespace: str, api: Api) -> None:
+    await made(world, namespace)
+    assert api.condition(namespace, "a", conditions.REFERENCES_RESOLVED)["status"] == "True"
+
+    api.create(kinds.COMPONENT, namespace, component("everybodys", "state.redis"))
+    world.hear(kinds.COMPONENT, namespace, "everybodys", "ADDED")
+    await looked(world, namespace)
+    references = api.condition(namespace, "a", conditions.REFERENCES_RESOLVED)
+    assert references["reason"] == conditions.COMPONENT_UNFIT
+    assert "'everybodys' is an actor state store too, beside 'a-state'" in references["message"]
+
+    api.patch(kinds.COMPONENT, namespace, "everybodys", {"scopes": ["b"]})
+    world.hear(kinds.COMPONENT, namespace, "everybodys")
+    await looked(world, namespace)
+    assert api.condition(namespace, "a", conditions.REFERENCES_RESOLVED)["status"] == "True"

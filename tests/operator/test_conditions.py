@@ -124,39 +124,6 @@ async def test_a_missing_component_is_waited_for(world: World, namespace: str, a
     assert api.get(kinds.DEPLOYMENT, namespace, "a") is not None
 
 
-async def test_a_component_that_does_not_fit_is_told_of_until_it_does(world: World, namespace: str, api: Api) -> None:
-    api.create(kinds.COMPONENT, namespace, component("shared", "state.redis", scopes=["b"]))
-    world.hear(kinds.COMPONENT, namespace, "shared", "ADDED")
-    await made(world, namespace, {"state": {"component": "shared"}})
-    references = api.condition(namespace, "a", conditions.REFERENCES_RESOLVED)
-    assert (references["status"], references["reason"]) == ("False", conditions.COMPONENT_UNFIT)
-    assert "add 'a' to its scopes" in references["message"]
-    assert api.get(kinds.DEPLOYMENT, namespace, "a") is None
-
-    api.patch(kinds.COMPONENT, namespace, "shared", {"scopes": ["a", "b"]})
-    world.hear(kinds.COMPONENT, namespace, "shared")
-    await looked(world, namespace)
-    assert api.condition(namespace, "a", conditions.REFERENCES_RESOLVED)["status"] == "True"
-    assert api.get(kinds.DEPLOYMENT, namespace, "a") is not None
-
-
-async def test_a_second_store_for_workflows_in_sight_is_told_to_agents_that_do_not_name_it(world: World, namespace: str, api: Api) -> None:
-    await made(world, namespace)
-    assert api.condition(namespace, "a", conditions.REFERENCES_RESOLVED)["status"] == "True"
-
-    api.create(kinds.COMPONENT, namespace, component("everybodys", "state.redis"))
-    world.hear(kinds.COMPONENT, namespace, "everybodys", "ADDED")
-    await looked(world, namespace)
-    references = api.condition(namespace, "a", conditions.REFERENCES_RESOLVED)
-    assert references["reason"] == conditions.COMPONENT_UNFIT
-    assert "'everybodys' is an actor state store too, beside 'a-state'" in references["message"]
-
-    api.patch(kinds.COMPONENT, namespace, "everybodys", {"scopes": ["b"]})
-    world.hear(kinds.COMPONENT, namespace, "everybodys")
-    await looked(world, namespace)
-    assert api.condition(namespace, "a", conditions.REFERENCES_RESOLVED)["status"] == "True"
-
-
 async def test_a_bad_change_keeps_the_last_good_revision(world: World, namespace: str, api: Api) -> None:
     await made(world, namespace)
     api.roll_out(namespace, "a")
