@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 import yaml
 
-from holdfast_agent.local.binaries import find
+from holdfast_agent.local.binaries import cache_folder, find
 from holdfast_agent.local.ports import free_ports
 from holdfast_agent.local.process import Process
 from holdfast_agent.local.processes import DaprOptions, DaprProcesses
@@ -117,7 +117,10 @@ async def family(tmp_path: Path, serve_script: Callable[..., Any]) -> AsyncItera
         async def build(script: dict[str, Any], **agents: dict[str, Any]) -> Family:
             url = await serve_script(script, ledger=tmp_path / "ledger.jsonl")
             binaries, root = find(os.environ, Path.home()), tmp_path / "family"
-            sentry_port = await _sentry(stack, binaries.daprd.parent / "sentry", root)
+            places = (binaries.daprd.parent, cache_folder(os.environ, Path.home()))
+            sentry = next((place / "sentry" for place in places if (place / "sentry").exists()), None)
+            assert sentry, "Dapr's sentry is beside none of its other programs: build it with `python3 -m e2e.cluster tools dapr`"
+            sentry_port = await _sentry(stack, sentry, root)
             members: dict[str, Relative] = {}
             control: _Control | None = None
             for name, given in agents.items():

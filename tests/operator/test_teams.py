@@ -146,6 +146,7 @@ async def test_a_config_map_of_somebody_else_is_left_alone(world: World, namespa
 
 
 @pytest.mark.apiserver
+@pytest.mark.timeout(240)
 def test_a_team_of_many_made_at_once_survives_a_restart_and_hears_of_a_deletion(
     start_operator: StartOperator, namespace: str, api: Api
 ) -> None:
