@@ -1,0 +1,93 @@
+"""How ends of runs are told, over a store in memory and a broker that comes and goes."""
+
+import pytest
+
+from holdfast_agent import outbox as module
+from holdfast_agent.documents import Head, head_key
+from holdfast_agent.metrics import Metrics
+from holdfast_agent.openruns import OpenRuns
+from holdfast_agent.outbox import Outbox, ending, event_id
+from holdfast_agent.publishing import PublishError
+from holdfast_agent.store import StoreError
+from tests.agent.houses import Memory, head_of
+
+WHERE = {"component": "broker", "topic": "results"}
+
+
+class Telling:
+    """An outbox, and what it published."""
+
+    def __init__(self, monkeypatch):
+        self.store, self.published, self.away = Memory(), [], False
+        self.index = OpenRuns(self.store, pod="a")
+        self.outbox = Outbox(agent="a", sidecar=None, store=self.store, index=self.index, metrics=Metrics())
+        monkeypatch.setattr(module, "publish", self._publish)
+
+    async def _publish(self, _, publication):
+        if self.away:
+            raise PublishError("away")
+        self.published.append((publication.component, publication.topic, publication.id))
+
+    def ended(self, run, **more):
+        head = head_of(run, status="COMPLETED", result="done", ended=1.0, publish=WHERE, **more)
+        self.store.documents[head_key(run)] = head.dump()
+        return head
+
+    def stored(self, run):
+        return Head.load(self.store.documents[head_key(run)])
+
+
+@pytest.fixture
+def telling(monkeypatch):
+    return Telling(monkeypatch)
+
+
+async def test_an_end_is_told_once_and_that_is_written_down(telling):
+    head = telling.ended("r")
+    assert await telling.outbox.tell(head)
+    assert await telling.outbox.tell(telling.stored("r"))
+    assert telling.published == [("broker", "results", event_id(head))]
+    assert telling.stored("r").published is not None
+
+
+@pytest.mark.parametrize("more", [{"status": "RUNNING"}, {"publish": None}, {"published": 2.0}], ids=["open", "nowhere", "told"])
+async def test_what_is_not_to_be_told_is_not(telling, more):
+    assert await telling.outbox.tell(head_of("r", **{"status": "COMPLETED", "ended": 1.0, "publish": WHERE} | more))
+    assert telling.published == []
+
+
+async def test_what_the_broker_does_not_take_stays_in_the_index_until_it_does(telling):
+    head, telling.away = telling.ended("r"), True
+    assert not await telling.outbox.tell(head)
+    assert "r" in await telling.index.all()
+    telling.away = False
+    assert await telling.outbox.tell_later(telling.stored("r"))
+    await telling.index.flush()
+    assert "r" not in await telling.index.all()
+    assert len(telling.published) == 1
+
+
+async def test_what_was_published_and_could_not_be_written_down_is_not_published_again_by_the_same_process(telling):
+    head = telling.ended("r")
+    telling.store.broken = {head_key("r")}
+    with pytest.raises(StoreError):
+        await telling.outbox.tell(head)
+    telling.store.broken = set()
+    assert await telling.outbox.tell(head)
+    assert len(telling.published) == 1
+
+
+def test_what_is_told_of_a_run_and_that_a_long_result_is_cut_off():
+    failed = head_of("r", status="FAILED", error={"type": "ToolFailed", "message": "no"}, session="s", ended=0.5)
+    told = ending(failed, "a")
+    assert {name: told[name] for name in ("agent", "run", "status", "session_id", "error")} == {
+        "agent": "a",
+        "run": "r",
+        "status": "FAILED",
+        "session_id": "s",
+        "error": {"type": "ToolFailed", "message": "no"},
+    }
+    assert "result" not in told
+    assert told["ended"] == "1970-01-01T00:00:00.500Z"
+    long = ending(head_of("r", status="COMPLETED", result="é" * 200_000), "a")
+    assert (len(long["result"]), long["truncated"]) == (131_072, True)
