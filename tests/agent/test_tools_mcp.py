@@ -8,6 +8,7 @@ import pytest
 
 from holdfast_agent.outcome import Failure
 from holdfast_agent.tools import Toolbox, ToolboxError, ToolResult
+from holdfast_agent.tools.mcp import wire
 from tests.agent.mcp_servers import PATHS, mcp_config, mcp_process, running_mcp
 
 WITHIN = 60.0
@@ -46,6 +47,7 @@ async def test_the_tools_of_a_server_are_offered_checked_called_and_noticed_when
     async with running_mcp(tmp_path) as server:
         for transport in PATHS:
             await _use(server, transport, eventually)
+        await _use_without_sessions(server, eventually)
 
 
 async def _use(server, transport, eventually):
@@ -89,6 +91,20 @@ async def _use(server, transport, eventually):
         assert gone.kind == "permanent"
         nowhere = await call("nowhere")
         assert (nowhere.kind, nowhere.reach) == ("permanent", "unsent")
+
+
+async def _use_without_sessions(server, eventually):
+    async with _opened(mcp_config(server.url())) as box:
+        await _up(box, eventually)
+        remote = box._sources[0]._remote
+        await remote._transport.close()
+        remote._version = wire.STATELESS
+        [odd] = [name for name in _names(box) if name.startswith("maps__places_find")]
+        assert await box.call(odd, {}, key="k") == ToolResult("a harbour")
+        asked = server.calls("find")[-1]["headers"]
+        assert (asked["mcp-protocol-version"], "mcp-session-id" in asked) == ("2026-07-28", False)
+        refused = await box.call("maps__refuse", {}, key="k")
+        assert "the road is closed" in refused.message
 
 
 async def test_allow_is_enforced_at_the_call_and_a_server_that_comes_goes_and_returns_costs_its_calls(tmp_path, eventually):

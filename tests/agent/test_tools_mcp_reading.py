@@ -85,6 +85,15 @@ def test_names_are_what_providers_take_and_tell_tools_apart():
     assert len(function_name("m" * 40, "z" * 300)) == 64
 
 
+def test_a_name_goes_into_a_header_as_it_is_or_encoded():
+    assert [wire.header_value(name) for name in ("find near/by", "ß", " x", "=?base64?x")] == [
+        "find near/by",
+        "=?base64?w58=?=",
+        "=?base64?IHg=?=",
+        "=?base64?PT9iYXNlNjQ/eA==?=",
+    ]
+
+
 def test_a_list_of_anything_gives_what_can_be_used_and_says_why_the_rest_cannot():
     deep = {"type": "object", "properties": {}}
     for _ in range(50):

@@ -106,7 +106,7 @@ class Client:
         more = {wire.VERSION_HEADER: self._version}
         if self._version == wire.STATELESS:
             params = params | {"_meta": {**params.get("_meta", {}), **wire.stateless_meta()}}
-            more |= {"Mcp-Method": method} | ({"Mcp-Name": quote(params["name"], safe=" ")} if "name" in params else {})
+            more |= {"Mcp-Method": method} | ({"Mcp-Name": wire.header_value(params["name"])} if "name" in params else {})
         message = wire.request(next(self._numbers), method, params)
         try:
             return wire.result(await self._transport.exchange(message, {**headers, **more}, flight.leaves))
@@ -122,8 +122,8 @@ class Client:
             try:
                 async with asyncio.timeout(CONNECT_SECONDS):
                     await self._transport.notify(wire.notification("notifications/cancelled", {"requestId": number}), headers)
-            except (McpError, TimeoutError):
-                pass
+            except (McpError, TimeoutError, RuntimeError):
+                pass  # the last: the agent is closing, and so is its connection
 
         _TOLD.add(task := asyncio.get_running_loop().create_task(tell()))
         task.add_done_callback(_TOLD.discard)

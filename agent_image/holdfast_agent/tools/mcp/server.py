@@ -121,7 +121,7 @@ class McpServer(Source):
         return {"mcp.method.name": "tools/call", "holdfast.tool": self.name, **self._remote.facts}
 
     async def spec(self, name: str) -> ToolSpec | Failure:
-        """What a tool looks like, with all of its schema; see `Source`."""
+        """What a tool looks like; see `Source`."""
         try:
             async with asyncio.timeout(self.longest):
                 found = await self.find(name)
@@ -200,7 +200,7 @@ class McpServer(Source):
         try:
             async with asyncio.timeout(_LIST_SECONDS), contextlib.aclosing(self._remote.pages()) as pages:  # type: ignore[type-var]
                 async for page in pages:
-                    await asyncio.to_thread(reader.add, page)
+                    await asyncio.to_thread(_add, reader, page)
                     if reader.enough:
                         break
         except McpError as error:
@@ -242,6 +242,14 @@ class McpServer(Source):
         self._functions = functions
         since = was.since if was.up else time.time()
         self.health = Health(self.name, up=True, since=since, functions=tuple(functions), left_out=reader.summary())
+
+
+def _add(reader: Reader, page: list[Any]) -> None:
+    try:
+        reader.add(page)
+    except BaseException as error:
+        # Native code that panics raises what is no Exception, and would end the looking for good.
+        raise RuntimeError("a list cannot be read") from error
 
 
 def _misfit(function: Function, arguments: Mapping[str, Any]) -> Failure | None:

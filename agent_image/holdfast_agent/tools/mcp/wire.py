@@ -1,5 +1,6 @@
 """JSON-RPC as MCP speaks it: what is sent, and what an answer means. Pure."""
 
+import base64
 import json
 from typing import Any, Final
 
@@ -67,6 +68,12 @@ def stateless_meta() -> Message:
     """What `_meta` of each request says where there is no session."""
     prefix = "io.modelcontextprotocol/"
     return {f"{prefix}protocolVersion": STATELESS, f"{prefix}clientInfo": CLIENT, f"{prefix}clientCapabilities": {}}
+
+
+def header_value(text: str) -> str:
+    """A text as the stateless version puts it into a header."""
+    plain = text.isascii() and text.isprintable() and text == text.strip() and not text.startswith("=?base64?")
+    return text if plain else f"=?base64?{base64.b64encode(text.encode(errors='replace')).decode()}?="
 
 
 def read(text: str | bytes) -> list[Message]:
