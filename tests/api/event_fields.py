@@ -1,13 +1,6 @@
-"""Events, triggers, teams, callers, time limits and observability: what the API server, and Python like it, take and refuse."""
+"""Events, triggers, teams, callers, time limits and observability: what is taken, and what is refused with which words."""
 
 from typing import Any
-
-import pytest
-
-from holdfast_api.manifest import parse_agent
-from holdfast_api.resolve import Refused
-
-pytestmark = pytest.mark.apiserver
 
 CRON = "0 6 * * *"
 BROKER = {"type": "pubsub.redis", "metadata": [{"name": "redisHost", "value": "r:6379"}]}
@@ -89,37 +82,3 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"observability": {"tracing": {"zipkin": "zipkin:9411"}}}, "spec.observability.tracing.zipkin"),
     ({"observability": {"logLevel": "loud"}}, "Unsupported value"),
 ]
-
-
-@pytest.mark.parametrize("spec", TAKEN, ids=str)
-def test_what_makes_sense_is_taken(submit, spec):
-    assert submit(spec)
-    parse_agent({"metadata": {"name": "a"}, "spec": spec})
-
-
-@pytest.mark.parametrize(("spec", "words"), REFUSED, ids=[f"{spec}"[:90] for spec, _ in REFUSED])
-def test_a_mistake_is_refused_by_the_server_and_by_python(submit, refused, spec, words):
-    with refused(words):
-        submit(spec)
-    with pytest.raises(Refused, match="spec"):
-        parse_agent({"metadata": {"name": "a"}, "spec": spec})
-
-
-def test_the_longest_lists_are_taken_together_and_one_more_is_refused(submit, refused):
-    trigger = {"task": "x" * 1000, "schedule": {"cron": "0,1,2,3,4,5 " * 1 + "1-2,3-4 1,2,3 jan,feb mon,tue", "timeZone": "Europe/Zagreb"}}
-    most = {
-        "triggers": [trigger | {"name": f"t{i}"} for i in range(32)],
-        "access": {"callers": [f"caller-{i}" for i in range(64)]},
-        "capabilities": ["x" * 1024] * 32,
-        "pubsub": {"topic": "t" * 249},
-    }
-
-    assert submit(most)
-    for field, more in (
-        ("triggers", [*most["triggers"], trigger | {"name": "more"}]),
-        ("access", {"callers": [*most["access"]["callers"], "more"]}),
-        ("capabilities", [*most["capabilities"], "more"]),
-        ("pubsub", {"topic": "t" * 250}),
-    ):
-        with refused(f"spec.{field}"):
-            submit(most | {field: more})

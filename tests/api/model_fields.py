@@ -1,13 +1,6 @@
-"""Models, stores and tools that are somebody else's: what the API server, and Python like it, take and refuse."""
+"""Models, stores and tools that are somebody else's: what is taken, and what is refused with which words."""
 
 from typing import Any
-
-import pytest
-
-from holdfast_api.manifest import parse_agent
-from holdfast_api.resolve import Refused
-
-pytestmark = pytest.mark.apiserver
 
 OPENAI = {"provider": "openai", "name": "m"}
 SECRET = {"name": "keys", "key": "token"}
@@ -84,26 +77,3 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (tools({"http": HTTP, "compensate": "t1"}, {"mcp": MCP}), "compensate must name another tool"),
     (tools({"http": HTTP, "compensate": "t1__x"}, {"mcp": MCP, "approval": {}}), "cannot ask for approval"),
 ]
-
-
-@pytest.mark.parametrize("spec", TAKEN, ids=str)
-def test_what_makes_sense_is_taken(submit, spec):
-    assert submit(spec)
-    parse_agent({"metadata": {"name": "a"}, "spec": spec})
-
-
-@pytest.mark.parametrize(("spec", "words"), REFUSED, ids=[f"{spec}"[:90] for spec, _ in REFUSED])
-def test_a_mistake_is_refused_by_the_server_and_by_python(submit, refused, spec, words):
-    with refused(words):
-        submit(spec)
-    with pytest.raises(Refused, match="spec"):
-        parse_agent({"metadata": {"name": "a"}, "spec": spec})
-
-
-def test_the_longest_lists_of_tools_and_routes_stay_within_the_cost_budget(submit):
-    most = [{"name": f"tool{i}", "mcp": {"url": "http://x", "allow": [f"{'n' * 120}{j}" for j in range(16)]}} for i in range(64)]
-    routes = [{"tools": [f"tool{i}__{'n' * 180}" for i in range(64)], "model": OPENAI} for _ in range(8)]
-    undone = [{"name": f"u{i}", "http": HTTP, "compensate": "tool9__x"} for i in range(9, 64)] + most[:9] + [most[9]]
-
-    assert submit({"tools": most, "model": OPENAI | {"routes": routes, "fallbacks": [OPENAI] * 4}})
-    assert submit({"tools": [*undone[:63], most[9]]})
