@@ -77,6 +77,7 @@ async def test_a_run_that_goes_on_is_pending_also_when_its_agent_is_away_for_a_w
     [
         (403, {"errorCode": "ERR_DIRECT_INVOKE", "message": "spiffe…"}, "permanent", "spec.access.callers of 'critic'"),
         (404, {"errorCode": "ERR_X", "message": "not allowed"}, "permanent", "own sidecar does not allow service invocation"),
+        (404, {}, "permanent", "own sidecar does not allow service invocation"),
         (500, {"errorCode": "ERR_DIRECT_INVOKE", "message": "failed to invoke"}, "transient", "cannot be reached"),
         (401, {"title": "Unauthorized", "detail": "wrong"}, "permanent", "pods have to be restarted"),
         (429, {"detail": "busy"}, "transient", "HTTP 429: busy"),
@@ -93,6 +94,7 @@ def test_an_app_that_is_no_agent_is_told_apart():
     assert judged("critic", 200, b"<html>", None).kind == "permanent"
     assert judged("critic", 502, b"<html>", None).kind == "transient"
     assert judged("critic", 200, b"[1]", None).kind == "permanent"
+    assert "own sidecar" in judged("critic", 404, b"404 page not found", None).message
 
 
 async def test_a_run_that_fails_or_is_refused_is_an_answer_that_stands(caller):

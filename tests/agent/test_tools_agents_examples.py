@@ -71,5 +71,6 @@ async def test_a_team_and_a_critic_answer_as_their_examples_say(family, tmp_path
     ]
     await eventually(lambda: _traced(collector, "writer", "critic"), within=30.0)
     assert await house.members["writer"].invoke("lodging", "POST", "/run") == 403
+    assert await house.members["critic"].invoke("writer", "POST", "/run") == 404
     status, card = await house["lodging"].call("GET", "/.well-known/agent-card.json", token=None)
     assert (status, card["name"], [skill["id"] for skill in card["skills"]]) == (200, "lodging", ["run"])

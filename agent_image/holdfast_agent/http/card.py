@@ -62,7 +62,7 @@ class CardRoutes:
     async def _card(self, request: web.Request) -> web.Response:
         config = self._site.connected().runs.config
         whole = config.auth != "token" or self._knows(request)
-        return answer(card(config, str(request.url.origin()), whole=whole), headers={"Cache-Control": "no-store"})
+        return answer(card(config, f"{request.scheme}://{request.host}", whole=whole), headers={"Cache-Control": "no-store"})
 
 
 def _abilities(config: AgentConfig) -> list[dict[str, Any]]:

@@ -109,6 +109,9 @@ def judged(app: str, status: int, text: bytes, asked: float | None) -> Answer | 
     if len(text) > _MAX_ANSWER:
         return Failure("permanent", f"the answer of agent {app!r} has more than {_MAX_ANSWER // 1024} KiB", public="the answer is too long")
     document = _object(text)
+    if status == _NOT_FOUND and not (document and document.get("detail")):
+        # What an agent does not find, it says so.
+        return _undelivered(app, status, "")
     if document is None:
         if status >= SERVER_ERROR:
             return _passing(app, f"answered HTTP {status}")
