@@ -25,11 +25,12 @@ asyncio.run(Program(Settings.read(os.environ, host="127.0.0.1", port=int(sys.arg
 """
 FORGETFUL = (
     """
-from holdfast_agent import heads, janitor, program, runs
+from holdfast_agent import heads, janitor, program
+from holdfast_api.config import AgentConfig
 heads.Head.troubled = lambda head, trouble: head
 janitor._SETTLE_SECONDS = janitor._AGAIN_SECONDS = 1.0
 program._THOROUGH_EACH = 1
-runs._longest_call = lambda config: 1.0
+AgentConfig.longest_call_seconds = property(lambda config: 1.0)
 """
     + EAGER
 )
