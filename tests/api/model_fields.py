@@ -71,6 +71,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (tools({"mcp": MCP, "name": "a__b"}), "must not hold __"),
     (tools({"mcp": MCP, "name": "a_"}), "must not hold __"),
     (tools({"mcp": MCP, "name": "a" * 41}), "at most 40 characters"),
+    (tools({"mcp": {"server": "x"}, "delivery": "atMostOnce"}), "atMostOnce cannot be promised"),
     (tools({"mcp": MCP, "name": "maps"}, {"http": HTTP, "name": "maps__route"}), "must not begin with the name of an mcp tool"),
     (tools({"agent": {"name": "a"}}), "an Agent cannot be its own tool"),
     (tools({"agent": {"name": "critic.other"}}), "agent.name"),

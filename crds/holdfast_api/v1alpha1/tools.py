@@ -21,6 +21,11 @@ _MCP_NAME = Rule(
     f"name of an mcp tool must not hold __ nor end with _, and have at most {MCP_ITEM_CHARACTERS} characters: the model sees NAME__TOOL",
     lambda tool: tool.mcp is None or not ("__" in tool.name or tool.name.endswith("_") or len(tool.name) > MCP_ITEM_CHARACTERS),
 )
+_NOT_ONCE = Rule(
+    "!has(self.mcp) || !has(self.mcp.server) || !has(self.delivery) || self.delivery != 'atMostOnce'",
+    "delivery atMostOnce cannot be promised for an MCPServer: Dapr makes a call again if a sidecar dies in the middle of it. Use mcp.url",
+    lambda tool: not (tool.mcp and tool.mcp.server and tool.delivery == "atMostOnce"),
+)
 _ORDERED = Rule(
     "duration(has(self.initial) ? self.initial : '1s') <= duration(has(self.max) ? self.max : '60s')",
     "initial must not be longer than max, and they are 1s and 60s where they are left out",
@@ -127,7 +132,7 @@ class Approval(ApiModel):
 class Tool(ApiModel):
     """One tool."""
 
-    RULES = (_ONE_OF, _MCP_NAME)
+    RULES = (_ONE_OF, _MCP_NAME, _NOT_ONCE)
 
     name: ToolName = Field(description="What the model calls it.")
     description: Annotated[str, StringConstraints(max_length=4096)] | None = Field(

@@ -53,6 +53,8 @@ def _check(tool: ToolConfig, config: McpToolConfig, tools: Sequence[ToolConfig])
     for other in tools:
         if other.name.startswith(tool.name + MCP_SEPARATOR):
             raise ToolboxError(f"tool {other.name!r} is called as if it were of the MCP server {tool.name!r}: rename one of them")
+    if config.server is not None and tool.delivery == "atMostOnce":
+        raise ToolboxError(f"tool {tool.name!r}: Dapr may make a call of an MCPServer twice, so delivery cannot be atMostOnce: use mcp.url")
     if config.server is not None and (config.headers or config.headers_from):
         raise ToolboxError(f"tool {tool.name!r}: mcp.headers and mcp.headersFrom belong into the MCPServer {config.server!r}")
     if config.url is not None and (urlsplit(config.url).scheme not in {"http", "https"} or not urlsplit(config.url).hostname):
