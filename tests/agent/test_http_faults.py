@@ -9,15 +9,18 @@ from aiohttp.test_utils import TestClient, TestServer
 from holdfast_agent.documents import Head
 from holdfast_agent.http.app import Server
 from holdfast_agent.store import StoreError
+from holdfast_api.config import LimitsConfig
 
 
 class Runs:
     """Accepts and waits as told: the store fails in one of the two."""
 
+    config = SimpleNamespace(name="agent", limits=LimitsConfig())
+
     def __init__(self, *, stored):
         self.stored, self.asked = stored, []
 
-    async def accept(self, task, run, *, session, trace):
+    async def accept(self, task, run, **more):
         self.asked.append(run)
         if not self.stored:
             raise StoreError("the store is away")
