@@ -23,14 +23,11 @@ def tool_configs(agent: Agent, config_maps: ConfigMaps) -> tuple[ToolConfig, ...
     """The tools of an Agent.
 
     Raises:
-        Refused: a module is missing, a tool is to be undone by one that may not be called, or one has the name of the team's tool.
+        Refused: a module is missing, or a tool is to be undone by one that may not be called.
     """
     tools, defaults = agent.spec.tools, agent.spec.resiliency.tools
-    for index, tool in enumerate(tools):
+    for tool in tools:
         _check_undoing(tool, tools)
-        if agent.spec.team and tool.name == names.TEAM_TOOL:
-            message = f"spec.tools[{index}].name is {tool.name!r}, which every member of a team has by itself: give the tool another name"
-            raise Refused(conditions.INVALID_SPEC, message)
     return tuple(
         _tool(f"spec.tools[{index}]", _with_defaults(tool, _time(tool, agent) or defaults.timeout, defaults.retries), config_maps)
         for index, tool in enumerate(tools)

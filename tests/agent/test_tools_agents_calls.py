@@ -14,7 +14,7 @@ from holdfast_agent.tools.invocation import judged
 from holdfast_agent.tools.spec import Pending
 from holdfast_api.config import LimitsConfig
 from holdfast_api.defaults import AgentDefaults
-from holdfast_api.resolve import Refused, resolve
+from holdfast_api.resolve import resolve
 from holdfast_api.v1alpha1 import Agent
 from tests.agent.agents import agent_config, http_tool
 from tests.agent.families import agent_tool
@@ -159,13 +159,6 @@ def test_a_call_of_an_agent_may_take_as_long_as_the_run_unless_its_timeout_says_
     assert [config.tool(name).timeout_seconds for name in ("judge", "ask", "ask_teammate")] == [7200.0, 300.0, 7200.0]
     # A pod that is to end does not wait for other agents.
     assert config.longest_call_seconds == 120.0
-
-
-def test_a_tool_with_the_name_of_the_teams_is_refused_before_any_pod_starts():
-    tools = [{"name": "ask_teammate", "agent": {"name": "critic"}}]
-    spec = {"model": {"component": "m"}, "state": {"component": "s"}, "tools": tools, "team": "travel"}
-    with pytest.raises(Refused, match=r"spec\.tools\[0\]\.name is 'ask_teammate'.*another name"):
-        resolve(Agent.model_validate({"metadata": {"name": "planner"}, "spec": spec}), AgentDefaults(), {})
 
 
 def test_the_card_tells_strangers_less_than_callers():
