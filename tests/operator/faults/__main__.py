@@ -9,6 +9,7 @@ Ends with 1 if an end, a history or a stillness was not as in the undisturbed li
 """
 
 import argparse
+import re
 import sys
 import tempfile
 import time
@@ -67,7 +68,7 @@ def _campaign(api: Api, folder: Path, options: argparse.Namespace) -> int:
 
 
 def _bugs(api: Api, folder: Path, reference: Life, options: argparse.Namespace) -> int:
-    chosen = [mutant for mutant in MUTANTS if options.bugs in mutant.name]
+    chosen = [mutant for mutant in MUTANTS if re.search(options.bugs, mutant.name)]
     drawn, count = sample(plans(reference), options.sample or BUG_SAMPLE, options.seed), 0
     for line in noticed(api, folder, chosen, drawn=drawn, reference=reference, at_once=options.at_once):
         print(line, flush=True)

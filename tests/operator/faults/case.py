@@ -10,6 +10,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,6 +31,7 @@ STAGE_SECONDS = 300.0
 SLOW_SECONDS = 90.0
 RESYNC_SECONDS = 3
 _NEWS = 2
+_LOOK_SECONDS = 5.0
 
 
 class NotSettledError(Exception):
@@ -110,10 +112,11 @@ class Case:
         self._folder.mkdir(parents=True)
         self._proxy = Proxy(api.server, plan, self._kill)
         self._process: Process | None = None
-        self._started = time.monotonic()
+        self._made = time.monotonic()
         self._killed = False
         self._ended: list[int] = []
         self._stranger = ""
+        self._early: list[str] = []
         self._seconds = seconds + (SLOW_SECONDS if plan and plan.slow else 0)
 
     def live(self) -> Life:
@@ -144,13 +147,16 @@ class Case:
         stranger = self._api.get(kinds.SERVICE, self.namespace, "c")
         if not life.unsettled and (stranger is None or stranger["metadata"]["resourceVersion"] != self._stranger):
             life.problems.append("a stranger's Service was touched")
-        life.problems += self._written_since(settled) + self._oddities(life.log.read_text())
+        life.problems += self._early + self._written_since(settled) + self._oddities(life.log.read_text())
         return life
 
     def _oddities(self, log: str) -> list[str]:
         """What no fault excuses. Kopf's own tracebacks are not counted: when it ends, the operator starts anew."""
         perhaps_old = sorted({f"{call.verb} {call.target}" for call in self._proxy.calls if call.perhaps_old})
+        # A write that changes nothing costs as much as one that does. After a fault, some are the way to find out what came of it.
+        idle = [call for call in self._proxy.calls if call.verb == "PATCH" and call.status == HTTPStatus.OK and not call.changed]
         return [
+            *(f"{call.verb} {call.target} changed nothing" for call in idle if self._plan is None),
             *(["an error in Holdfast, see the log"] if "an error in Holdfast" in log else []),
             *(f"the operator ended by itself with code {code}" for code in self._ended),
             *(f"{request} asked for what may be an old state" for request in perhaps_old),
@@ -167,10 +173,15 @@ class Case:
         self._stranger = self._api.create(kinds.SERVICE, self.namespace, stranger)["metadata"]["resourceVersion"]
         self._api.agent(self.namespace, "c")
         self._settle("make", lambda: self._api.condition(self.namespace, "c")["reason"] == conditions.CHILD_NAME_TAKEN)
+        self._made = time.monotonic()
 
     def _change(self) -> None:
         before = self._revision("a")
         self._api.patch(kinds.AGENT, self.namespace, "a", {"spec": {"model": {"name": "m2"}, "replicas": 1}})
+        # Nothing rolls out but what `_ready` rolls out, so until then the old pods need what they have.
+        self._until("roll out", {"quiet": self._quiet, "a rollout": self._rolling_out})
+        if self._gone(kinds.DISRUPTION_BUDGET, "a"):
+            self._early.append("a child was removed before the rollout was complete")
         self._settle("change", lambda: self._revision("a") != before and self._gone(kinds.DISRUPTION_BUDGET, "a"))
         before = self._revision("a")
         self._api.patch(kinds.CONFIG_MAP, self.namespace, "prompt", {"data": {"text": "two"}})
@@ -179,7 +190,7 @@ class Case:
     def _lose(self) -> None:
         if self._package:
             # A bug is to be seen by itself: the second look at what is there, soon after the start, would find what is lost now.
-            time.sleep(max(self._started + SECOND_SECONDS * (1 + JITTER) + QUIET_SECONDS - time.monotonic(), 0.0))
+            time.sleep(max(self._made + SECOND_SECONDS * (1 + JITTER) + _LOOK_SECONDS - time.monotonic(), 0.0))
         lost = ((kinds.SERVICE, "a"), (kinds.CONFIGURATION, "a"), (kinds.SERVICE_ACCOUNT, "b"))
         for kind, name in lost:
             self._api.delete(kind, self.namespace, name)
@@ -206,11 +217,16 @@ class Case:
     def _revision(self, name: str) -> str:
         return self._api.get(kinds.AGENT, self.namespace, name)["status"].get("revision", "")
 
+    def _rolling_out(self) -> bool:
+        return self._api.get(kinds.DEPLOYMENT, self.namespace, "a")["spec"]["replicas"] == 1
+
     def _settle(self, stage: str, reached: Callable[[], bool]) -> None:
         """Wait until the Agents are ready, the stage is reached and nothing is written any more."""
-        deadline = time.monotonic() + self._seconds
         # From the cheapest question to the dearest, since many lives ask side by side.
-        questions = {"quiet": self._quiet, "the operator ready": self._up, "the Agents ready": self._ready, "reached": reached}
+        self._until(stage, {"quiet": self._quiet, "the operator ready": self._up, "the Agents ready": self._ready, "reached": reached})
+
+    def _until(self, stage: str, questions: dict[str, Callable[[], bool]]) -> None:
+        deadline = time.monotonic() + self._seconds
         while True:
             self._revive()
             missing = next((name for name, ask in questions.items() if not ask()), None)
@@ -276,7 +292,6 @@ class Case:
             environment["HOLDFAST_RESYNC"] = f"{RESYNC_SECONDS}s"
         if self._package:
             environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(self._package), environment.get("PYTHONPATH", ""))))
-        self._started = time.monotonic()
         self._process = Process([sys.executable, "-m", "holdfast_operator"], environment, self._folder / "operator.log", port)
 
     def _kill(self) -> None:

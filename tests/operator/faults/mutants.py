@@ -10,7 +10,7 @@ from tests.operator.faults.case import Life
 from tests.operator.faults.plan import Plan
 from tests.operator.live import ROOT, Api
 
-SECONDS = 90.0
+SECONDS = 150.0
 PACKAGE = ROOT / "operator" / "holdfast_operator"
 
 
