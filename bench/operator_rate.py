@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,8 @@ WRITES = {"POST", "PUT", "PATCH", "APPLY", "DELETE"}
 CONCURRENCY = 16
 BENCH, OPERATOR = "bench", "operator"
 SETTLE = 10.0
-PACED, PACE = 60, 0.1
+RAW = 200
+PACED = 60
 Counts = collections.Counter[tuple[str, str]]
 
 
@@ -163,24 +164,28 @@ async def watch_children(cluster: Cluster, namespace: str, seen: dict[str, float
                 seen[live["metadata"]["name"]] = time.perf_counter()
 
 
-async def create(cluster: Cluster, names: Sequence[str], seen: dict[str, float], *, pause: float = 0.0) -> list[float]:
-    """Create Agents, as fast as they are taken or one at a time, and wait until their last children are there.
+async def create(cluster: Cluster, names: Sequence[str], seen: dict[str, float], *, at_once: int = CONCURRENCY) -> list[float]:
+    """Create Agents, so many at once, and wait until their last children are there; one at a time waits for each.
 
     Returns:
         Seconds from an Agent's creation until then, sorted.
     """
-    gate, born = asyncio.Semaphore(1 if pause else CONCURRENCY), {}
+    gate, born = asyncio.Semaphore(at_once), {}
+
+    async def there(wanted: Collection[str]) -> None:
+        while not seen.keys() >= set(wanted):  # noqa: ASYNC110 - what is waited for happens on an API server
+            await asyncio.sleep(0.01)
 
     async def one(name: str) -> None:
         head = {"name": name, "namespace": BENCH}
         async with gate:
             born[name] = time.perf_counter()
             await cluster.create(kinds.AGENT, {"apiVersion": kinds.AGENT.api_version, "kind": "Agent", "metadata": head, "spec": SPEC})
-            await asyncio.sleep(pause)
+            if at_once == 1:
+                await there([name])
 
     await asyncio.gather(*(one(name) for name in names))
-    while not seen.keys() >= born.keys():  # noqa: ASYNC110 - what is waited for happens on an API server
-        await asyncio.sleep(0.05)
+    await there(names)
     return sorted(seen[name] - born[name] for name in names)
 
 
@@ -201,13 +206,14 @@ async def stage(cluster: Cluster, server: ApiServer, pid: int, target: int, seen
     made = after - before
     writes = sum(count for (verb, _), count in made.items() if verb in WRITES) - number
     reads = sum(count for (verb, resource), count in made.items() if verb == "GET" and resource not in {"", "agents"})
-    paced = await create(cluster, [f"p{target}-{index}" for index in range(PACED)], seen, pause=PACE)
+    paced = await create(cluster, [f"p{target}-{index}" for index in range(PACED)], seen, at_once=1)
     return {
         "agents": target,
         "agents_per_s": round(number / seconds, 1),
         "writes_per_s": round(writes / seconds, 1),
         "writes_per_agent": round(writes / number, 2),
         "reads_per_agent": round(reads / number, 2),
+        "writes": {" ".join(key): count for key, count in made.items() if key[0] in WRITES},
         "cpu_ms_per_write": round((cpu1 - cpu0) * 1000 / writes, 3),
         "cpu_ms_per_agent": round((cpu1 - cpu0) * 1000 / number, 2),
         "burst_ms": {"p50": _at(burst, 0.5), "p99": _at(burst, 0.99)},
@@ -262,7 +268,7 @@ async def measure(stages: Sequence[int], idle: float) -> dict[str, Any]:
     with ApiServer() as server, tempfile.TemporaryDirectory() as folder:
         cluster = connect(server)
         await prepare(cluster)
-        raw = await raw_rate(cluster, 300)
+        raw = await raw_rate(cluster, RAW)
         for name in (BENCH, OPERATOR):
             await cluster.create(NAMESPACE, {"metadata": {"name": name, "namespace": None}})
         running, _ = await asyncio.to_thread(start, server, Path(folder))
