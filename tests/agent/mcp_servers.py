@@ -73,9 +73,9 @@ async def running_mcp(folder: Path) -> AsyncIterator[McpServerProcess]:
         await server.kill()
 
 
-def mcp_config(url: str | None, *, name: str = "maps", timeout: float = 20.0, **mcp: Any) -> AgentConfig:
+def mcp_config(url: str | None, *, name: str = "maps", timeout: float = 20.0, delivery: str = "atLeastOnce", **mcp: Any) -> AgentConfig:
     """An agent with one MCP server."""
-    tool = {"name": name, "timeoutSeconds": timeout, "mcp": {"url": url, **mcp}}
+    tool = {"name": name, "timeoutSeconds": timeout, "delivery": delivery, "mcp": {"url": url, **mcp}}
     return AgentConfig.model_validate(
         {"name": "a", "model": {"component": "m", "label": "m"}, "stateComponent": "s", "memoryComponent": "s", "tools": [tool]}
     )

@@ -155,9 +155,11 @@ async def test_allow_is_enforced_at_the_call_and_a_server_that_comes_goes_and_re
         ({"headersFrom": [{"name": "X", "env": "MISSING"}]}, "MISSING"),
         ({"server": "maps"}, "exactly one of mcp.url and mcp.server"),
         ({"name": "m" * 41}, "at most 40 characters"),
+        ({"url": None, "server": "maps", "delivery": "atMostOnce"}, "delivery cannot be atMostOnce"),
+        ({"url": "ftp://maps.example"}, "must begin with http"),
     ],
-    ids=["secret", "both", "name"],
+    ids=["secret", "both", "name", "once", "url"],
 )
 async def test_an_item_that_cannot_be_served_as_it_is_written_is_refused_with_its_name(more, words):
     with pytest.raises(ToolboxError, match=words):
-        await Toolbox.open(mcp_config("http://127.0.0.1:1/mcp", **more), environ={})
+        await Toolbox.open(mcp_config(**{"url": "http://127.0.0.1:1/mcp"} | more), environ={})
