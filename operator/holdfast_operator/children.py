@@ -263,23 +263,27 @@ class Children:
         return _remember(self._record, kind, name, live)
 
 
-async def scale_only(cluster: Cluster, key: Key, record: Record, replicas: int) -> None:
+async def scale_only(cluster: Cluster, key: Key, record: Record, replicas: int) -> Seen | None:
     """Give an existing Deployment its number of pods, and nothing else: for an Agent whose other wishes cannot be carried out.
+
+    Returns:
+        The Deployment, if that was to be written.
 
     Raises:
         Retry: it could not be reached, or something else changed it in the meantime.
     """
     known = record.children.get((DEPLOYMENT, key[1]))
     if known is None or known.owner != record.uid or record.deployment is None or record.deployment.wanted == replicas:
-        return
+        return None
     head = {"namespace": key[0], "name": key[1], "uid": known.uid, "resourceVersion": known.version}
     body = {"apiVersion": DEPLOYMENT.api_version, "kind": DEPLOYMENT.kind, "metadata": head, "spec": {"replicas": replicas}}
     try:
         live = await cluster.apply(DEPLOYMENT, body, manager=SCALE_MANAGER)
     except ApiError as error:
         raise Retry(str(error), after=error.retry_after) from None
-    _remember(record, DEPLOYMENT, key[1], live)
+    found = _remember(record, DEPLOYMENT, key[1], live)
     logger.info("%s/%s: scaled to %d, the rest waits", *key, replicas)
+    return found
 
 
 def refusal(kind: Kind, name: str, error: ApiError) -> Exception:

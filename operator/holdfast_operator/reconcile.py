@@ -151,8 +151,8 @@ class Reconciler:
             await self.teams.settle(key, visit.manifest)
             if visit.standing:
                 assert visit.replicas is not None
-                await scale_only(self._cluster, key, record, visit.replicas)
-                await leave_alone(self._cluster, key, record, writing)
+                scaled = await scale_only(self._cluster, key, record, visit.replicas)
+                await leave_alone(self._cluster, key, record, writing, scaled)
             else:
                 record.left = ""
             waits.append(await children.prune(steps, settled=self._judge(key, record, visit)[conditions.AVAILABLE].good))

@@ -13,7 +13,7 @@ from holdfast_operator.desired.pins import Pins
 from holdfast_operator.desired.rotation import ANNOTATION_SEEN
 from holdfast_operator.desired.standing import ANNOTATION_MARK, Mark, Standing, Writing, only_adds
 from holdfast_operator.desired.steps import Steps
-from holdfast_operator.facts import deployment_facts, seen
+from holdfast_operator.facts import Seen, deployment_facts, seen
 from holdfast_operator.kinds import COMPONENT, CONFIG_MAP, DEPLOYMENT, Key
 from holdfast_operator.memory import Record
 from holdfast_operator.ownership import owned
@@ -34,7 +34,7 @@ def standing(key: Key, record: Record) -> Standing | None:
         return None
     components = frozenset(name for (kind, name), child in record.children.items() if kind == COMPONENT and child.owner == record.uid)
     touched = bool(record.left) and record.left != found.digest
-    return Standing(Mark.parse(live.mark), live.revision, Pins.parse(revision.pins), components, touched)
+    return Standing(Mark.parse(live.mark), live.revision, Pins.parse(revision.pins), components, touched, found.digest)
 
 
 async def write_down(
@@ -90,8 +90,15 @@ async def _was_written_for(cluster: Cluster, key: Key, manifest: Manifest, there
     return only_adds(before, after) and only_adds(_comparable(pods, there.revision, revision), _comparable(wanted, revision, revision))
 
 
-async def leave_alone(cluster: Cluster, key: Key, record: Record, writing: Writing) -> None:
-    """Note on a Deployment that stands from what it was written, and which Secrets were there; remember it as it is.
+async def leave_alone(cluster: Cluster, key: Key, record: Record, writing: Writing, own: Seen | None) -> None:
+    """Note on a Deployment that stands from what it was written, and which Secrets were there; remember it as it was decided on.
+
+    Args:
+        cluster: the API server.
+        key: of the Agent.
+        record: what is known of it.
+        writing: what was decided.
+        own: the Deployment after a write of ours since then; None when there was none.
 
     Raises:
         ApiError: it was changed in the meantime, or there is no answer.
@@ -102,12 +109,14 @@ async def leave_alone(cluster: Cluster, key: Key, record: Record, writing: Writi
     if not live.mark or (seen_now and seen_now != live.rotation[0]):
         # Both each time: what an apply does not repeat, it takes away.
         annotations = {ANNOTATION_MARK: live.mark or Mark("", writing.mark.inputs).text(), ANNOTATION_SEEN: seen_now}
-        await _annotate(cluster, key, record, {name: text for name, text in annotations.items() if text})
+        own = await _annotate(cluster, key, record, {name: text for name, text in annotations.items() if text})
         logger.info("%s/%s: pods of another version of the operator stay as they are", *key)
-    record.left = record.children[(DEPLOYMENT, key[1])].digest
+    assert writing.standing is not None
+    # Not as it is by now: an event may just have told that somebody changed it, and the next look has to see that.
+    record.left = own.digest if own else record.left or writing.standing.digest
 
 
-async def _annotate(cluster: Cluster, key: Key, record: Record, annotations: Mapping[str, str]) -> None:
+async def _annotate(cluster: Cluster, key: Key, record: Record, annotations: Mapping[str, str]) -> Seen:
     known = record.children[(DEPLOYMENT, key[1])]
     head = {"namespace": key[0], "name": key[1], "uid": known.uid, "resourceVersion": known.version, "annotations": annotations}
     body = {"apiVersion": DEPLOYMENT.api_version, "kind": DEPLOYMENT.kind, "metadata": head}
@@ -116,6 +125,7 @@ async def _annotate(cluster: Cluster, key: Key, record: Record, annotations: Map
     record.saw((DEPLOYMENT, key[1]), found)
     if record.children[(DEPLOYMENT, key[1])].version == found.version:
         record.deployment = deployment_facts(live)
+    return found
 
 
 def _comparable(template: Manifest, revision: str, instead: str) -> Manifest:

@@ -1,10 +1,11 @@
 """What rolls an Agent's pods and what does not, as docs/install.md has it in a table."""
 
+import importlib
 from typing import Any
 
 import pytest
 
-from holdfast_operator import kinds
+from holdfast_operator import kinds, reconcile
 from holdfast_operator.desired.standing import ANNOTATION_MARK
 from tests.operator.live import Api, World
 from tests.operator.test_children import made, writes
@@ -72,6 +73,70 @@ async def test_pods_that_somebody_restarts_by_hand_are_left_to_restart(world: Wo
     assert writes(asked).keys() <= {("PATCH", "agents")}
     live = api.get(kinds.DEPLOYMENT, namespace, "a")
     assert restarted.items() <= live["spec"]["template"]["metadata"]["annotations"].items()
+
+
+@pytest.fixture
+async def upgraded(world: World, namespace: str, monkeypatch: pytest.MonkeyPatch) -> World:
+    """An Agent that another version made, which gives pods a second less to end; this one has looked at it."""
+    monkeypatch.setattr(reconcile, "program", lambda: "another")
+    pods = importlib.import_module("holdfast_operator.desired.deployment")
+    monkeypatch.setattr(pods, "_GRACE_MARGIN", pods._GRACE_MARGIN - 1)
+    await made(world, namespace, {"replicas": 2})
+    monkeypatch.undo()
+    world.restart()
+    await world.take_stock(namespace)
+    world.hear(kinds.AGENT, namespace, "a")
+    assert writes((await world.look(namespace, "a"))[1]) == {}
+    return world
+
+
+def grace(api: Api, namespace: str) -> int:
+    return api.get(kinds.DEPLOYMENT, namespace, "a")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+
+
+def meddle(world: World, namespace: str) -> None:
+    spec = {"template": {"spec": {"terminationGracePeriodSeconds": 7}}}
+    world.api.patch(kinds.DEPLOYMENT, namespace, "a", {"spec": spec})
+    world.hear(kinds.DEPLOYMENT, namespace, "a")
+
+
+@pytest.mark.apiserver
+async def test_pods_of_another_version_stand_until_somebody_changes_them(upgraded: World, namespace: str, api: Api) -> None:
+    before = grace(api, namespace)
+    api.patch(kinds.AGENT, namespace, "a", {"spec": {"replicas": 3}})
+    upgraded.hear(kinds.AGENT, namespace, "a")
+    assert ("PATCH", "deployments") in writes((await upgraded.look(namespace, "a"))[1])
+    assert (grace(api, namespace), api.get(kinds.DEPLOYMENT, namespace, "a")["spec"]["replicas"]) == (before, 3)
+    upgraded.due.clear()
+    upgraded.hear(kinds.DEPLOYMENT, namespace, "a")
+    assert upgraded.due == set(), "its own write is no news"
+
+    meddle(upgraded, namespace)
+    await upgraded.look(namespace, "a")
+
+    assert grace(api, namespace) == before + 1
+
+
+@pytest.mark.apiserver
+async def test_who_changes_pods_that_stand_during_a_look_is_noticed_by_the_next_one(upgraded: World, namespace: str, api: Api) -> None:
+    before, served, meddled = grace(api, namespace), upgraded.cluster.apply, []
+
+    async def meddled_with(kind: kinds.Kind, *args: Any, **more: Any) -> Any:
+        if not meddled:
+            meddled.append(kind)
+            meddle(upgraded, namespace)
+        return await served(kind, *args, **more)
+
+    upgraded.cluster.apply = meddled_with
+    api.patch(kinds.SERVICE, namespace, "a", {"metadata": {"labels": {"app.kubernetes.io/part-of": "mine"}}})
+    upgraded.hear(kinds.SERVICE, namespace, "a")
+    await upgraded.look(namespace, "a")
+    assert meddled == [kinds.SERVICE]
+    assert upgraded.due == {(namespace, "a")}
+
+    await upgraded.look(namespace, "a")
+
+    assert grace(api, namespace) == before + 1
 
 
 @pytest.mark.apiserver

@@ -65,6 +65,7 @@ class Standing:
         pins: what that revision needs.
         components: models that are there.
         touched: somebody has changed what is ours since it was left alone, so it is to be put right.
+        digest: of our part of it, as this was found.
     """
 
     mark: Mark
@@ -72,6 +73,7 @@ class Standing:
     pins: Pins
     components: frozenset[str]
     touched: bool = False
+    digest: str = ""
 
     def stays(self, now: Mark, past: Past) -> bool:
         """Whether the pods are left as they are."""
