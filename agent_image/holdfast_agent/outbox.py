@@ -2,8 +2,8 @@
 
 The head is the outbox. It says from the run's beginning where its end is to be told (`publish`), and later that it was (`published`).
 Whoever ends a run tells it at once, after those who wait for the run know; a process that dies in between is followed by one that carries
-the run's last step out again and finds it untold. While the broker is away, the run's entry stays in the index of open runs, and the janitor
-tries again. A subscriber that is told twice, because the second write could not be made, can tell: the event's id is the run's.
+the run's last step out again and finds it untold. While the broker is away, the run's entry stays in the index of open runs, and the
+janitor tries again. A subscriber that is told twice, because the second write could not be made, can tell: the event's id is the run's.
 """
 
 import logging
