@@ -38,13 +38,14 @@ class ComponentFacts:
         return not self.scopes or app in self.scopes
 
 
-def problem(config: AgentConfig, there: Mapping[str, ComponentFacts], existing: Iterable[str]) -> str | None:
+def problem(config: AgentConfig, there: Mapping[str, ComponentFacts], existing: Iterable[str], actor_stores: Iterable[str]) -> str | None:
     """What keeps the Agent's pods from working with these Components, and what mends it; None: nothing that can be told from here.
 
     Args:
         config: of the Agent.
         there: all Components of its namespace.
         existing: names of those that it names and does not make.
+        actor_stores: names of those that keep workflows and are in its sidecar's sight.
     """
     for name in existing:
         facts = there[name]
@@ -56,8 +57,7 @@ def problem(config: AgentConfig, there: Mapping[str, ComponentFacts], existing: 
             return f"Component {name!r} is scoped to {', '.join(facts.scopes)}: add {config.name!r} to its scopes"
         if name == config.state_component and not facts.actors:
             return f'Component {name!r} keeps no workflows: set its metadata actorStateStore to "true", or name another one'
-    others = sorted(name for name, facts in there.items() if facts.actors and facts.seen_by(config.name) and name != config.state_component)
-    if others:
+    if others := sorted(set(actor_stores) - {config.state_component}):
         return (
             f"Component {others[0]!r} is an actor state store too, beside {config.state_component!r}, and a sidecar that sees two does not "
             f"start: give {others[0]!r} scopes without {config.name!r}, or name it in spec.state.component of a new Agent"

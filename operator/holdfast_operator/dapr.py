@@ -20,6 +20,8 @@ class DaprApi:
     def __init__(self, cluster: Cluster, *, namespace: str) -> None:
         self._cluster, self._namespace = cluster, namespace
         self._components: dict[str, dict[str, ComponentFacts]] = {}
+        self._actor_stores: dict[tuple[str, str], set[str]] = {}
+        """(namespace, app id that sees it, empty for all) -> names: a namespace may have thousands of Components, and each look asks."""
         self.installed = False
 
     def advice(self) -> str:
@@ -33,6 +35,10 @@ class DaprApi:
         """The Components of a namespace, by name."""
         return self._components.get(namespace, {})
 
+    def actor_stores(self, namespace: str, app: str) -> set[str]:
+        """Names of the Components that keep workflows and that an app's sidecar sees."""
+        return self._actor_stores.get((namespace, app), set()) | self._actor_stores.get((namespace, ""), set())
+
     def saw_component(self, namespace: str, name: str, facts: ComponentFacts | None) -> list[ComponentFacts]:
         """Remember a Component, or with None that it is gone.
 
@@ -45,7 +51,15 @@ class DaprApi:
             there[name] = facts
         elif not there:
             del self._components[namespace]
-        return [each for each in (before, facts) if each and each.actors] if before != facts else []
+        if before == facts:
+            return []
+        for each, change in ((before, set.discard), (facts, set.add)):
+            for app in (each.scopes or ("",)) if each and each.actors else ():
+                names = self._actor_stores.setdefault((namespace, app), set())
+                change(names, name)
+                if not names:
+                    del self._actor_stores[namespace, app]
+        return [each for each in (before, facts) if each and each.actors]
 
     def components(self) -> set[tuple[str, str]]:
         """All Components that are known."""

@@ -228,7 +228,7 @@ class Reconciler:
             listed = ", ".join(repr(name) for name in absent)
             message = f"Component {listed} does not exist: create it in the Agent's namespace"
             raise Blocked(Findings(references=failed(conditions.COMPONENT_NOT_FOUND, message)))
-        if unfit := problem(visit.resolved.config, there, named):
+        if unfit := problem(visit.resolved.config, there, named, self._dapr.actor_stores(*key)):
             raise Blocked(Findings(references=failed(conditions.COMPONENT_UNFIT, unfit)))
 
     def _judge(self, key: Key, record: Record, visit: Visit) -> dict[str, Verdict]:

@@ -6,6 +6,7 @@ from holdfast_api import conditions
 from holdfast_api.config import AgentConfig, ModelConfig, PubsubConfig
 from holdfast_operator import kinds
 from holdfast_operator.components import ComponentFacts, problem
+from holdfast_operator.dapr import DaprApi
 from tests.operator.live import Api, World
 from tests.operator.test_conditions import component, looked, made
 
@@ -19,7 +20,6 @@ GOOD = {
     "store": STORE,
     "documents": ComponentFacts("state.redis", ("other", "a")),
     "broker": ComponentFacts("pubsub.redis"),
-    "elsewhere": ComponentFacts("state.redis", ("b",), actors=True),
 }
 
 
@@ -32,9 +32,29 @@ def test_facts_are_read_from_the_object() -> None:
     assert ComponentFacts.of({}) == ComponentFacts()
 
 
+def test_which_stores_keep_workflows_in_a_sidecars_sight_is_known_as_components_come_change_and_go() -> None:
+    dapr = DaprApi(None, namespace="dapr-system")  # type: ignore[arg-type] - nothing is asked of the cluster
+    assert dapr.saw_component("ns", "store", STORE) == [STORE]
+    assert dapr.saw_component("ns", "store", STORE) == []
+    everybodys = ComponentFacts("state.redis", actors=True)
+    dapr.saw_component("ns", "shared", everybodys)
+    dapr.saw_component("ns", "documents", ComponentFacts("state.redis"))
+    assert (dapr.actor_stores("ns", "a"), dapr.actor_stores("ns", "b"), dapr.actor_stores("other", "a")) == (
+        {"store", "shared"},
+        {"shared"},
+        set(),
+    )
+
+    narrowed = ComponentFacts("state.redis", ("b",), actors=True)
+    assert dapr.saw_component("ns", "shared", narrowed) == [everybodys, narrowed]
+    assert dapr.saw_component("ns", "store", None) == [STORE]
+    assert (dapr.actor_stores("ns", "a"), dapr.actor_stores("ns", "b")) == (set(), {"shared"})
+    assert dapr.components() == {("ns", "shared"), ("ns", "documents")}
+
+
 def test_components_that_fit_are_no_problem() -> None:
-    assert problem(CONFIG, GOOD, GOOD.keys() - {"elsewhere"}) is None
-    assert problem(CONFIG, GOOD | {"store": ComponentFacts("state.redis", actors=True)}, {"store"}) is None
+    assert problem(CONFIG, GOOD, GOOD.keys(), {"store"}) is None
+    assert problem(CONFIG, GOOD | {"store": ComponentFacts("state.redis", actors=True)}, {"store"}, ()) is None
 
 
 @pytest.mark.parametrize(
@@ -49,7 +69,7 @@ def test_components_that_fit_are_no_problem() -> None:
     ids=["model", "store", "broker", "scopes", "actors"],
 )
 def test_one_that_does_not_fit_is_named_with_the_fix(name: str, facts: ComponentFacts, words: str) -> None:
-    told = problem(CONFIG, GOOD | {name: facts}, [name])
+    told = problem(CONFIG, GOOD | {name: facts}, [name], {"store"})
 
     assert told is not None
     assert repr(name) in told
@@ -57,8 +77,7 @@ def test_one_that_does_not_fit_is_named_with_the_fix(name: str, facts: Component
 
 
 def test_two_stores_for_workflows_in_sight_are_told_of_whoever_made_them() -> None:
-    second = {"shared": ComponentFacts("state.redis", actors=True)}
-    told = problem(CONFIG, GOOD | second, [])
+    told = problem(CONFIG, GOOD, [], {"store", "shared"})
 
     assert told is not None
     assert "'shared' is an actor state store too, beside 'store'" in told
