@@ -17,6 +17,9 @@ from holdfast_operator.stateless import NoDiffBase
 IDLE_SECONDS = 0.2
 """How long Kopf keeps a worker per object after its last event: most of an operator's memory is these, not the objects."""
 
+CHUNK = 100
+"""Objects of a kind that Kopf reads at a time when it begins to watch: all kinds are read at once, each object a task for a while."""
+
 REQUEST_SECONDS = 30.0
 
 EXIT_SECONDS = 20.0
@@ -59,6 +62,7 @@ def build_settings() -> kopf.OperatorSettings:
     settings.persistence.diffbase_storage = NoDiffBase()
     settings.scanning.disabled = True
     settings.queueing.idle_timeout = IDLE_SECONDS
+    settings.watching.chunk_size = CHUNK
     settings.process.ultimate_exiting_timeout = EXIT_SECONDS
     settings.networking.request_timeout = REQUEST_SECONDS
     settings.networking.error_backoffs = Backoffs()

@@ -23,6 +23,7 @@ from holdfast_operator.credentials import Credentials
 logger = logging.getLogger(__name__)
 
 _PAUSE = (0.5, 1.5)
+_LIST_SECONDS = 30.0
 _TOLD_TO_KOPF = {HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS}
 """Kopf asks again after these by itself, and heeds Retry-After."""
 
@@ -127,13 +128,11 @@ def connect(credentials: Credentials, *, listed: Callable[[], None], vanished: C
             if objects and not watching:
                 listed()
             return answer
-        if answer.status == HTTPStatus.GONE and watching:
+        if answer.status == HTTPStatus.GONE and (watching or "continue" in request.url.query):
             answer.release()
-            logger.info("the watch of %s is too old and starts anew", request.url.path)
+            logger.info("the %s of %s is too old and starts anew", "watch" if watching else "list", request.url.path)
             listed()
-            # Without a version the watch begins with everything that exists.
-            url = request.url.without_query_params("resourceVersion")
-            return await request.session.get(url, timeout=aiohttp.ClientTimeout(total=None, sock_connect=5))
+            return await _anew(request)
         if answer.status in _TOLD_TO_KOPF or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return answer
         if answer.status == HTTPStatus.UNAUTHORIZED:
@@ -153,6 +152,16 @@ def connect(credentials: Credentials, *, listed: Callable[[], None], vanished: C
         trust_env=info.trust_env,
     )
     return kopf.AiohttpSession(server=info.server, default_namespace=info.default_namespace, aiohttp_session=session)
+
+
+async def _anew(request: ClientRequest) -> ClientResponse:
+    """Ask without what is too old: a watch then begins with everything that exists, and a list that took too long with its first part.
+
+    Kopf would ask for the rest of that list for ever; told twice, an object is no news.
+    """
+    url = request.url.without_query_params("resourceVersion", "continue")
+    seconds = None if watches(url.query) else _LIST_SECONDS
+    return await request.session.get(url, timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=5))
 
 
 def _of_objects(path: str) -> bool:

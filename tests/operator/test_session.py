@@ -106,6 +106,18 @@ async def test_a_410_in_place_of_a_watch_becomes_a_watch_of_everything(connected
     assert watched.told.listed == 1
 
 
+async def test_the_rest_of_a_list_that_is_too_old_becomes_its_beginning(connected: Connect) -> None:
+    async def serve(request: web.Request) -> web.StreamResponse:
+        if request.query.get("continue") == "old":
+            return web.json_response({"kind": "Status", "code": 410}, status=410)
+        return web.json_response({"items": [{"limit": request.query["limit"]}], "metadata": {"continue": "new"}})
+
+    watched = await connected(serve)
+    answer = await watched.get(f"{AGENTS}?limit=100&continue=old")
+
+    assert await answer.json() == {"items": [{"limit": "100"}], "metadata": {"continue": "new"}}
+
+
 async def test_an_error_in_a_watch_is_told_as_a_410_and_nothing_after_it(connected: Connect) -> None:
     watched = await connected(stream(EVENT, EVENT + FAILED + EVENT))
 
