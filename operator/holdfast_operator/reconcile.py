@@ -117,19 +117,23 @@ class Reconciler:
             raise failure
         return min(visit.again, default=None)
 
-    async def _try(self, key: Key, record: Record, visit: Visit) -> Retry | None:
-        """Carry the Agent out. A failure is nobody's news, until it has happened several times in a row.
+    async def _try(self, key: Key, record: Record, visit: Visit) -> Exception | None:
+        """Carry the Agent out. A failure is nobody's news, until it has happened several times in a row; then a mistake of ours is, too.
 
         Returns:
             The failure to raise once it is told.
         """
         try:
             await self._carry_out(key, record, visit)
-        except Retry as failure:
+        except (ApiError, NotLeading):
+            raise
+        except Exception as failure:
             self._failures[key] = self._failures.get(key, 0) + 1
             if self._failures[key] < _PATIENCE:
                 raise
-            visit.findings = Findings(accepted=Verdict("Unknown", conditions.RETRYING, str(failure)))
+            known = isinstance(failure, Retry)
+            words = str(failure) if known else f"an error in Holdfast, see the operator's log: {type(failure).__name__}: {failure}"
+            visit.findings = Findings(accepted=Verdict("Unknown", conditions.RETRYING, words))
             return failure
         self._failures.pop(key, None)
         return None

@@ -3,7 +3,7 @@
 import pytest
 
 from holdfast_api import conditions
-from holdfast_operator import kinds
+from holdfast_operator import kinds, reconcile
 from holdfast_operator.children import Blocked, refusal
 from holdfast_operator.cluster import ApiError
 from holdfast_operator.queue import Retry
@@ -69,3 +69,35 @@ async def test_an_object_that_cannot_be_read_hides_no_other_one(world: World, na
 
     assert (kinds.SERVICE, "b") in world.memory.record((namespace, "b")).children
     assert f"Service {namespace}/a cannot be read" in caplog.text
+
+
+@pytest.mark.apiserver
+async def test_a_url_that_no_pattern_can_refuse_is_told_with_its_field(world: World, namespace: str) -> None:
+    world.api.agent(namespace, "a", {"observability": {"tracing": {"otlp": "https://[:F]:7"}}})
+    world.hear(kinds.AGENT, namespace, "a", "ADDED")
+    await world.look(namespace, "a")
+
+    accepted = world.api.condition(namespace, "a", "Accepted")
+
+    assert accepted["reason"] == conditions.INVALID_SPEC
+    assert "spec.observability.tracing.otlp" in accepted["message"]
+    assert "https://[:F]:7" in accepted["message"]
+
+
+@pytest.mark.apiserver
+async def test_a_mistake_of_the_operators_own_is_told_after_some_attempts(
+    world: World, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("name")
+
+    monkeypatch.setattr(reconcile, "parse_agent", broken)
+    world.api.agent(namespace, "a")
+    for _ in range(4):
+        world.hear(kinds.AGENT, namespace, "a", "ADDED")
+        with pytest.raises(KeyError):
+            await world.look(namespace, "a")
+
+    ready = world.api.condition(namespace, "a")
+    assert (ready["status"], ready["reason"]) == ("Unknown", conditions.RETRYING)
+    assert "an error in Holdfast" in ready["message"]

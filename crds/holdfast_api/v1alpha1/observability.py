@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
-from holdfast_api.v1alpha1.types import ApiModel, Rule, Url
+from holdfast_api.v1alpha1.types import ApiModel, Rule, Url, address
 
 _COLLECTOR = r"^https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?$"
 _SOMEWHERE = Rule(
@@ -23,7 +23,7 @@ class Tracing(ApiModel):
         default="1",
         description='Share of runs that are traced, from "0" to "1". What a caller traces is traced.',
     )
-    otlp: Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=_COLLECTOR)] | None = Field(
+    otlp: Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=_COLLECTOR), AfterValidator(address)] | None = Field(
         default=None,
         description="URL of a collector that speaks OTLP over HTTP, for example http://otel-collector.monitoring:4318. "
         "It gets the spans of the agent and of the sidecar.",

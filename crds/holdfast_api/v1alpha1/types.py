@@ -7,6 +7,7 @@ rule over an unbounded list is refused when the CRD is applied.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
@@ -116,7 +117,19 @@ Duration = Annotated[
 ]
 ObjectName = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 AgentName = Annotated[str, StringConstraints(min_length=1, max_length=58, pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$")]
-Url = Annotated[str, StringConstraints(min_length=1, max_length=2048, pattern=r"^https?://\S+$")]
+
+
+def address(url: str) -> str:
+    """A URL that has a host, and a port that can be one, as no pattern can say it."""
+    try:
+        if urlsplit(url).hostname and urlsplit(url).port != 0:
+            return url
+    except ValueError:
+        pass
+    raise ValueError("has no host, or a port that is none: give for example https://tools.example:8443/path")
+
+
+Url = Annotated[str, StringConstraints(min_length=1, max_length=2048, pattern=r"^https?://\S+$"), AfterValidator(address)]
 DataKey = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=131072)]
 Line = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
