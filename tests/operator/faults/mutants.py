@@ -139,7 +139,7 @@ MUTANTS = (  # only what a cluster could see: what makes no difference while wat
     Mutant(
         "a watch that is too old is asked for again and again",
         "session.py",
-        "if answer.status == HTTPStatus.GONE and watching:",
+        'if answer.status == HTTPStatus.GONE and (watching or "continue" in request.url.query):',
         "if False:",
         ("410 WATCH services", "410 WATCH agents"),
     ),

@@ -7,6 +7,7 @@ import pytest
 
 from tests.operator.faults.campaign import carry_out, judge, plans, sample, told
 from tests.operator.faults.case import Life
+from tests.operator.faults.mutants import MUTANTS, changed
 from tests.operator.faults.plan import Plan
 from tests.operator.live import Api
 
@@ -37,6 +38,12 @@ def test_an_oracle_tells_of_another_end_and_of_another_history() -> None:
 
     assert len(judge(life, reference)) == 4
     assert judge(reference, reference) == []
+
+
+def test_every_bug_can_be_put_into_the_operator_as_it_is(tmp_path: Path) -> None:
+    for number, mutant in enumerate(MUTANTS):
+        folder = changed(mutant, tmp_path / str(number))
+        assert compile((folder / "holdfast_operator" / mutant.file).read_text(), mutant.file, "exec"), mutant.name
 
 
 @pytest.mark.apiserver
