@@ -22,11 +22,12 @@ from holdfast_agent.local.decisions import ALL, Answers, Desk, Undecided, termin
 from holdfast_agent.local.display import OPEN, Timeline
 from holdfast_agent.local.documents import Documents
 from holdfast_agent.local.faults import LocalError, UnknownRunError
+from holdfast_agent.local.frame import REFUSED, exit_code, say
 from holdfast_agent.local.session import Session, new_run_id, running
 from holdfast_agent.local.signals import INTERRUPTED, interruption
 from holdfast_agent.local.workspace import AskedRun, Workspace
 
-ANSWERED, FAILED, REFUSED, WAITS = 0, 1, 2, 3
+ANSWERED, FAILED, WAITS = 0, 1, 3
 _EXIT_CODES = """exit codes:
   0    the run was answered
   1    the run failed; why is on stderr
@@ -45,13 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("give exactly one of --task TEXT and --resume [ID]")
     if options.session is not None and options.resume is not None:
         parser.error("--session belongs to --task: a run that is gone on with is in its session already")
-    try:
-        return asyncio.run(_main(options))
-    except LocalError as error:
-        _say(f"error: {error}")
-        return REFUSED
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    return exit_code(_main(options))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -105,19 +100,19 @@ async def _main(options: argparse.Namespace) -> int:
             try:
                 outcome = await _until_ended(_Work(options, documents, workspace, run, interrupted))
             except UnknownRunError:
-                _say(f"error: there is no run {run.id} in {workspace.folder}: start one with --task TEXT, or give its --state-dir")
+                say(f"error: there is no run {run.id} in {workspace.folder}: start one with --task TEXT, or give its --state-dir")
                 return REFUSED
             except LocalError as error:
-                _say(f"error: {error}")
-                _say(f"run {run.id} is kept; when that is mended, go on with: {common.again(options)} --resume {run.id}")
+                say(f"error: {error}")
+                say(f"run {run.id} is kept; when that is mended, go on with: {common.again(options)} --resume {run.id}")
                 return REFUSED
             except Undecided as undecided:
-                _say("\n".join([f"run {run.id} waits for a person, and nobody is at the terminal:", *undecided.lines()]))
+                say("\n".join([f"run {run.id} waits for a person, and nobody is at the terminal:", *undecided.lines()]))
                 call = undecided.questions[0]["call"] if undecided.questions else "CALL"
-                _say(f"it is kept; decide with: {common.again(options)} --resume {run.id} --approve {call}  (or --reject {call})")
+                say(f"it is kept; decide with: {common.again(options)} --resume {run.id} --approve {call}  (or --reject {call})")
                 return WAITS
     if outcome is None:
-        _say(f"run {run.id} is kept; go on with: {common.again(options)} --resume {run.id}")
+        say(f"run {run.id} is kept; go on with: {common.again(options)} --resume {run.id}")
         return INTERRUPTED
     return _report(outcome, as_json=options.json)
 
@@ -129,14 +124,14 @@ def _choose(options: argparse.Namespace, workspace: Workspace) -> AskedRun:
         run = workspace.unfinished() if not options.resume else known.get(options.resume, AskedRun(options.resume, ""))
         if run is None:
             raise LocalError(f"there is no unfinished run in {workspace.folder}: start one with --task")
-        _say(f"going on with run {run.id}")
+        say(f"going on with run {run.id}")
         return run
     task = sys.stdin.read() if options.task == "-" else options.task
     if not task.strip():
         raise LocalError("the task is empty")
     unfinished = workspace.unfinished(task, options.session)
     if unfinished and not options.new:
-        _say(f"going on with run {unfinished.id}, which has the same task and had not ended (--new starts another)")
+        say(f"going on with run {unfinished.id}, which has the same task and had not ended (--new starts another)")
         return unfinished
     run = AskedRun(new_run_id(), task, session=options.session)
     workspace.remember(run)
@@ -149,7 +144,7 @@ async def _until_ended(work: "_Work") -> View | None:
     stopping = asyncio.create_task(work.interrupted.wait())
     await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
     if not working.done():
-        _say("stopping; what is in flight may finish first (once more: stop at once)")
+        say("stopping; what is in flight may finish first (once more: stop at once)")
         working.cancel()
     stopping.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -175,8 +170,8 @@ class _Work:
             Undecided: it waits for a person who is not here.
         """
         run, workspace = self.run, self.workspace
-        async with running(manifests.unprompted(self.documents), workspace, os.environ, _say) as session:
-            _say(f"run {run.id}, state in {workspace.folder}")
+        async with running(manifests.unprompted(self.documents), workspace, os.environ, say) as session:
+            say(f"run {run.id}, state in {workspace.folder}")
             await self._begin(session)
             try:
                 outcome = await self._watch(session)
@@ -186,7 +181,7 @@ class _Work:
                 raise asyncio.CancelledError from None
             workspace.remember(replace(run, ended=True))
             if self.options.trace:
-                _say("\n".join(trace.tree(outcome, await session.client.all_steps(run.id))))
+                say("\n".join(trace.tree(outcome, await session.client.all_steps(run.id))))
             return outcome
 
     async def _begin(self, session: Session) -> None:
@@ -211,14 +206,14 @@ class _Work:
         async def decide(call: str, approved: bool, reason: str) -> None:  # noqa: FBT001 - as it is sent
             await client.approve(run, call, approved=approved, reason=reason)
 
-        desk = Desk(Answers.of(self.options.approve, self.options.reject), decide, _say, terminal())
+        desk = Desk(Answers.of(self.options.approve, self.options.reject), decide, say, terminal())
         with contextlib.closing(desk):
             while True:
                 session.mend()
                 with contextlib.suppress(NoAnswer):
                     status, steps = await client.steps(run, turn=timeline.turn)
                     for news in timeline.news(steps):
-                        _say(news)
+                        say(news)
                     if status in TERMINAL:
                         desk.tell_unused([])
                         return await client.status(run)
@@ -226,7 +221,7 @@ class _Work:
                     if desk.busy or waiting & {"retrying", "awaiting_approval"}:
                         view = await client.status(run)
                         for news in timeline.trouble(view):
-                            _say(news)
+                            say(news)
                         await desk.look(view.get("approvals", []), idle=waiting == {"awaiting_approval"})
                 await asyncio.sleep(_POLL_SECONDS)
 
@@ -239,10 +234,5 @@ def _report(outcome: View, *, as_json: bool) -> int:
     if outcome["status"] == "COMPLETED":
         return ANSWERED
     error = outcome.get("error") or {}
-    _say(f"run {outcome['id']} ended as {outcome['status']}: {error.get('message', error)}")
+    say(f"run {outcome['id']} ended as {outcome['status']}: {error.get('message', error)}")
     return FAILED
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()

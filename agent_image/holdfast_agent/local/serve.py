@@ -4,17 +4,17 @@ import argparse
 import asyncio
 import contextlib
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from holdfast_agent.local import options as common
 from holdfast_agent.local.faults import LocalError
+from holdfast_agent.local.frame import exit_code, say
 from holdfast_agent.local.session import Session, running
-from holdfast_agent.local.signals import INTERRUPTED, interruption
+from holdfast_agent.local.signals import interruption
 from holdfast_api import names
 
-STOPPED, REFUSED = 0, 2
+STOPPED = 0
 _POLL_SECONDS = 0.2
 _LAST_PORT = 65535
 _EXIT_CODES = """exit codes:
@@ -26,14 +26,7 @@ _EXIT_CODES = """exit codes:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve; gives the exit code."""
-    given = _parser().parse_args(arguments)
-    try:
-        return asyncio.run(_main(given))
-    except LocalError as error:
-        _say(f"error: {error}")
-        return REFUSED
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    return exit_code(_main(_parser().parse_args(arguments)))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -58,17 +51,17 @@ async def _main(given: argparse.Namespace) -> int:
     documents = common.documents(given)
     workspace = common.workspace(given, documents)
     with workspace.alone(), interruption() as interrupted:
-        serving = asyncio.create_task(_serve(running(documents, workspace, os.environ, _say, port=given.port), workspace.folder))
+        serving = asyncio.create_task(_serve(running(documents, workspace, os.environ, say, port=given.port), workspace.folder))
         stopping = asyncio.create_task(interrupted.wait())
         await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
         if not serving.done():
-            _say("stopping; what is in flight may finish first (once more: stop at once)")
+            say("stopping; what is in flight may finish first (once more: stop at once)")
             serving.cancel()
         stopping.cancel()
         try:
             await serving
         except asyncio.CancelledError:
-            _say("stopped; runs that had not ended are kept, and go on when the agent is served again")
+            say("stopped; runs that had not ended are kept, and go on when the agent is served again")
         except LocalError:
             if not interrupted.is_set():
                 raise
@@ -78,7 +71,7 @@ async def _main(given: argparse.Namespace) -> int:
 async def _serve(starting: "contextlib.AbstractAsyncContextManager[Session]", folder: Path) -> None:
     async with starting as session:
         for line in _welcome(session, folder):
-            _say(line)
+            say(line)
         while True:
             session.mend()
             await asyncio.sleep(_POLL_SECONDS)
@@ -95,8 +88,3 @@ def _welcome(session: Session, folder: Path) -> list[str]:
         f"curl -N {url}/runs/ID/events {bearer}",
         f"curl -X POST {url}/runs/ID/approvals/TURN.CALL {bearer} -d '{{\"approved\": true}}'",
     ]
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
