@@ -10,7 +10,7 @@ import yaml
 from e2e.cluster import tools
 from e2e.cluster.apiserver import ApiServer
 from e2e.cluster.places import places
-from tests.operator.test_upgrade import FIRST
+from tests.first import unpack
 
 pytestmark = pytest.mark.apiserver
 AGENT = {"apiVersion": "holdfast.dev/v1alpha1", "kind": "Agent", "metadata": {"name": "a"}, "spec": {"role": "Helper"}}
@@ -113,11 +113,8 @@ def test_removing_the_operator_and_then_everything_goes_as_it_is_written(cluster
     assert left.strip() == ""
 
 
-def test_a_release_of_the_first_chart_is_upgraded_and_taken_back(cluster, chart, root, agents_chart, tmp_path):
-    packed = subprocess.run(["git", "archive", FIRST, "charts"], cwd=root, capture_output=True, check=True).stdout
-    first = tmp_path / "first"
-    first.mkdir()
-    subprocess.run(["tar", "-x", "-C", str(first)], input=packed, check=True)
+def test_a_release_of_the_first_chart_is_upgraded_and_taken_back(cluster, chart, agents_chart, tmp_path):
+    first = unpack(tmp_path / "first")
     cluster.succeeds(
         *("helm", "install", "holdfast", first / "charts/holdfast", "-n", "holdfast-system", "--create-namespace"),
         *("--set", "redis.enabled=true,agents.model.provider=echo,workers=7"),

@@ -1,10 +1,9 @@
-"""From the operator's first complete version, as the repository's history has it, to this one and back: no pod is rolled, nothing is lost.
+"""From the operator's first complete version to this one and back: no pod is rolled, nothing is lost.
 
 Both are run as programs, one after the other, on one real API server; each brings its own CRD.
 """
 
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,12 @@ from e2e.cluster.apiserver import ApiServer
 from holdfast_api import names
 from holdfast_operator import kinds
 from holdfast_operator.facts import ANNOTATION_SUPERSEDED
+from tests.first import unpack
 from tests.operator.conftest import StartOperator
 from tests.operator.live import CRD, ROOT, Api, Process, eventually, install_crds
 from tests.operator.test_program import NAMESPACE, ready
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(420)]
-
-FIRST = "e8986185341f3985b27eb2ce1c208d80e13fc3ce"
-"""The last commit before runs had limits, approvals and an audit key: its pods and its AgentConfig say much less."""
 
 TEAM = "team"
 KEY = {"name": "openai", "key": "api-key"}
@@ -54,10 +51,7 @@ AGENTS: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first version's packages."""
-    folder = tmp_path_factory.mktemp("first")
-    packed = subprocess.run(["git", "archive", FIRST, "operator", "crds"], cwd=ROOT, capture_output=True, check=True).stdout
-    subprocess.run(["tar", "-x", "-C", str(folder)], input=packed, check=True)
-    return folder
+    return unpack(tmp_path_factory.mktemp("first"))
 
 
 @pytest.fixture(scope="module")
