@@ -27,10 +27,10 @@ test-sequences: setup ## random walks of an Agent's spec through every field of 
 	@$(PYTHON) -m e2e.cluster tools dapr
 	@$(BIN)/python -m tests.operator.sequences $(if $(TRANSITIONS),--transitions $(TRANSITIONS)) $(if $(SEED),--seed $(SEED))
 
-test-hostile: setup ## every hostile Agent against the API server and the operator (minutes): SEED=7
+test-hostile: setup ## hostile Agents against API server, operator and policy (minutes): DRAWN=1200 SEED=7
 	@$(PYTHON) -m e2e.cluster tools kubernetes
 	@$(PYTHON) -m e2e.cluster tools dapr
-	@HOSTILE_WHOLE=1 HOSTILE_SEED=$(or $(SEED),1) $(BIN)/pytest -q -rP tests/operator/hostile tests/chart/test_policy.py
+	@HOSTILE_DRAWN=$(or $(DRAWN),1200) HOSTILE_SEED=$(or $(SEED),1) $(BIN)/pytest -q -rP tests/operator/hostile tests/chart/test_policy.py
 
 test-unit test-apiserver test-dapr test-cluster test-lifecycle: test-%: setup ## test-STAGE: one stage of the tests
 	@$(BIN)/python -m e2e.suite $*

@@ -313,7 +313,7 @@ def _leaves(node, path):
 def test_of_all_hostile_agents_none_comes_through_with_what_the_lists_forbid(cluster, chart):
     crd = yaml.safe_load((chart / "files/crds/agents.holdfast.dev.yaml").read_text())
     malformed, hostile = generated(crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"], seed=1)
-    share = slice(None) if os.environ.get("HOSTILE_WHOLE") else slice(20)
+    share = slice(int(os.environ.get("HOSTILE_DRAWN", "20")))
     specs = [*(spec for _, spec in REFUSED.values()), *(case.spec for case in (*made(), *malformed[share], *hostile[share]))]
     taken = [spec for spec in specs if cluster.refusal("lists", spec) is None]
     sys.stdout.write(f"{len(specs)} hostile Agents against lists, {len(taken)} taken\n")
