@@ -71,6 +71,8 @@ class Life:
         package: folder of the operator with a bug, None for the operator as it is.
         end: the objects at the end, in words that are alike for every life.
         history: how often each object was made and deleted by the operator.
+        made: objects in the order in which they were made first.
+        warnings: reasons of the Events that warn somebody.
         calls: the requests.
         events: watched events by kind and type.
         problems: what was wrong with this life alone.
@@ -83,6 +85,8 @@ class Life:
     package: Path | None = None
     end: dict[str, Any] = field(default_factory=dict)
     history: Counter[str] = field(default_factory=Counter)
+    made: list[str] = field(default_factory=list)
+    warnings: set[str] = field(default_factory=set)
     calls: list[Call] = field(default_factory=list)
     events: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
@@ -144,6 +148,8 @@ class Case:
         for call in self._proxy.writes():
             if (call.verb == "DELETE" or call.status == 201) and not call.target.startswith("events/"):
                 life.history[f"{'deleted' if call.verb == 'DELETE' else 'made'} {call.target}"] += 1
+        life.made = list(dict.fromkeys(call.target for call in self._proxy.writes() if call.status == HTTPStatus.CREATED))
+        life.warnings = {event["reason"] for event in self._api.list(kinds.EVENT, self.namespace) if event["type"] == "Warning"}
         stranger = self._api.get(kinds.SERVICE, self.namespace, "c")
         if not life.unsettled and (stranger is None or stranger["metadata"]["resourceVersion"] != self._stranger):
             life.problems.append("a stranger's Service was touched")
@@ -154,7 +160,8 @@ class Case:
         """What no fault excuses. Kopf's own tracebacks are not counted: when it ends, the operator starts anew."""
         perhaps_old = sorted({f"{call.verb} {call.target}" for call in self._proxy.calls if call.perhaps_old})
         # A write that changes nothing costs as much as one that does. After a fault, some are the way to find out what came of it.
-        idle = [call for call in self._proxy.calls if call.verb == "PATCH" and call.status == HTTPStatus.OK and not call.changed]
+        patched = [call for call in self._proxy.calls if call.verb == "PATCH" and not call.target.startswith("events/")]
+        idle = [call for call in patched if call.status == HTTPStatus.OK and not call.changed]
         return [
             *(f"{call.verb} {call.target} changed nothing" for call in idle if self._plan is None),
             *(["an error in Holdfast, see the log"] if "an error in Holdfast" in log else []),
