@@ -47,8 +47,27 @@ def judge(life: Life, reference: Life) -> list[str]:
     return [
         *life.problems,
         *(f"{name} ends otherwise: {_difference(wanted, found)}" for name, wanted, found in pairs if wanted != found),
+        *_too_early(life, reference),
+        *(f"warned of {reason} without a cause" for reason in sorted(life.warnings - reference.warnings) if not _refused(life.plan)),
         *(f"{deed}: {found} times, undisturbed {wanted}" for deed, wanted, found in counts if wanted != found),
     ]
+
+
+def _refused(plan: Plan | None) -> bool:
+    return plan is not None and plan.action == "422"
+
+
+def _too_early(life: Life, reference: Life) -> list[str]:
+    """Pods are only asked for when all that they need is there."""
+    found = []
+    for agent in ("a", "b"):
+        target = f"deployments/{agent}"
+        if target not in reference.made or target not in life.made:
+            continue
+        needed = [made for made in reference.made[: reference.made.index(target)] if re.search(rf"/{agent}(-|$)", made)]
+        late = set(needed) - set(life.made[: life.made.index(target)])
+        found += [f"{target} was made before {', '.join(sorted(late))}"] if late else []
+    return found
 
 
 def _difference(wanted: str | None, found: str | None) -> str:
