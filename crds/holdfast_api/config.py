@@ -134,7 +134,7 @@ class LimitsConfig(ConfigModel):
         default=None, description="How often a tool may give the same result for the same arguments before it counts as a loop."
     )
     max_concurrent_runs: int | None = Field(default=None, description="Runs that are not waiting; more are answered 429.")
-    max_depth: int | None = Field(default=None, description="Callers that a run may have one after the other; None: 5.")
+    max_depth: int | None = Field(default=None, description="Agents that may be in a row, this one counted; None: 5.")
     on_exceeded: Literal["fail", "answer"] = "fail"
 
 

@@ -31,7 +31,7 @@ class Limits(ApiModel):
     )
     max_depth: Annotated[int, Field(ge=1, le=32)] | None = Field(
         default=None,
-        description="How many callers a run may have one after the other, when Agents have Agents as tools. Left out: 5.",
+        description="How many agents may be in a row, this one counted, when Agents have Agents as tools. Left out: 5.",
     )
     on_exceeded: Literal["fail", "answer"] = Field(
         default="fail",
