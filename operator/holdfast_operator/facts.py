@@ -26,6 +26,8 @@ SIDECAR = "daprd"
 _PULL_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable"}
 _CONFIG_REASONS = {"CreateContainerConfigError", "CreateContainerError"}
 _MESSAGE = 600
+_KEEP_DIGITS = 11
+"""Digits of a time to keep, in seconds; the API's longest takes 9. Whoever writes more did not get it from us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +136,15 @@ def seen(kind: Kind, live: Manifest) -> Seen:
     if not kind.versioned:
         return Seen(digest, version, uid, controller)
     annotations = metadata.get("annotations", {})
-    keep = annotations.get(ANNOTATION_KEEP, "")
+    keep = _keep_seconds(annotations.get(ANNOTATION_KEEP, ""))
     superseded = timestamp(annotations.get(ANNOTATION_SUPERSEDED))
     pins = annotations.get(ANNOTATION_PINS, "")
-    return Seen(digest, version, uid, controller, int(keep) if keep.isdecimal() else 0, superseded, pins)
+    return Seen(digest, version, uid, controller, keep, superseded, pins)
+
+
+def _keep_seconds(text: str) -> int:
+    """Seconds of an annotation that anybody may have written, 0 for what is none; Python reads no number of thousands of digits."""
+    return int(text) if text.isdecimal() and len(text) <= _KEEP_DIGITS else 0
 
 
 def deployment_facts(live: Manifest) -> DeploymentFacts:

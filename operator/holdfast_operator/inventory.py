@@ -142,7 +142,7 @@ class Inventory:
         async for event, live in self._cluster.watch_metadata(kind, scope, version):
             version = live["metadata"]["resourceVersion"]
             if event != "BOOKMARK":
-                self._intake.child(kind, event, live)
+                self._hand_in(kind, event, live)
         return version
 
     async def _children(self, kind: Kind, scope: str | None, *, every: bool = False, presence: bool = False) -> str:

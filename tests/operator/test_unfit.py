@@ -1,11 +1,17 @@
 """A field that the API server is too old for: it says 500 to it, and no waiting helps. On a real API server."""
 
+import asyncio
+from typing import Any
+
 import pytest
 
-from holdfast_api import conditions
+from holdfast_api import conditions, names
 from holdfast_operator import kinds, reconcile
 from holdfast_operator.children import Blocked, refusal
 from holdfast_operator.cluster import ApiError
+from holdfast_operator.desired.meta import ANNOTATION_KEEP
+from holdfast_operator.facts import seen
+from holdfast_operator.inventory import Inventory
 from holdfast_operator.queue import Retry
 from tests.operator.live import World
 
@@ -69,6 +75,48 @@ async def test_an_object_that_cannot_be_read_hides_no_other_one(world: World, na
 
     assert (kinds.SERVICE, "b") in world.memory.record((namespace, "b")).children
     assert f"Service {namespace}/a cannot be read" in caplog.text
+
+
+def kept_for(text: str) -> dict[str, Any]:
+    """A ConfigMap that says it is a child, and how long it is to be kept."""
+    owner = {"apiVersion": names.GROUP_VERSION, "kind": names.KIND, "name": "a", "uid": "u", "controller": True}
+    return {"metadata": {"name": "odd", "annotations": {ANNOTATION_KEEP: text}, "ownerReferences": [owner]}}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("3600", 3600), ("9" * 11, 99_999_999_999), ("9" * 12, 0), ("9" * 5000, 0), ("-1", 0), ("", 0)]
+)
+def test_a_time_to_keep_that_is_none_is_none(text: str, seconds: int) -> None:
+    live = kept_for(text)
+    live["metadata"] |= {"uid": "1", "resourceVersion": "1"}
+
+    assert seen(kinds.CONFIG_MAP, live).keep_seconds == seconds
+
+
+@pytest.mark.apiserver
+async def test_an_object_that_cannot_be_read_ends_no_watch(world: World, namespace: str, caplog: pytest.LogCaptureFixture) -> None:
+    real, heard = world.intake.child, asyncio.Event()
+
+    def unless_odd(kind: kinds.Kind, event: str | None, live: dict[str, Any]) -> None:
+        if live["metadata"]["name"] == "odd":
+            raise ValueError("odd")
+        real(kind, event, live)
+        if live["metadata"]["name"] == "next":
+            heard.set()
+
+    world.intake.child = unless_odd
+    inventory = Inventory(cluster=world.cluster, memory=world.memory, intake=world.intake, dapr=world.dapr, namespaces=(namespace,))
+    listed = (await anext(world.cluster.pages(kinds.CONFIG_MAP, namespace))).version
+    world.api.create(kinds.CONFIG_MAP, namespace, kept_for("9" * 5000))
+    world.api.create(kinds.CONFIG_MAP, namespace, {"metadata": {"name": "next"}})
+
+    watch = asyncio.create_task(inventory._follow(kinds.CONFIG_MAP, namespace, listed))
+    ended, _ = await asyncio.wait({watch, told := asyncio.create_task(heard.wait())}, timeout=60, return_when=asyncio.FIRST_COMPLETED)
+    for task in (watch, told):
+        task.cancel()
+
+    assert ended == {told}
+    assert f"ConfigMap {namespace}/odd cannot be read" in caplog.text
 
 
 @pytest.mark.apiserver
