@@ -46,10 +46,10 @@ def test_there_is_none_unless_it_is_asked_for() -> None:
     assert policy({"networkPolicy": {}}) is not None
 
 
-def test_it_closes_the_pods_of_this_agent_but_for_dns_dapr_its_callers_and_its_namespace() -> None:
-    found = policy({"networkPolicy": {}, "access": {"callers": ["planner"]}})
+def test_it_closes_the_pods_of_this_agent_but_for_dns_dapr_its_replicas_and_its_namespace() -> None:
+    found = policy({"networkPolicy": {}})
     assert found is not None
-    agents = {"key": "holdfast.dev/agent", "operator": "In", "values": ["a", "planner"]}
+    agents = {"key": "holdfast.dev/agent", "operator": "In", "values": ["a"]}
 
     assert found["podSelector"] == {"matchLabels": {"holdfast.dev/agent": "a"}}
     assert found["policyTypes"] == ["Ingress", "Egress"]
@@ -61,6 +61,13 @@ def test_it_closes_the_pods_of_this_agent_but_for_dns_dapr_its_callers_and_its_n
     assert {"ipBlock": {"cidr": "0.0.0.0/0"}} not in dns["to"]
     assert dapr == namespaced("dapr")
     assert other_agents["ports"] == on(50002)["ports"]
+
+
+def test_callers_may_be_apps_that_are_no_agents_so_their_namespace_reaches_the_sidecar() -> None:
+    found = policy({"networkPolicy": {"ingressFrom": []}, "access": {"callers": ["front-desk"]}})
+    assert found is not None
+
+    assert found["ingress"] == [{"from": [{"podSelector": {}}], **on(50002)}]
 
 
 def test_those_who_are_named_take_the_namespaces_place_and_an_empty_list_is_nobody() -> None:

@@ -1,5 +1,7 @@
 """NetworkPolicy `a`, when asked for: only callers come in, and the pods reach what the Agent names. Enforced by the cluster's network."""
 
+from collections.abc import Collection
+
 from holdfast_api import names
 from holdfast_api.resolve import Resolved
 from holdfast_api.v1alpha1 import Agent
@@ -29,7 +31,7 @@ def network_policy(agent: Agent, resolved: Resolved, *, dapr_namespace: str) -> 
     spec = {
         "podSelector": {"matchLabels": selector(name)},
         "policyTypes": ["Ingress", "Egress"],
-        "ingress": _ingress(sorted({name, *resolved.config.callers}), wanted.ingress_from),
+        "ingress": _ingress(name, resolved.config.callers, wanted.ingress_from),
         "egress": [
             _dns(),
             {"to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": dapr_namespace}}}]},
@@ -41,9 +43,13 @@ def network_policy(agent: Agent, resolved: Resolved, *, dapr_namespace: str) -> 
     return child(NETWORK_POLICY, agent, name) | {"spec": spec}
 
 
-def _ingress(callers: list[str], others: list[Manifest] | None) -> list[Manifest]:
-    """Sidecars of callers come to the sidecar, everybody else to the HTTP API. An empty list of others means nobody."""
-    by_dapr = {"from": [_agents(callers)], "ports": _tcp(_SIDECAR_PORT)}
+def _ingress(name: str, callers: Collection[str], others: list[Manifest] | None) -> list[Manifest]:
+    """Sidecars come to the sidecar, everybody else to the HTTP API. An empty list of others means nobody.
+
+    A caller may be any app with a sidecar, and nothing tells its pods: so with callers the namespace may knock, and the sidecar, which
+    knows app ids by their certificates, opens to callers alone. Without any, only the Agent's own replicas come.
+    """
+    by_dapr = {"from": [{"podSelector": {}} if callers else _agents([name])], "ports": _tcp(_SIDECAR_PORT)}
     peers = [{"podSelector": {}}] if others is None else others
     # A rule without a `from` would let everybody in.
     return [by_dapr, *([{"from": peers, "ports": _tcp(names.APP_PORT, _SIDECAR_METRICS)}] if peers else [])]
