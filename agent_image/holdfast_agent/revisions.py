@@ -160,8 +160,8 @@ class Revisions:
     async def close(self) -> None:
         """Close the tools of all revisions."""
         await self.current.toolbox.close()
-        for opened in self._open.values():
-            await _close(opened.task)
+        while self._open:
+            await _close(self._open.popitem()[1].task)
 
     async def _load(self, name: str) -> Revision:
         entry = await self._store.get(documents.revision_key(name))
@@ -181,9 +181,12 @@ class Revisions:
         return replace(opened, name=name)
 
     async def _drop_unused(self) -> None:
-        unused = [name for name, opened in self._open.items() if not opened.users]
-        for name in unused[: max(0, len(self._open) - _KEPT)]:
+        # While one is closed, others come into use and are dropped elsewhere: each is looked for anew, and nobody finds it from then on.
+        while len(self._open) > _KEPT and (name := self._unused()) is not None:
             await _close(self._open.pop(name).task)
+
+    def _unused(self) -> str | None:
+        return next((name for name, opened in self._open.items() if not opened.users), None)
 
 
 async def _close(task: "asyncio.Task[Revision]") -> None:

@@ -40,6 +40,7 @@ async def kept_two(configs, monkeypatch):
 
             async def noted():
                 closed.append(config.revision)
+                await asyncio.sleep(0)  # as connections and processes that are ended take a moment
                 await close()
 
             opened.toolbox.close = noted
@@ -99,3 +100,47 @@ async def test_a_revision_that_could_not_be_had_is_looked_for_again(configs, kep
     kept._store.documents[documents.revision_key(late.revision)] = late.document()
     async with kept.use(late.revision) as revision:
         assert revision.config.system_prompt == "Late."
+
+
+async def test_a_revision_that_comes_into_use_while_another_is_closed_stays_open(configs, kept_two):
+    kept, closed = kept_two
+    one, two, three, four = (config.revision for config in configs[1:])
+    async with kept.use(one) as first, kept.use(two):
+        pass
+    closing, gate, used = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    close = first.toolbox.close
+
+    async def slowly():
+        closing.set()
+        await gate.wait()
+        await close()
+
+    first.toolbox.close = slowly
+
+    async def use_for_a_while():
+        async with kept.use(three):
+            await used.wait()
+
+    dropping = asyncio.create_task(use_for_a_while())
+    async with kept.use(four):
+        used.set()
+        await closing.wait()
+        async with kept.use(two):
+            gate.set()
+            await dropping
+            assert closed == [one, three]
+
+
+async def test_two_who_drop_revisions_at_once_close_each_once(configs, kept_two):
+    kept, closed = kept_two
+    one, two, *others = (config.revision for config in configs[1:])
+    async with kept.use(one), kept.use(two):
+        pass
+    both = asyncio.Barrier(2)
+
+    async def user(name):
+        async with kept.use(name):
+            await both.wait()
+
+    await asyncio.gather(*map(user, others))
+    assert sorted(closed) == sorted([one, two])
