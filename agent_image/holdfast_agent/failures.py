@@ -80,6 +80,6 @@ def stands(key: str, failure: Failure, *, attempt: int, failed: int, left: float
 
 
 def clipped(message: str) -> str:
-    """The message on one line and of bounded length."""
-    line = " ".join(message.split())
+    """The message on one line and of bounded length, as text that every store can take: half a surrogate pair is none."""
+    line = " ".join(message.encode(errors="replace").decode().split())
     return line if len(line) <= MESSAGE_CHARACTERS else line[: MESSAGE_CHARACTERS - 1] + "…"

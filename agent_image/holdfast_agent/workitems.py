@@ -81,14 +81,21 @@ class WorkItems:
         async with self._places:
             try:
                 answer = _ENCODER.encode(await self._activities[request.name](json.loads(request.input.value)))
-            except Exception as error:  # noqa: BLE001 - the workflow is told, whatever it is
-                _LOG.exception("activity broke", extra={"run": run})
-                response = worker._build_activity_failure_response(request, run, error, token)  # noqa: SLF001 - see the module's text
-            else:
                 self._passed(len(request.input.value) + len(answer))
                 response = worker._build_activity_result_response(request, run, answer, token)  # noqa: SLF001 - see the module's text
+            except Exception as error:  # noqa: BLE001 - the workflow is told, whatever it is
+                _LOG.exception("activity broke", extra={"run": run})
+                response = self._failed(request, error, token)
         pool, send = worker._async_worker_manager.thread_pool, worker._deliver_activity_response  # noqa: SLF001 - see the module's text
         try:
             pool.submit(send, request, response, token, run)
         except RuntimeError:
             _LOG.info("a result comes after the end of the worker; Dapr will ask for it again", extra={"run": run})
+
+    def _failed(self, request: Any, error: Exception, token: str) -> Any:  # noqa: ANN401 - generated messages have no types
+        build = self._worker._build_activity_failure_response  # noqa: SLF001 - see the module's text
+        run = request.workflowInstance.instanceId
+        try:
+            return build(request, run, error, token)
+        except UnicodeEncodeError as unsayable:  # its own words are ASCII, which those of the error are not
+            return build(request, run, unsayable, token)

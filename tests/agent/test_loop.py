@@ -106,6 +106,10 @@ def test_an_envelope_is_short_and_on_one_line():
     assert clipped("short") == "short"
 
 
+def test_an_error_with_half_a_surrogate_pair_can_be_stored():
+    assert envelope("k", Failure("permanent", "the server says \ud800"), 1)["error"]["message"] == "the server says ?"
+
+
 def test_a_run_with_one_tool_call_costs_three_activities():
     driver = drive(old()).answer(said(1, "search")).answer({"key": "r/1/0"}).answer(said(2))
     assert driver.names == ["model", "tool", "model"]

@@ -76,6 +76,12 @@ def test_an_error_passes_if_its_code_says_that_the_server_is_to_blame(code, kind
     assert "secret" not in caught.value.failure.public
 
 
+def test_an_error_with_half_a_surrogate_pair_can_be_stored():
+    with pytest.raises(McpError) as caught:
+        wire.result(wire.read('{"id": 1, "error": {"code": -32602, "message": "bad \\ud800"}}')[0])
+    assert caught.value.failure.message == "JSON-RPC error -32602: bad ?"
+
+
 def test_names_are_what_providers_take_and_tell_tools_apart():
     remotes = ["route", "places.find", "places_find", "x" * 100, "x" * 100 + "y", "straße", "a b", "", "🙂" * 80]
     called = [function_name("maps", remote) for remote in remotes]

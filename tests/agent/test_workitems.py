@@ -94,6 +94,36 @@ async def test_an_activity_that_breaks_is_told_to_the_workflow(worker, eventuall
     assert [kind for *_, kind, _ in worker.sent] == ["failure", "failure"]
 
 
+async def test_an_activity_whose_result_or_error_cannot_be_sent_is_told_to_the_workflow(worker, eventually):
+    class Strict(Worker):
+        """Takes what the SDK's can put into a message."""
+
+        def _build_activity_result_response(self, request, run, answer, token):
+            return "result", pb.ActivityRequest(name=answer).name
+
+        def _build_activity_failure_response(self, request, run, error, token):
+            return "failure", pb.ActivityRequest(name=str(error)).name
+
+    async def half(payload):
+        return {"text": "\ud800"}
+
+    async def broken(payload):
+        raise ValueError("\ud800")
+
+    worker.__class__ = Strict
+    WorkItems(worker, {"half": half, "broken": broken}, most=10, passed=lambda _: None)
+    await asyncio.to_thread(read, worker, [activity("half"), activity("broken")])
+
+    async def both():
+        return len(worker.sent) == 2
+
+    await eventually(both)
+    assert [(name, kind, "surrogates not allowed" in text) for name, *_, kind, text in sorted(worker.sent)] == [
+        ("broken", "failure", True),
+        ("half", "failure", True),
+    ]
+
+
 async def test_no_more_run_at_once_than_may(worker, eventually):
     running, most, gate = set(), [], asyncio.Event()
 

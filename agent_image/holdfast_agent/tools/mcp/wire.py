@@ -139,6 +139,6 @@ def unusable(message: str, public: str | None = None) -> Failure:
 
 
 def short(text: str) -> str:
-    """The text on one line and not long."""
-    line = " ".join(text.split())
+    """The text on one line and not long. Half a surrogate pair, which JSON can hold, is no text that could be stored."""
+    line = " ".join(text.encode(errors="replace").decode().split())
     return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…"
