@@ -12,7 +12,7 @@ registered fails the workflow.
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any, Final
 
 import grpc
@@ -35,6 +35,8 @@ _OF_DAPR: Final = "call-tool: "
 _NOT_REGISTERED: Final = "is not registered"
 _NO_NAME: Final = "unknown MCP workflow name"
 _REFUSED: Final = "connection refused"
+_BROKEN: Final = frozenset({WorkflowStatus.FAILED, WorkflowStatus.TERMINATED})
+_ENDED: Final = _BROKEN | {WorkflowStatus.COMPLETED}
 
 
 class DaprServer:
@@ -47,6 +49,7 @@ class DaprServer:
             server: name of the MCPServer.
         """
         self._server = server
+        self._list = f"{PREFIX}{server}:list:{uuid.uuid4()}"
         self._made: DaprWorkflowClient | None = None
         self._purging: set[asyncio.Task[None]] = set()
 
@@ -61,9 +64,9 @@ class DaprServer:
         Raises:
             McpError: it does not.
         """
-        instance = f"{PREFIX}{self._server}:list:{uuid.uuid4()}"
-        state = await self._carried_out("ListTools", {"mcpServerName": self._server}, instance, Flight())
-        await self._purge(instance)
+        # One id for all looks: the next one joins an instance of one that was cut off, or purges it, and none of them piles up.
+        state = await self._carried_out("ListTools", {"mcpServerName": self._server}, self._list, Flight(), spent=_ENDED)
+        await self._purge(self._list)
         if state.runtime_status != WorkflowStatus.COMPLETED:
             raise McpError(self._failed(state))
         tools = _json(state).get("tools")
@@ -99,11 +102,13 @@ class DaprServer:
         self._made = self._made or workflow_client()
         return self._made
 
-    async def _carried_out(self, what: str, given: Message, instance: str, flight: Flight) -> WorkflowState:
-        """The ended instance: one that there is already, or a new one."""
+    async def _carried_out(
+        self, what: str, given: Message, instance: str, flight: Flight, *, spent: Collection[WorkflowStatus] = _BROKEN
+    ) -> WorkflowState:
+        """The ended instance: one that there is already, or a new one where that has a status of `spent`."""
         try:
             state = await self._state(instance)
-            if state is not None and state.runtime_status in {WorkflowStatus.FAILED, WorkflowStatus.TERMINATED}:
+            if state is not None and state.runtime_status in spent:
                 await self._purge(instance)
                 state = None
             flight.leaves()
