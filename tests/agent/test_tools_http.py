@@ -10,6 +10,7 @@ from aiohttp import web
 
 from holdfast_agent.outcome import Failure
 from holdfast_agent.tools import Toolbox, ToolboxError, ToolResult, reply
+from holdfast_agent.tools.redaction import hidden
 from holdfast_agent.tools.url import UnusableArgument, UrlTemplate
 from tests.agent.toolboxes import echo, http_config
 
@@ -42,9 +43,46 @@ async def test_the_rest_of_the_arguments_is_the_json_body_of_other_methods(serve
 
 async def test_headers_come_from_the_configuration_and_from_secrets(serve, open_toolbox):
     source = [{"name": "Authorization", "env": "HOLDFAST_SECRET_X", "prefix": "Bearer "}]
-    box = await open_toolbox(await serve(echo), environ={"HOLDFAST_SECRET_X": "s3cret\n"}, headers={"X-Team": "a"}, headersFrom=source)
-    headers = json.loads((await box.call("t", {}, key="k")).content)["headers"]
-    assert (headers["Authorization"], headers["X-Team"]) == ("Bearer s3cret", "a")
+    sent = []
+
+    async def answer(request):
+        sent.append(request.headers)
+        return web.Response(text="fine")
+
+    box = await open_toolbox(await serve(answer), environ={"HOLDFAST_SECRET_X": "s3cret\n"}, headers={"X-Team": "a"}, headersFrom=source)
+    assert await box.call("t", {}, key="k") == ToolResult("fine")
+    assert [(headers["Authorization"], headers["X-Team"]) for headers in sent] == [("Bearer s3cret", "a")]
+
+
+async def test_a_secret_that_a_server_sends_back_does_not_come_back_to_the_model(serve, open_toolbox):
+    secret = 'canary-"of"-the-secret'
+
+    async def answer(request):
+        if "fails" in request.query_string:
+            return web.Response(status=500, text=f"you sent {request.headers['Authorization']}")
+        return await echo(request)
+
+    source = [{"name": "Authorization", "env": "KEY", "prefix": "Bearer "}]
+    url = await serve(answer)
+    box = await open_toolbox(url, environ={"KEY": secret}, headersFrom=source)
+    assert json.loads((await box.call("t", {}, key="k")).content)["headers"]["Authorization"] == "Bearer …"
+    box = await open_toolbox(f"{url}/fails?fails=1", environ={"KEY": secret}, headersFrom=source)
+    assert (await box.call("t", {}, key="k")).message == "HTTP 500: you sent Bearer …"
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("key-12345 and key-12345-long, key-1234", "… and …, key-1234"),
+        ("the text is cut in key-123…", "the text is cut in …"),
+        ("the text is cut in key-12345-lo…", "the text is cut in …"),
+        ("the text is cut in ke…", "the text is cut in ke…"),
+    ],
+    ids=["whole", "cut", "cut in the longer one", "hardly begun"],
+)
+def test_secrets_are_hidden_also_where_a_text_was_cut_within_one(text, left):
+    assert hidden(text, ("key-12345", "key-12345-long")) == left
+    assert hidden(text, ()) == text
 
 
 async def test_a_placeholder_is_shown_to_the_model_as_required(open_toolbox):

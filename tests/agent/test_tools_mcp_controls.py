@@ -120,6 +120,9 @@ async def test_a_call_is_observed_under_the_name_of_its_item_and_a_secret_that_a
     async def echo(request, _):
         return web.Response(status=500, text=f"you sent {request.headers['Authorization']}")
 
+    async def repeat(request, message):
+        return answer(message, {"content": [{"type": "text", "text": f"you sent {request.headers['Authorization']}"}]})
+
     server = ScriptedMcp()
     url = await serve(server.handle)
     header = {"name": "Authorization", "env": "KEY", "prefix": "Bearer "}
@@ -146,6 +149,11 @@ async def test_a_call_is_observed_under_the_name_of_its_item_and_a_secret_that_a
         assert 'holdfast_tool_call_duration_seconds_count{tool="maps"} 1.0' in page
         assert 'holdfast_tool_calls_total{outcome="completed",tool="unknown"} 1.0' in page
         assert "route" not in page
+
+        server.behave = {"tools/call": echo}
+        assert (await box.call("maps__route", TO, key="k")).message == "HTTP 500: you sent Bearer …"
+        server.behave = {"tools/call": repeat}
+        assert await box.call("maps__route", TO, key="k") == ToolResult("you sent Bearer …")
 
         server.behave = dict.fromkeys(("initialize", "tools/list"), echo)
         box._sources[0].changed({"method": "notifications/tools/list_changed"})

@@ -6,7 +6,7 @@ then does the work once. Nothing of an answer is trusted: its length, its end an
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +19,7 @@ from holdfast_agent import scope
 from holdfast_agent.outcome import Failure
 from holdfast_agent.tools import reply
 from holdfast_agent.tools.arguments import problem, validator
+from holdfast_agent.tools.redaction import without
 from holdfast_agent.tools.spec import MAX_RESULT_BYTES, ToolboxError, ToolResult, ToolSpec
 from holdfast_agent.tools.url import UnusableArgument, UrlTemplate
 from holdfast_api.config import HttpToolConfig, McpToolConfig, ToolConfig
@@ -36,7 +37,9 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 class HttpTool:
     """One HTTP tool; see `open`."""
 
-    def __init__(self, tool: ToolConfig, config: HttpToolConfig, headers: dict[str, str], session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, tool: ToolConfig, config: HttpToolConfig, headers: dict[str, str], session: aiohttp.ClientSession, secrets: Sequence[str] = ()
+    ) -> None:
         """Check the configuration.
 
         Args:
@@ -44,6 +47,7 @@ class HttpTool:
             config: its `http` part.
             headers: from `headers`, with the secret ones filled in.
             session: shared by all tools; closed by its owner.
+            secrets: parts of `headers` that nobody else is told, should the server send them back.
 
         Raises:
             ToolboxError: the URL or the schema cannot be used.
@@ -59,7 +63,7 @@ class HttpTool:
         except ValueError as error:
             raise ToolboxError(f"tool {tool.name!r}: http.{error}") from None
         self.spec = ToolSpec(tool.name, tool.description or "", schema)
-        self._method, self._headers, self._session = config.method, headers, session
+        self._method, self._headers, self._session, self._secrets = config.method, headers, session, secrets
         self._bodyless = config.method in _BODYLESS
         self._timeout = self.longest = tool.timeout_seconds
         self._guarded = bool(config.headers_from) or any(name.lower() in _CREDENTIALS for name in headers)
@@ -71,6 +75,9 @@ class HttpTool:
 
     async def call(self, arguments: Mapping[str, Any], *, key: str) -> ToolResult | Failure:
         """Make the request; see `Tool.call`."""
+        return without(await self._call(arguments, key=key), self._secrets)
+
+    async def _call(self, arguments: Mapping[str, Any], *, key: str) -> ToolResult | Failure:
         url = self._url(arguments)
         if isinstance(url, Failure):
             return url

@@ -14,6 +14,7 @@ from holdfast_agent.tools.agent import AgentTool
 from holdfast_agent.tools.agents import open_agents
 from holdfast_agent.tools.http import HttpTool, secret_headers
 from holdfast_agent.tools.python import open_python_tools
+from holdfast_agent.tools.redaction import secrets_of
 from holdfast_agent.tools.sources import Health, Source, find
 from holdfast_agent.tools.spec import Pending, Tool, ToolboxError, ToolResult, ToolSpec
 from holdfast_api.config import AgentConfig, ToolConfig
@@ -163,7 +164,12 @@ def _check_kinds(config: AgentConfig) -> None:
 
 async def _open_http(tools: Sequence[ToolConfig], environ: Mapping[str, str], stack: AsyncExitStack) -> Mapping[str, Tool]:
     session = await stack.enter_async_context(_session())
-    return {tool.name: HttpTool(tool, tool.http, secret_headers(tool, tool.http, environ), session) for tool in tools if tool.http}
+    made = {}
+    for tool in tools:
+        if tool.http:
+            headers = secret_headers(tool, tool.http, environ)
+            made[tool.name] = HttpTool(tool, tool.http, headers, session, secrets_of(tool.http, environ))
+    return made
 
 
 async def _open_python(tools: Sequence[ToolConfig], environ: Mapping[str, str], stack: AsyncExitStack) -> Mapping[str, Tool]:

@@ -14,6 +14,7 @@ from holdfast_agent.tools.mcp.sse import EventStream
 from holdfast_agent.tools.mcp.streamable import StreamableHttp
 from holdfast_agent.tools.mcp.transport import Http
 from holdfast_agent.tools.mcp.wire import Message
+from holdfast_agent.tools.redaction import secrets_of
 from holdfast_agent.tools.spec import ToolboxError
 from holdfast_api.config import McpToolConfig, ToolConfig
 from holdfast_api.names import MCP_ITEM_CHARACTERS, MCP_SEPARATOR
@@ -75,5 +76,5 @@ def _server(tool: ToolConfig, config: McpToolConfig, environ: Mapping[str, str],
         way = EventStream if config.transport == "sse" else StreamableHttp
         http = Http(session, secret_headers(tool, config, environ))
         remote = Client(way(config.url, http, heard=heard), host=urlsplit(config.url).hostname or "")
-    made.append(McpServer(tool, remote, [environ[source.env].strip() for source in config.headers_from]))
+    made.append(McpServer(tool, remote, secrets_of(config, environ)))
     return made[0]

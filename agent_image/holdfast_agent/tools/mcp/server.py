@@ -20,6 +20,7 @@ from holdfast_agent.tools.mcp.catalogue import Function, Reader
 from holdfast_agent.tools.mcp.client import Flight
 from holdfast_agent.tools.mcp.content import meaning
 from holdfast_agent.tools.mcp.wire import McpError, Message
+from holdfast_agent.tools.redaction import hidden, without
 from holdfast_agent.tools.sources import Health, Source
 from holdfast_agent.tools.spec import ToolResult, ToolSpec
 from holdfast_api.config import ToolConfig
@@ -158,6 +159,9 @@ class McpServer(Source):
 
     async def call(self, name: str, arguments: Mapping[str, Any], *, key: str) -> ToolResult | Failure:
         """Call a tool; see `Tool.call`."""
+        return without(await self._call(name, arguments, key=key), self._secrets)
+
+    async def _call(self, name: str, arguments: Mapping[str, Any], *, key: str) -> ToolResult | Failure:
         flight = Flight()
         try:
             async with asyncio.timeout(self.longest):
@@ -217,9 +221,7 @@ class McpServer(Source):
     def _down(self, failure: Failure) -> None:
         self._failed += 1
         since = time.time() if self.health.up is not False else self.health.since
-        told, reason = failure.public or failure.kind, failure.message
-        for secret in self._secrets:
-            reason = reason.replace(secret, "…")
+        told, reason = failure.public or failure.kind, hidden(failure.message, self._secrets)
         if self.health.up is not False or self.health.reason != reason:
             _LOG.warning("an MCP server is down: %s", told, extra={"tool": self.name, "functions": len(self._functions)})
         self.health = replace(self.health, up=False, since=since, reason=reason)
