@@ -182,6 +182,25 @@ class Runs:
         if not head.terminal and time.time() > head.created + _MEND_AFTER_SECONDS:
             await self._ensure_scheduled(head, known_new=False)
 
+    async def resume(self, run: str) -> Head | None:
+        """Make sure that a run that stands is carried out: whoever stored its head may have died before Dapr heard of it.
+
+        Args:
+            run: its id. Nobody else should be beginning it at this moment, see `mend`.
+
+        Returns:
+            Its head; None: there is no such run.
+
+        Raises:
+            StoreError: it is not sure that it will be carried out.
+        """
+        head = await self.find(run)
+        if head:
+            self._index.listing.add(head.id, head.created)
+        if head and not head.terminal:
+            await self._ensure_scheduled(head, known_new=False)
+        return head
+
     async def wait(self, head: Head, seconds: float) -> Head:
         """The run's head once it has ended, or as it is after `seconds`.
 

@@ -5,10 +5,16 @@ import json
 
 import pytest
 
+from holdfast_agent.documents import head_key
 from holdfast_agent.http.asked import asked
+from holdfast_agent.metrics import Metrics
+from holdfast_agent.openruns import OpenRuns
+from holdfast_agent.runs import ConflictError, Runs
+from holdfast_agent.store import StoreError
 from holdfast_agent.triggers.event import MalformedError, payload, read
-from holdfast_agent.triggers.intake import Route, routes
+from holdfast_agent.triggers.intake import Intake, Route, routes
 from holdfast_api.config import AgentConfig, ModelConfig, PubsubConfig, TopicConfig, TriggerConfig
+from tests.agent.houses import Dapr, Memory, head_of
 
 OWN = Route("topic", "/events/topic", "broker", "a.topic")
 ORDERS = Route("orders", "/events/triggers/orders", "broker", "orders", task="Look at it")
@@ -116,6 +122,49 @@ def test_an_event_says_when_it_expires_and_in_which_trace_it_is():
     event = read(_delivered(EVENT | {"expiration": "2026-11-21T06:00:00Z", "traceparent": "00-1-2-01"}))
     assert (event.expires, event.trace) == (1795240800.0, "00-1-2-01")
     assert read(_delivered(EVENT | {"expiration": "soon", "traceparent": 7})).expires is None
+
+
+class Stored:
+    """Takes events for runs whose ids may stand already; `task`: what is asked of the one that stands."""
+
+    def __init__(self, task=None):
+        self.store, self.dapr, self.task = Memory(), Dapr(), task
+        runs = Runs(store=self.store, engine=self.dapr, revisions=None, index=OpenRuns(self.store, pod="a"))
+        runs.accept = self._accept
+        self.intake = Intake(runs=runs, ask=asked, publish=None, metrics=Metrics())
+
+    async def _accept(self, task, run, **_):
+        if self.task not in (None, task):
+            raise ConflictError(run)
+        raise StoreError("not asked for")
+
+    async def take(self, data, route=OWN):
+        run = asked(read(_delivered(data)), route).run
+        if self.task is not None:
+            self.store.documents[head_key(run)] = head_of(run, task=self.task).dump()
+        return await self.intake.take(route, _delivered(data)), [found for found, _ in self.dapr.scheduled] == [run]
+
+
+EXPIRED = EVENT | {"expiration": "2020-01-01T00:00:00Z", "data": {"task": "go"}}
+
+
+@pytest.mark.parametrize(("task", "scheduled"), [("go", True), (None, False)], ids=["stored", "not-stored"])
+async def test_an_event_that_expired_after_its_run_was_stored_is_let_go_only_once_that_is_scheduled(task, scheduled):
+    assert await Stored(task).take(EXPIRED) == ("SUCCESS", scheduled)
+
+
+async def test_an_expired_event_that_says_nothing_is_let_go():
+    assert await Stored().intake.take(OWN, _delivered(EXPIRED | {"data": None})) == "SUCCESS"
+
+
+async def test_an_event_whose_trigger_got_another_task_after_its_run_was_stored_schedules_what_is_stored():
+    assert await Stored("Look at it as before").take(EVENT | {"data": {"order": 7}}, ORDERS) == ("SUCCESS", True)
+
+
+async def test_an_expired_event_whose_run_cannot_be_looked_for_comes_again():
+    stored = Stored()
+    stored.store.broken = {head_key(asked(read(_delivered(EXPIRED)), OWN).run)}
+    assert await stored.intake.take(OWN, _delivered(EXPIRED)) == "RETRY"
 
 
 def test_an_agent_listens_to_its_topics_and_to_those_of_its_triggers():

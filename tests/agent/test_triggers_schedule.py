@@ -32,6 +32,9 @@ def test_a_tick_that_is_due_begins_once_and_is_owed_until_its_run_is_stored():
     begun = due.state.begins(due.begin, run_id("nightly", due.begin))
     assert (begun.owed, begun.run, begun.active, begun.begun) == (None, "nightly-20261121T0600Z", ("nightly-20261121T0600Z",), 1)
     assert begun.begins(due.begin, begun.run) == begun
+    over = replace(begun, active=())
+    assert over.begins(due.begin, begun.run) == over
+    assert replace(over, owed=due.begin).begins(due.begin, begun.run) == over
     assert decide(begun, HOURLY, SCHEDULE, _at("06:59:59")).state == begun
 
 

@@ -7,24 +7,38 @@ from datetime import datetime
 import pytest
 
 from holdfast_agent.admission import BusyError
-from holdfast_agent.documents import head_key
+from holdfast_agent.documents import head_key, shard_key
+from holdfast_agent.engine import EngineError
 from holdfast_agent.metrics import Metrics
+from holdfast_agent.openruns import SHARDS, OpenRuns
+from holdfast_agent.runs import ConflictError, Runs
 from holdfast_agent.store import StoreError
 from holdfast_agent.triggers.ticker import KEY, Ticker
 from holdfast_api.config import ScheduleConfig, TriggerConfig
-from tests.agent.houses import Memory, head_of
+from tests.agent.houses import Dapr, Memory, head_of
 
 
 class Accepting:
-    """Takes runs, or fails as it is told to."""
+    """Takes runs, or fails as it is told to: before a head is stored, or after that and before Dapr heard of it."""
 
-    def __init__(self):
-        self.begun, self.failure = [], None
+    def __init__(self, store):
+        self.begun, self.failure, self.stores, self.dapr = [], None, False, Dapr()
+        self.index = OpenRuns(store, pod="a")
+        self._store, self._runs = store, Runs(store=store, engine=self.dapr, revisions=None, index=self.index)
 
     async def accept(self, task, run):
+        if self.stores:
+            self._store.documents[head_key(run)] = head_of(run, task=task).dump()
         if self.failure:
             raise self.failure
         self.begun.append(run)
+
+    async def resume(self, run):
+        return await self._runs.resume(run)
+
+    @property
+    def scheduled(self):
+        return [run for run, _ in self.dapr.scheduled]
 
 
 class Clocks:
@@ -39,7 +53,7 @@ class Clocks:
         self._monkeypatch.setattr(time, "time", lambda: now)
 
     def process(self, *triggers):
-        runs, metrics = Accepting(), Metrics()
+        runs, metrics = Accepting(self.store), Metrics()
         ticker = Ticker(store=self.store, runs=runs, controls=None, triggers=triggers, metrics=metrics)
         return ticker, runs
 
@@ -47,8 +61,8 @@ class Clocks:
         return self.store.documents[KEY][KEY][name]
 
 
-def _trigger(cron="0 * * * *", name="t"):
-    return TriggerConfig(name=name, task="work", schedule=ScheduleConfig(cron=cron))
+def _trigger(cron="0 * * * *", name="t", **more):
+    return TriggerConfig(name=name, task="work", schedule=ScheduleConfig(cron=cron, **more))
 
 
 @pytest.fixture
@@ -82,17 +96,95 @@ async def test_a_tick_whose_process_died_after_the_decision_is_begun_by_another_
     assert (runs.begun, clocks.state()["begun"], clocks.state().get("owed")) == (["t-20261121T0600Z"], 1, None)
 
 
-async def test_a_tick_whose_run_was_stored_before_its_process_died_counts_as_begun(clocks):
-    (dying, dead), (ticker, runs) = clocks.process(_trigger()), clocks.process(_trigger())
-    await dying.look()
-    clocks.at("06:00")
-    dead.failure = StoreError("stored, and no answer")
-    await dying.look()
-    head = head_of("t-20261121T0600Z")
-    clocks.store.documents[head_key(head.id)] = head.dump()
+@pytest.fixture
+async def stored(clocks):
+    """The clocks at six, when a process has stored the run of a tick, and not told Dapr."""
+
+    async def store(*triggers):
+        dying, dead = clocks.process(*triggers)
+        await dying.look()
+        clocks.at("06:00")
+        dead.stores, dead.failure = True, StoreError("stored, and no answer")
+        await dying.look()
+        return dying, dead
+
+    return store
+
+
+@pytest.mark.parametrize("clock", ["06:00:06", "07:00"], ids=["in-time", "at-the-next-tick"])
+async def test_a_tick_whose_run_was_stored_before_its_process_died_is_scheduled_and_counts_as_begun(clocks, stored, clock):
+    await stored(_trigger())
+    ticker, runs = clocks.process(_trigger())
+    clocks.at(clock)
+    await ticker.look()
+    assert runs.scheduled == ["t-20261121T0600Z"]
+    late = clock == "07:00"
+    assert (runs.begun, clocks.state()["begun"], clocks.state()["missed"]) == (["t-20261121T0700Z"] if late else [], 1 + late, 0)
+
+
+async def test_a_run_that_was_stored_only_does_not_block_its_trigger_for_ever(clocks, stored):
+    trigger = _trigger(concurrency_policy="Forbid")
+    await stored(trigger)
+    ticker, runs = clocks.process(trigger)
     clocks.at("07:00")
     await ticker.look()
-    assert (runs.begun, clocks.state()["begun"], clocks.state()["missed"]) == (["t-20261121T0700Z"], 2, 0)
+    assert (runs.scheduled, clocks.state()["skipped"]) == (["t-20261121T0600Z"], 1)
+    clocks.store.documents[head_key("t-20261121T0600Z")] |= {"status": "COMPLETED"}
+    clocks.at("08:00")
+    await ticker.look()
+    assert (runs.begun, clocks.state()["skipped"]) == (["t-20261121T0800Z"], 1)
+
+
+async def test_a_run_that_was_stored_and_is_over_keeps_no_tick_from_beginning(clocks, stored):
+    trigger = _trigger(concurrency_policy="Forbid")
+    await stored(trigger)
+    clocks.store.documents[head_key("t-20261121T0600Z")] |= {"status": "COMPLETED"}
+    ticker, runs = clocks.process(trigger)
+    clocks.at("07:00")
+    await ticker.look()
+    assert (runs.scheduled, runs.begun, clocks.state()["begun"]) == ([], ["t-20261121T0700Z"], 2)
+
+
+async def test_a_run_that_another_process_has_only_just_stored_is_left_to_it(clocks, stored):
+    dying, dead = await stored(_trigger())
+    ticker, runs = clocks.process(_trigger())
+    clocks.at("06:00:01")
+    await ticker.look()
+    assert (runs.scheduled, clocks.state()["owed"], clocks.state()["begun"]) == ([], clocks.state()["through"], 0)
+    await dying.look()
+    assert (dead.scheduled, clocks.state().get("owed"), clocks.state()["begun"]) == (["t-20261121T0600Z"], None, 1)
+
+
+async def test_a_stored_run_that_cannot_be_scheduled_counts_as_begun_once_the_janitor_knows_of_it(clocks, stored):
+    await stored(_trigger())
+    ticker, runs = clocks.process(_trigger())
+    runs.dapr.statuses["t-20261121T0600Z"] = EngineError("away")
+    clocks.at("06:00:06")
+    clocks.store.broken = {shard_key(number) for number in range(SHARDS)}
+    with pytest.raises(StoreError):
+        await ticker.look()
+    assert clocks.state()["begun"] == 0
+    clocks.store.broken = set()
+    await ticker.look()
+    assert clocks.state()["begun"] == 1
+    assert "t-20261121T0600Z" in await runs.index.all()
+
+
+async def test_a_run_that_was_stored_for_a_schedule_that_is_no_more_is_carried_out(clocks, stored):
+    await stored(_trigger())
+    ticker, runs = clocks.process(_trigger("30 * * * *"))
+    clocks.at("06:10")
+    await ticker.look()
+    assert (runs.scheduled, clocks.state().get("owed")) == (["t-20261121T0600Z"], None)
+
+
+async def test_a_run_that_was_stored_with_another_task_is_carried_out_as_it_was_stored(clocks):
+    ticker, runs = clocks.process(_trigger())
+    await ticker.look()
+    clocks.at("06:00")
+    runs.stores, runs.failure = True, ConflictError("t-20261121T0600Z")
+    await ticker.look()
+    assert (runs.scheduled, clocks.state()["begun"]) == (["t-20261121T0600Z"], 1)
 
 
 async def test_a_tick_that_is_refused_because_too_much_is_at_work_is_tried_again_by_the_same_process(clocks):

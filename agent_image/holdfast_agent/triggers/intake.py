@@ -88,6 +88,9 @@ class Intake:
         try:
             event = events.read(body)
             if event.expires is not None and event.expires <= time.time():
+                if run := await self._resumed(route, event):
+                    _LOG.info("an event came again", extra={"route": route.name, "run": run} | _named(event))
+                    return self._status(route, "repeated", "SUCCESS")
                 _LOG.warning("an event came too late: its publisher let it expire", extra={"route": route.name} | _named(event))
                 return self._status(route, "expired", "SUCCESS")
             return await self._begin(route, event, self._ask(event, route))
@@ -105,12 +108,21 @@ class Intake:
             if asked.chosen:
                 raise MalformedError(f"the id {asked.run!r} is that of a run that another request began: use a new id, or none") from error
             # The same event, told in other words: the trigger's task was another one when it came first.
+            await self._runs.resume(asked.run)
         told = {"route": route.name, "run": asked.run} | _named(event)
         if known:
             _LOG.info("an event came again", extra=told)
             return self._status(route, "repeated", "SUCCESS")
         _LOG.info("event", extra=told)
         return self._status(route, "accepted", "SUCCESS")
+
+    async def _resumed(self, route: Route, event: Event) -> str | None:
+        """The run of an event that nobody wants any more, if it was stored in time: then it is carried out, or was."""
+        try:
+            run = self._ask(event, route).run
+        except MalformedError:
+            return None
+        return run if await self._runs.resume(run) else None
 
     async def refuse(self, route: Route, body: bytes, why: str) -> Status:
         """Never take an event: it is told in the log, and published where somebody may look at it. Until then it is not let go.

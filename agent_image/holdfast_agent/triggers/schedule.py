@@ -56,12 +56,16 @@ class State:
         known = {name: value for name, value in document.items() if name in cls.__dataclass_fields__}
         return cls(**known | {"active": tuple(known.get("active", ()))})
 
+    def forsaken(self, now: float) -> bool:
+        """Whether whoever decided about the tick that is owed has had the time to begin it."""
+        return now >= self.owed_at + _OTHERS_SECONDS
+
     def begins(self, tick: int, run: str) -> Self:
         """The same when the run of a tick is stored."""
-        if run in self.active:
-            return self
-        newest = self if self.tick is not None and self.tick > tick else replace(self, tick=tick, run=run)
         owed = None if self.owed == tick else self.owed
+        if run in self.active or run == self.run:
+            return replace(self, owed=owed)
+        newest = self if self.tick is not None and self.tick > tick else replace(self, tick=tick, run=run)
         return replace(newest, owed=owed, active=(*self.active, run)[-_ACTIVE:], begun=self.begun + 1)
 
 
@@ -122,7 +126,7 @@ def decide(state: State, cron: Cron, schedule: ScheduleConfig, now: float, *, tr
     late, owed = 0, state.owed
     if owed is not None:
         if not passed and not _over(owed, schedule, now):
-            return Verdict(state, owed if trying or now >= state.owed_at + _OTHERS_SECONDS else None)
+            return Verdict(state, owed if trying or state.forsaken(now) else None)
         late, owed = 1, None
     if newest is None or not passed:
         return Verdict(replace(state, owed=owed, missed=state.missed + late), late=late)

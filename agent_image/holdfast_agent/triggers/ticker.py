@@ -96,7 +96,7 @@ class Ticker:
         """
         since = self._since or await self._adopted()
         entry = await self._store.get(KEY)
-        over, begun = await self._known(_states(entry.value if entry else None))
+        over, begun, beginning = await self._known(_states(entry.value if entry else None))
         now, verdicts = time.time(), dict[str, Verdict]()
 
         def decided(document: Document | None) -> Document:
@@ -104,10 +104,15 @@ class Ticker:
             stands = _states(document)
             for name, trigger in self._triggers.items():
                 state = schedule.adopted(stands.get(name), trigger.schedule, since)
-                seen = replace(state, active=tuple(run for run in state.active if run not in over))
+                seen = state
                 if state.owed is not None and (run := run_id(name, state.owed)) in begun:
-                    seen = seen.begins(state.owed, run)  # whoever began it died before writing that down
-                verdicts[name] = schedule.decide(seen, trigger.cron, trigger.schedule, now, trying=self._trying.get(name) == state.owed)
+                    seen = state.begins(state.owed, run)  # whoever began it died before writing that down
+                seen = replace(seen, active=tuple(run for run in seen.active if run not in over))
+                if seen.owed is not None and run_id(name, seen.owed) in beginning:
+                    verdicts[name] = Verdict(seen)
+                else:
+                    trying = self._trying.get(name) == state.owed
+                    verdicts[name] = schedule.decide(seen, trigger.cron, trigger.schedule, now, trying=trying)
                 # Runs that are over are only worth a write when there is something to write.
                 changed = replace(verdicts[name].state, active=state.active) != state
                 stands[name] = verdicts[name].state if changed else state
@@ -141,16 +146,36 @@ class Ticker:
                 return None
             return _document({name: schedule.adopted(stands.get(name), trigger.schedule, now) for name, trigger in self._triggers.items()})
 
+        # What is owed by a schedule that is no more is still carried out if it is stored.
+        await self._known({name: state for name, state in (await self.states()).items() if not self._has(name, state)})
         await self._store.update(KEY, taken_up)
         return now
 
-    async def _known(self, states: Mapping[str, State]) -> tuple[set[str], set[str]]:
-        """Of the runs that may not be over those that are, or that are gone; and of the ticks that are owed those whose run is there."""
+    def _has(self, name: str, state: State) -> bool:
+        return name in self._triggers and schedule.digest(self._triggers[name].schedule) == state.schedule
+
+    async def _known(self, states: Mapping[str, State]) -> tuple[set[str], set[str], set[str]]:
+        """What became of runs. Those that a process stored and did not live to schedule are scheduled.
+
+        Returns:
+            Of the runs that may not be over those that are, or that are gone; of the ticks that are owed those whose run is there; and
+            those whose run is there while another process may be about to schedule it.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
         active = {run for state in states.values() for run in state.active}
-        owed = {run_id(name, state.owed) for name, state in states.items() if state.owed is not None}
-        heads = await self._store.get_many(map(documents.head_key, active | owed)) if active | owed else {}
-        there = {run: Head.load(heads[key].value) for run in active | owed if (key := documents.head_key(run)) in heads}
-        return {run for run in active if run not in there or there[run].terminal}, owed & there.keys()
+        owed = {run_id(name, state.owed): name for name, state in states.items() if state.owed is not None}
+        heads = await self._store.get_many(map(documents.head_key, active | owed.keys())) if active or owed else {}
+        there = {run: Head.load(heads[key].value) for run in active | owed.keys() if (key := documents.head_key(run)) in heads}
+        begun, beginning, now = set[str](), set[str](), time.time()
+        for run in owed.keys() & there.keys():
+            name = owed[run]
+            if not (there[run].terminal or self._trying.get(name) == states[name].owed or states[name].forsaken(now)):
+                beginning.add(run)
+            elif there[run].terminal or await self._runs.resume(run):
+                begun.add(run)
+        return {run for run in active | begun if run not in there or there[run].terminal}, begun, beginning
 
     async def _carry_out(self, trigger: Trigger, verdict: Verdict) -> None:
         tick, name = verdict.begin, trigger.name
@@ -162,8 +187,10 @@ class Ticker:
         try:
             if trigger.schedule.concurrency_policy == "Replace":
                 await self._cancel(verdict.state.active, run)
-            with contextlib.suppress(ConflictError):  # its task was another one when it began, and that is all the difference
+            try:
                 await self._runs.accept(trigger.task, run)
+            except ConflictError:  # its task was another one when it was stored, and that is all the difference
+                await self._runs.resume(run)
             await self._store.update(KEY, lambda document: _begun(document, name, tick, run))
         except (BusyError, StoreError) as error:
             _LOG.warning("the run of a tick cannot begin yet: %s", error, extra={"trigger": name, "run": run})
