@@ -40,6 +40,7 @@ class Outbox:
             metrics: counts it.
         """
         self._agent, self._sidecar, self._store, self._index, self._metrics = agent, sidecar, store, index, metrics
+        # By the id of the event: an id of a run may be used again.
         self._telling: set[str] = set()
         self._told: set[str] = set()
 
@@ -52,30 +53,30 @@ class Outbox:
         Raises:
             StoreError: it cannot be written down what is left to do.
         """
+        event = event_id(head)
         if not head.untold:
+            self._told.discard(event)
             return True
-        if head.id in self._telling:
+        if event in self._telling:
             return False
-        self._telling.add(head.id)
+        self._telling.add(event)
         try:
-            return await self._tell(head)
+            return await self._tell(head, event)
         finally:
-            self._telling.discard(head.id)
+            self._telling.discard(event)
 
     async def tell_later(self, head: Head) -> bool:
         """As `tell`, of a run that somebody else ended: not before that one has had the time to."""
         settled = head.ended is None or head.ended + _SETTLE_SECONDS < time.time()
-        return not head.untold or (settled and await self.tell(head))
+        return (settled or not head.untold) and await self.tell(head)
 
-    async def _tell(self, head: Head) -> bool:
+    async def _tell(self, head: Head, event: str) -> bool:
         assert head.publish is not None
         try:
-            if head.id not in self._told:
+            if event not in self._told:
                 target = head.publish
-                await publish(
-                    self._sidecar, Publication(target["component"], target["topic"], ending(head, self._agent), event_id(head), TYPE)
-                )
-                self._told.add(head.id)
+                await publish(self._sidecar, Publication(target["component"], target["topic"], ending(head, self._agent), event, TYPE))
+                self._told.add(event)
                 self._metrics.published("published")
         except PublishError as error:
             self._metrics.published("failed")
@@ -84,11 +85,11 @@ class Outbox:
             return False
         try:
             now = time.time()
-            await self._store.update(documents.head_key(head.id), lambda document: _published(document, now))
+            await self._store.update(documents.head_key(head.id), lambda document: _published(document, event, now))
         except StoreError:
             await self._index.waits(head.id)
             raise
-        self._told.discard(head.id)
+        self._told.discard(event)
         self._index.drop(head.id)
         return True
 
@@ -110,5 +111,6 @@ def ending(head: Head, agent: str) -> dict[str, Any]:
     return told | {"created": moment(head.created)} | ({"ended": moment(head.ended)} if head.ended is not None else {})
 
 
-def _published(document: Document | None, now: float) -> Document | None:
-    return {**document, "published": now} if document else None
+def _published(document: Document | None, event: str, now: float) -> Document | None:
+    """The head with that written down, unless it is erased, or another run has its id now."""
+    return {**document, "published": now} if document and event_id(Head.load(document)) == event else None

@@ -77,6 +77,32 @@ async def test_what_was_published_and_could_not_be_written_down_is_not_published
     assert len(telling.published) == 1
 
 
+async def test_the_end_of_a_run_whose_id_was_used_before_is_told(telling):
+    former = telling.ended("r")
+    telling.store.broken = {head_key("r")}
+    with pytest.raises(StoreError):
+        await telling.outbox.tell(former)
+    telling.store.broken = set()
+    later = telling.ended("r", created=former.created + 60)
+    assert await telling.outbox.tell(former)
+    assert telling.stored("r").untold
+    assert await telling.outbox.tell(later)
+    assert [event for *_, event in telling.published] == [event_id(former), event_id(later)]
+    assert not telling.stored("r").untold
+
+
+async def test_what_another_process_wrote_down_is_remembered_no_longer(telling):
+    head = telling.ended("r")
+    telling.store.broken = {head_key("r")}
+    with pytest.raises(StoreError):
+        await telling.outbox.tell(head)
+    telling.store.broken = set()
+    assert await telling.outbox.tell_later(telling.ended("r", created=head.created, published=2.0))
+    telling.ended("r", created=head.created)
+    assert await telling.outbox.tell(telling.stored("r"))
+    assert len(telling.published) == 2
+
+
 def test_what_is_told_of_a_run_and_that_a_long_result_is_cut_off():
     failed = head_of("r", status="FAILED", error={"type": "ToolFailed", "message": "no"}, session="s", ended=0.5)
     told = ending(failed, "a")
