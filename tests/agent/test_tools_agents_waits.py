@@ -82,6 +82,13 @@ async def test_a_long_call_becomes_a_wait_that_any_process_goes_on_with(at, crit
     intent(desk)["started"] -= 100
     answer = await desk.another().tool(attempt=2)
     assert 9 < answer["waiting"]["until"] - time.time() < 12
+    held = intent(desk)
+    held["started"], held["deadline"] = held["started"] - 20_000, time.time() + 500_000
+    answer = await desk.another().tool(attempt=2)
+    assert 1900 < answer["waiting"]["until"] - time.time() < 2100
+    held["started"] -= 500_000
+    answer = await desk.another().tool(attempt=2)
+    assert 3500 < answer["waiting"]["until"] - time.time() <= 3600
 
     critic.answer = DONE
     assert (await desk.another().tool(attempt=3))["isError"] is False

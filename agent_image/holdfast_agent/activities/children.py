@@ -31,7 +31,8 @@ _FIRST_LOOK: Final = 25.0
 _LATER_LOOK: Final = 1.0
 _PAUSE_SHARE: Final = 0.1
 """What is waited between two looks, of the time that has passed: an answer is learned of that much later at most."""
-_PAUSES: Final = (1.0, 120.0)
+_PAUSES: Final = (1.0, 3600.0)
+"""Each look is kept in the history of the run: an hour at most, so a call that takes a week costs hundreds of them, not thousands."""
 _HEED_SECONDS: Final = 1.0
 """How often a look asks whether its own run is to end."""
 _SETTLE_SECONDS: Final = 60.0
