@@ -24,11 +24,12 @@ def applied(travel: Namespace) -> Iterator[Applied]:
 
     def apply(example: str, change: Callable[[Manifest], Manifest]) -> list[str]:
         agents = [change(each) for each in yaml.safe_load_all((ROOT / "examples" / example).read_text())]
-        names.extend(agent["metadata"]["name"] for agent in agents)
+        these = [agent["metadata"]["name"] for agent in agents]
+        names.extend(these)
         travel.apply(*agents)
-        for name in names:
+        for name in these:
             travel.ready(name)
-        return names
+        return these
 
     yield apply
     for name in names:
@@ -58,7 +59,7 @@ def test_one_event_is_one_run_whose_end_is_published_and_the_clock_begins_others
                 trigger["schedule"] = {"cron": "* * * * *"}
         return agent
 
-    listener, watch = applied("topics.yaml", as_it_is) + applied("nightly.yaml", every_minute)[1:]
+    (listener,), (watch,) = applied("topics.yaml", as_it_is), applied("nightly.yaml", every_minute)
     since = datetime.now(UTC).strftime("%Y%m%dT%H%MZ")
     event = {"specversion": "1.0", "type": "ask", "source": "e2e", "id": travel.name, "data": {"task": "Write a haiku"}}
     for _ in range(2):
