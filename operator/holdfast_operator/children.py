@@ -133,18 +133,23 @@ class Children:
         """
         steps = tuple(tuple(child for child in step if not child.stands) for step in steps)
         everything = names.digest([_wanted(child) for step in steps for child in step], 16)
-        unchanged, self._record.carried_out = self._record.carried_out == everything, ""
+        record = self._record
+        undone = set(record.undone) if record.carried_out == everything else {child.place for step in steps for child in step}
+        record.carried_out, record.undone = everything, tuple(undone)
         waits = []
         for step in steps:
-            differing = [child for child in step if not self._record.is_as_wanted((child.kind, child.name), _wanted(child))]
-            pauses = [pause(self._record.repairs.get((child.kind, child.name)), self._clock()) if unchanged else 0.0 for child in differing]
+            differing = [child for child in step if not record.is_as_wanted(child.place, _wanted(child))]
+            pauses = [0.0 if child.place in undone else pause(record.repairs.get(child.place), self._clock()) for child in differing]
             due = [child for child, wait in zip(differing, pauses, strict=True) if not wait]
             waits += [wait for wait in pauses if wait]
             results = await asyncio.gather(
-                *(self._repair(child) if unchanged else self._apply(child) for child in due), return_exceptions=True
+                *(self._apply(child) if child.place in undone else self._repair(child) for child in due), return_exceptions=True
             )
+            refused = {child.place for child, result in zip(due, results, strict=True) if isinstance(result, BaseException)}
+            # Kept before anything is raised: while one child is refused, a fight over another one slows down all the same.
+            undone -= {child.place for child in step} - refused
+            record.undone = tuple(undone)
             raise_first(results)
-        self._record.carried_out = everything
         return min(waits, default=None)
 
     async def prune(self, steps: Steps, *, settled: bool) -> float | None:
@@ -158,7 +163,7 @@ class Children:
         """
         if not settled:
             return None
-        wanted = {(child.kind, child.name) for step in steps for child in step}
+        wanted = {child.place for step in steps for child in step}
         waits = []
         # ConfigMaps first: the Components that the kept ones name stay.
         for (kind, name), found in sorted(self._record.children.items(), key=lambda child: child[0][0] != CONFIG_MAP):
@@ -183,11 +188,11 @@ class Children:
 
     def _known(self, child: Child) -> bool:
         """Whether a child was seen and is ours, not a former Agent's of the same name."""
-        found = self._record.children.get((child.kind, child.name))
+        found = self._record.children.get(child.place)
         return found is not None and found.owner == self._uid
 
     async def _apply(self, child: Child) -> None:
-        place = (child.kind, child.name)
+        place = child.place
         known = self._record.children.get(place)
         manifest = child.manifest
         if known:
@@ -213,7 +218,7 @@ class Children:
 
     async def _repair(self, child: Child) -> None:
         """Apply a child that was as wanted before, and note what to tell."""
-        place = (child.kind, child.name)
+        place = child.place
         lost, before = place not in self._record.children, self._record.repairs.get(place)
         count, by = repaired(before, self._clock()), ""
         again = count.times > AT_ONCE

@@ -41,7 +41,8 @@ class Record:
         replaced: pods without a sidecar that were deleted in a row.
         replace_after: Unix time before which no further one is deleted.
         conditions: type, status and reason of each condition at the last look.
-        carried_out: digest of all children as the last complete look made them: what differs since was changed by somebody else.
+        carried_out: digest of all children as the last look wanted them: what differs since, but for `undone`, somebody else has changed.
+        undone: those of them that were refused, or not reached.
         repairs: children that were repaired lately.
     """
 
@@ -61,6 +62,7 @@ class Record:
     replace_after: float = 0.0
     conditions: Found = ()
     carried_out: str = ""
+    undone: tuple[ChildId, ...] = ()
     repairs: dict[ChildId, Repair] = field(default_factory=dict)
 
     def keep(self, manifest: Manifest) -> None:

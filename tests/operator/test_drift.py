@@ -5,8 +5,11 @@ from collections import Counter
 import pytest
 
 from holdfast_operator import kinds
+from holdfast_operator.cluster import ApiError
 from holdfast_operator.drift import AT_ONCE, DRIFT_FOUGHT, DRIFT_REPAIRED, FORGOTTEN, MAX_PAUSE, Repair, meddlers_of, pause, repaired, tell
 from tests.operator.live import World
+from tests.operator.test_blocked import refuse
+from tests.operator.test_children import change, made
 
 READ = ("GET", "agents")
 APPLY_SCALE = "/scale?fieldManager=kube-controller-manager&force=true"
@@ -119,3 +122,25 @@ async def test_a_fight_over_the_scale_slows_down_and_is_told_and_a_single_repair
     await world.look(namespace, "a")
     assert api.get(kinds.DEPLOYMENT, namespace, "a")["spec"]["replicas"] == 3
     assert set(events(world, namespace) - before) <= {"Progressing"}
+
+
+@pytest.mark.apiserver
+async def test_a_fight_over_one_child_slows_down_while_another_one_is_refused(world: World, namespace: str) -> None:
+    api = world.api
+    await made(world, namespace)
+    mend = refuse(world, "PATCH", "configurations", ApiError(403, "Forbidden", "a policy says no"))
+    await change(world, namespace, {"observability": {"apiLogging": True}})
+
+    writes = []
+    for count in range(6):
+        api.patch(kinds.SERVICE, namespace, "a", {"metadata": {"labels": {"app.kubernetes.io/managed-by": f"me-{count}"}}})
+        world.hear(kinds.SERVICE, namespace, "a")
+        _, asked = await world.look(namespace, "a")
+        writes.append(asked["PATCH", "services"])
+
+    assert writes == [1] * AT_ONCE + [0] * (6 - AT_ONCE)
+    assert events(world, namespace)[DRIFT_REPAIRED] == AT_ONCE
+    mend()
+    _, asked = await world.look(namespace, "a")
+    assert (asked["PATCH", "configurations"], asked["PATCH", "deployments"], asked["PATCH", "services"]) == (1, 1, 0)
+    assert events(world, namespace)[DRIFT_REPAIRED] == AT_ONCE

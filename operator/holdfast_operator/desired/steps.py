@@ -21,6 +21,11 @@ class Child:
     manifest: Manifest = field(default_factory=dict)
 
     @property
+    def place(self) -> tuple[Kind, str]:
+        """Kind and name, which tell it from its siblings."""
+        return self.kind, self.name
+
+    @property
     def stands(self) -> bool:
         """Whether it is neither written nor removed."""
         return not self.manifest
