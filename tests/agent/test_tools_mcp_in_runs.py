@@ -22,6 +22,7 @@ TURNS = [
             {"name": "built__distance", "arguments": {"km": 21}},
             {"name": "maps__forget", "arguments": {"name": "route"}},
             {"name": "built__refuse", "arguments": {}},
+            {"name": "built__unheard", "arguments": {}},
             {"name": "gone__route", "arguments": {}},
         ]
     },
@@ -84,6 +85,7 @@ async def test_mcp_tools_are_called_within_runs_and_a_killed_agent_repeats_a_cal
         assert (steps["maps__forget"]["status"], steps["built__refuse"]["status"], steps["gone__route"]["status"]) == ("failed",) * 3
         assert "the road is closed" in steps["built__refuse"]["output"]
         assert "there is no tool 'maps__forget'" in steps["maps__forget"]["output"]
+        assert "there is no tool 'built__unheard'; of this server there are: built__" in steps["built__unheard"]["output"], "looked again"
         assert "cannot reach 127.0.0.1" in steps["gone__route"]["output"]
         assert (steps["maps__slow"]["output"], steps["built__slow"]["output"]) == ("at last", "at last")
 
@@ -112,6 +114,6 @@ async def test_mcp_tools_are_called_within_runs_and_a_killed_agent_repeats_a_cal
         assert "an MCP server is down" in here.agent.log.read_text()
 
         async def purged():
-            return not [key for key in _history(tmp_path / "state.db", run) if f"||mcp:{run}:" in key]
+            return not [key for key in _history(tmp_path / "state.db", run) if f"||mcp:{run}:" in key or "||mcp:maps-server:list:" in key]
 
         await here.agent.until(purged, within=30)
