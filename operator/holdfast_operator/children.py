@@ -291,6 +291,25 @@ async def scale_only(cluster: Cluster, key: Key, record: Record, replicas: int) 
     return found
 
 
+async def hold_scale(cluster: Cluster, key: Key, record: Record, replicas: int, *, now: float) -> list[float]:
+    """Scale an Agent in trouble as `scale_only` does; a number that somebody else insists on waits as any other drift.
+
+    Returns:
+        Seconds until it is due, if it waits.
+
+    Raises:
+        Retry: as `scale_only`.
+    """
+    place, again = (DEPLOYMENT, key[1]), record.scaled == replicas
+    if again and record.deployment and record.deployment.wanted != replicas and (wait := pause(record.repairs.get(place), now)):
+        return [wait]
+    if await scale_only(cluster, key, record, replicas):
+        if again:
+            record.repairs[place] = repaired(record.repairs.get(place), now)
+        record.scaled = replicas
+    return []
+
+
 def refusal(kind: Kind, name: str, error: ApiError) -> Exception:
     """What an API error means: try again, or tell the user."""
     if error.transient:

@@ -44,6 +44,7 @@ class Record:
         carried_out: digest of all children as the last look wanted them: what differs since, but for `undone`, somebody else has changed.
         undone: those of them that were refused, or not reached.
         repairs: children that were repaired lately.
+        scaled: number of pods that the Deployment was last given by itself, while nothing else could be carried out.
     """
 
     uid: str = ""
@@ -64,6 +65,7 @@ class Record:
     carried_out: str = ""
     undone: tuple[ChildId, ...] = ()
     repairs: dict[ChildId, Repair] = field(default_factory=dict)
+    scaled: int | None = None
 
     def keep(self, manifest: Manifest) -> None:
         """Keep the manifest of an event until it is reconciled."""

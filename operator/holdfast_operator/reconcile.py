@@ -12,7 +12,7 @@ from holdfast_api.manifest import parse_agent
 from holdfast_api.resolve import Refused, Resolved, components_of, config_maps_of, resolve
 from holdfast_api.v1alpha1 import Agent
 from holdfast_operator.advice import missing_token_secret, waits_for
-from holdfast_operator.children import Blocked, Children, gather, scale_only
+from holdfast_operator.children import Blocked, Children, gather, hold_scale, scale_only
 from holdfast_operator.cluster import ApiError, Cluster, Manifest, NotLeading
 from holdfast_operator.components import problem
 from holdfast_operator.dapr import DaprApi
@@ -110,7 +110,7 @@ class Reconciler:
         failure = await self._try(key, record, visit)
         if not visit.findings.clean and visit.replicas is not None:
             # Whatever is wrong with it: pods that are not wanted cost money.
-            await scale_only(self._cluster, key, record, visit.replicas)
+            visit.again += await hold_scale(self._cluster, key, record, visit.replicas, now=self._clock())
         visit.again += await replace_uninjected(self._cluster, key, record, now=self._clock())
         await self._tell(key, record, visit)
         if failure:

@@ -8,6 +8,7 @@ import pytest
 from holdfast_api import conditions
 from holdfast_operator import kinds
 from holdfast_operator.cluster import ApiError
+from holdfast_operator.drift import AT_ONCE, MAX_PAUSE
 from holdfast_operator.queue import Retry
 from tests.operator.live import Api, World
 from tests.operator.test_children import change, made
@@ -118,6 +119,27 @@ async def test_an_agent_in_trouble_is_still_scaled(
     assert asked["PATCH", "deployments"] == 1
     assert api.get(kinds.DEPLOYMENT, namespace, "a")["spec"] == before | {"replicas": 0 if "suspend" in spec else spec["replicas"]}
     assert (await world.look(namespace, "a"))[1]["PATCH", "deployments"] == 0
+
+
+async def test_a_fight_over_the_scale_of_an_agent_in_trouble_slows_down(world: World, namespace: str, api: Api) -> None:
+    now = [1_800_000_000.0]
+    world.now = lambda: now[0]
+    await with_a_prompt(world, namespace)
+    await lose_the_server(world, namespace)
+
+    async def meddle(count: int) -> int:
+        api.patch(kinds.DEPLOYMENT, namespace, "a", {"spec": {"replicas": count}})
+        world.hear(kinds.DEPLOYMENT, namespace, "a")
+        return (await world.look(namespace, "a"))[1]["PATCH", "deployments"]
+
+    writes = [await meddle(count) for count in range(5, 11)]
+
+    assert writes == [1] * (1 + AT_ONCE) + [0] * (5 - AT_ONCE)
+    assert (await change(world, namespace, {"replicas": 1}))["PATCH", "deployments"] == 1
+    assert await meddle(9) == 0
+    now[0] += MAX_PAUSE
+    assert (await world.look(namespace, "a"))[1]["PATCH", "deployments"] == 1
+    assert api.get(kinds.DEPLOYMENT, namespace, "a")["spec"]["replicas"] == 1
 
 
 async def test_once_its_trouble_is_over_an_agent_that_was_scaled_is_made_whole(world: World, namespace: str, api: Api) -> None:
