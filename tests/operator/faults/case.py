@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import yaml
 
-from holdfast_api import conditions
+from holdfast_api import conditions, names
 from holdfast_operator import kinds
 from holdfast_operator.inventory import JITTER, SECOND_SECONDS
 from tests.operator.end_state import state
@@ -149,7 +149,8 @@ class Case:
             if (call.verb == "DELETE" or call.status == 201) and not call.target.startswith("events/"):
                 life.history[f"{'deleted' if call.verb == 'DELETE' else 'made'} {call.target}"] += 1
         life.made = list(dict.fromkeys(call.target for call in self._proxy.writes() if call.status == HTTPStatus.CREATED))
-        life.warnings = {event["reason"] for event in self._api.list(kinds.EVENT, self.namespace) if event["type"] == "Warning"}
+        events = [event for event in self._api.list(kinds.EVENT, self.namespace) if event.get("source") == {"component": names.FIELD_MANAGER}]
+        life.warnings = {event["reason"] for event in events if event["type"] == "Warning"}  # the API server warns of Services, too
         stranger = self._api.get(kinds.SERVICE, self.namespace, "c")
         if not life.unsettled and (stranger is None or stranger["metadata"]["resourceVersion"] != self._stranger):
             life.problems.append("a stranger's Service was touched")
