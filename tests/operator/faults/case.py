@@ -149,8 +149,9 @@ class Case:
             if (call.verb == "DELETE" or call.status == 201) and not call.target.startswith("events/"):
                 life.history[f"{'deleted' if call.verb == 'DELETE' else 'made'} {call.target}"] += 1
         life.made = list(dict.fromkeys(call.target for call in self._proxy.writes() if call.status == HTTPStatus.CREATED))
-        events = [event for event in self._api.list(kinds.EVENT, self.namespace) if event.get("source") == {"component": names.FIELD_MANAGER}]
-        life.warnings = {event["reason"] for event in events if event["type"] == "Warning"}  # the API server warns of Services, too
+        events = self._api.list(kinds.EVENT, self.namespace)
+        ours = [event for event in events if event.get("source") == {"component": names.FIELD_MANAGER}]  # the API server warns, too
+        life.warnings = {event["reason"] for event in ours if event["type"] == "Warning"}
         stranger = self._api.get(kinds.SERVICE, self.namespace, "c")
         if not life.unsettled and (stranger is None or stranger["metadata"]["resourceVersion"] != self._stranger):
             life.problems.append("a stranger's Service was touched")
