@@ -7,7 +7,7 @@ workflow does not decide it a second time. Twenty attempts at a model span about
 import hashlib
 from typing import Any, Final
 
-from holdfast_agent.outcome import Failure
+from holdfast_agent.outcome import Failure, one_line
 from holdfast_api.config import RetriesConfig
 
 MODEL_ATTEMPTS: Final = 20
@@ -80,6 +80,5 @@ def stands(key: str, failure: Failure, *, attempt: int, failed: int, left: float
 
 
 def clipped(message: str) -> str:
-    """The message on one line and of bounded length, as text that every store can take: half a surrogate pair is none."""
-    line = " ".join(message.encode(errors="replace").decode().split())
-    return line if len(line) <= MESSAGE_CHARACTERS else line[: MESSAGE_CHARACTERS - 1] + "…"
+    """The message on one line and of bounded length."""
+    return one_line(message, MESSAGE_CHARACTERS)

@@ -39,3 +39,9 @@ class Failure:
     cause: Cause = "call"
     reach: Reach = "answered"
     public: str = field(default="", compare=False)
+
+
+def one_line(text: str, most: int) -> str:
+    """The text on one line of at most `most` characters that every store can take: half a surrogate pair, as JSON can hold it, is none."""
+    line = " ".join(text.encode(errors="replace").decode().split())
+    return line if len(line) <= most else line[: most - 1] + "…"

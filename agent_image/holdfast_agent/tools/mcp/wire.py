@@ -4,7 +4,7 @@ import base64
 import json
 from typing import Any, Final
 
-from holdfast_agent.outcome import Failure
+from holdfast_agent.outcome import Failure, one_line
 
 LATEST: Final = "2025-11-25"
 """The newest version that begins with `initialize`; what is offered."""
@@ -139,6 +139,5 @@ def unusable(message: str, public: str | None = None) -> Failure:
 
 
 def short(text: str) -> str:
-    """The text on one line and not long. Half a surrogate pair, which JSON can hold, is no text that could be stored."""
-    line = " ".join(text.encode(errors="replace").decode().split())
-    return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…"
+    """The text on one line and not long."""
+    return one_line(text, MAX_TEXT)
