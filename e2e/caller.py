@@ -3,14 +3,16 @@
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from e2e import holdfast
 from e2e.cluster.faults import Fault
 
 View = dict[str, Any]
+T = TypeVar("T")
 APP_PORT, MODEL_PORT = 8001, 8080
 UNAVAILABLE = 503
 
@@ -22,11 +24,15 @@ def request(url: str, *, token: str = "", body: View | None = None, timeout: flo
         urllib.error.HTTPError: the status is 400 or more.
         OSError: nobody answered.
     """
+    found: View = json.loads(_sent(url, token, json.dumps(body).encode() if body is not None else None, timeout))
+    return found
+
+
+def _sent(url: str, token: str, body: bytes | None, timeout: float) -> str:
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
-    sent = urllib.request.Request(url, json.dumps(body).encode() if body is not None else None, headers)
+    sent = urllib.request.Request(url, body, headers)
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(sent, timeout=timeout) as answer:
-        found: View = json.load(answer)
-        return found
+        return str(answer.read().decode())
 
 
 @dataclass
@@ -45,10 +51,17 @@ class Caller:
 
     def attempt(self, path: str, body: View | None = None) -> View | None:
         """One request; None when nobody answers or the answer is 503 (not connected, stopping)."""
+        return self._tried(lambda base: request(base + path, token=self.token, body=body))
+
+    def metrics(self) -> str | None:
+        """The agent's metrics as text; None as for `attempt`."""
+        return self._tried(lambda base: _sent(f"{base}/metrics", self.token, None, 15))
+
+    def _tried(self, ask: Callable[[str], T]) -> T | None:
         try:
             if not self.base:
                 self.base = self.stack.enter_context(holdfast.port_forward(self.namespace, f"service/{self.agent}", APP_PORT))
-            return request(self.base + path, token=self.token, body=body)
+            return ask(self.base)
         except urllib.error.HTTPError as error:
             if error.code != UNAVAILABLE:
                 raise

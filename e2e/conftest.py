@@ -14,6 +14,7 @@ from e2e.cluster.faults import Fault
 from e2e.cluster.places import places
 from e2e.holdfast import ROOT, Images, kubectl
 from e2e.tests.support import RESTRICTED, Caller, Ledger, Namespace, new_namespace
+from e2e.tests.voyage import Voyage, voyage
 
 PLANNER, MODEL = "trip-planner", "scripted-model"
 
@@ -51,6 +52,13 @@ def ledger(travel: Namespace) -> Ledger:
     return Ledger(travel.name)
 
 
+@pytest.fixture(scope="session")
+def sea(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Voyage]:
+    """A restricted namespace with the navigator of the examples, which calls an MCP server and carries Secrets wherever an Agent can."""
+    with voyage(images, tmp_path_factory.mktemp("mcp")) as found:
+        yield found
+
+
 @pytest.fixture
 def namespace(images: Images) -> Iterator[Namespace]:
     """A namespace of the test's own, under Pod Security `restricted`."""
@@ -67,7 +75,8 @@ def caller() -> Iterator[Callable[[Namespace, str], Caller]]:
 
 def pytest_exception_interact(node: pytest.Item, report: pytest.TestReport) -> None:
     """Add to a failure what one would look at next: the Agents, the pods, and the last words of both containers."""
-    found = [value for value in getattr(node, "funcargs", {}).values() if isinstance(value, Namespace)]
+    used = getattr(node, "funcargs", {}).values()
+    found = [value.namespace if isinstance(value, Voyage) else value for value in used if isinstance(value, Namespace | Voyage)]
     for namespace in found:
         logs = [["logs", "-l", "holdfast.dev/agent", "-c", name, "--prefix", "--tail=25", "--ignore-errors"] for name in ("agent", "daprd")]
         looks = [["get", "agents,pods", "-o", "wide"], *logs]

@@ -1,6 +1,6 @@
 """A real MCP server made with the official SDK: streamable HTTP at /mcp, SSE at /sse, and a ledger of what was asked of it.
 
-`python tests/agent/mcp_program.py PORT [LEDGER]`; the ledger is a file, so that it outlives a kill.
+`python tests/agent/mcp_program.py PORT [LEDGER [HOST]]`; the ledger is a file, so that it outlives a kill.
 """
 
 import asyncio
@@ -93,9 +93,11 @@ async def forget(name: str) -> str:
 
 
 def main() -> None:
-    app = server.streamable_http_app()
-    app.router.routes.extend(server.sse_app().routes)
-    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
+    host = sys.argv[3] if len(sys.argv) > 3 else "127.0.0.1"
+    # The SDK answers to no other Host than the local ones as long as it is served at one of them.
+    app = server.streamable_http_app(host=host)
+    app.router.routes.extend(server.sse_app(host=host).routes)
+    uvicorn.run(app, host=host, port=int(sys.argv[1]), log_level="warning")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """What leaves the agent to be seen by others (logs, spans, metrics) holds nothing of what was said, however a run goes."""
 
-import base64
 import json
 
 import pytest
 
+from e2e.canaries import spellings
 from holdfast_api.config import ApprovalConfig, HeaderFromEnv, LimitsConfig
 from tests.agent.agents import TOKEN, http_tool
 from tests.agent.conftest import API_TOKEN
@@ -88,12 +88,6 @@ async def observed(stage, receiver, **more):
         metrics = await response.text()
     await here.agent.terminate()
     return here.agent.log.read_text(), metrics, bytes(receiver.raw).decode(errors="replace")
-
-
-def spellings(secret):
-    """As it is, and as it looks within base64, which a store may keep: at each of the three places where it may begin."""
-    within = [base64.b64encode(b"x" * shift + secret.encode())[4 * bool(shift) : -4] for shift in range(3)]
-    return [secret.encode(), *(text for text in within if len(text) >= 8)]
 
 
 def on_disk(folder):
