@@ -114,6 +114,8 @@ class Head:
         evaluation: `{"accepted", "rounds"}`, what the critic said in the end.
         trace: the caller's traceparent.
         callers: app ids of the agents that led to it, the first one first; empty: nobody's run asked for it.
+        trigger: what began it by itself: `{"kind": "schedule", "name", "tick"}` or `{"kind": "topic", "name", "component", "topic",
+            "event_id"?, "event_source"?}`; None: a request did, or a version that did not say.
         audit: `{"count", "hash", "mac"}`, the anchor of the chain.
         publish: `{"component", "topic"}`, where its end is told; None: nowhere. `published`: when that was done.
     """
@@ -148,6 +150,7 @@ class Head:
     rerun_of: str | None = None
     trace: str | None = None
     callers: tuple[str, ...] = ()
+    trigger: Document | None = None
     audit: Document | None = None
     publish: dict[str, str] | None = None
     published: float | None = None

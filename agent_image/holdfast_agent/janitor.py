@@ -60,12 +60,12 @@ class Janitor:
         await self._index.flush()
         open_runs = await self._index.all()
         self._remember_only(open_runs)
-        gate, now, gone = asyncio.Semaphore(_CONCURRENCY), time.time(), set[str]()
+        gate, now, gone = asyncio.Semaphore(_CONCURRENCY), time.time(), dict[str, float]()
 
         async def look(run: str, entry: Entry | None) -> None:
             head = Head.load(entry.value) if entry else None
             if (head is None and open_runs[run] + _GRACE_SECONDS < now) or (head and head.terminal and await self._left(head)):
-                gone.add(run)
+                gone[run] = open_runs[run]
             elif head and not head.terminal and (thorough or run in self._runs.again or self._needed(head, now)):
                 async with gate:
                     await self._try_to_look_after(head, now)

@@ -9,7 +9,7 @@ change them.
 import itertools
 import time
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, Metric, disable_created_metrics, generate_latest
@@ -142,6 +142,10 @@ class Metrics:
         """The end of a run was published, or could not be."""
         self._published.labels(outcome).inc()
 
+    def watches_outbox(self, waiting: Callable[[], Mapping[tuple[str, str], int]]) -> None:
+        """Where is told how many ends of runs wait for which component and topic."""
+        self.registry.register(_Unpublished(waiting))
+
     def watches_servers(self, servers: Callable[[], Iterable[Health]]) -> None:
         """Where is told how MCP servers stand."""
         self.registry.register(_Servers(servers))
@@ -235,6 +239,21 @@ class _Servers(Collector):
                 up.add_metric([server.tool], float(bool(server.up)))
                 tools.add_metric([server.tool], float(len(server.functions)))
             yield from (up, tools)
+
+
+class _Unpublished(Collector):
+    """Ends of runs that could not be published, asked for when somebody reads."""
+
+    def __init__(self, waiting: Callable[[], Mapping[tuple[str, str], int]]) -> None:
+        self._waiting = waiting
+
+    def collect(self) -> Iterator[Metric]:
+        """The metric; none before anything was to be published."""
+        told = "Ends of runs that this process could not publish and tries again."
+        gauge = GaugeMetricFamily("holdfast_results_unpublished", told, labels=["component", "topic"])
+        for target, count in sorted(self._waiting().items()):
+            gauge.add_metric(target, count)
+        yield gauge
 
 
 class _Payload(Collector):

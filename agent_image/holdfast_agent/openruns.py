@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from holdfast_agent import documents
@@ -42,6 +42,7 @@ class OpenRuns:
         """The run is worked on here; it gets an entry if it lasts. In the list of all runs it gets one in any case."""
         self.listing.add(run)
         self.admission.add(run)
+        self._dropping.discard(run)  # an id may be used again: what waits to go out was another run's
         if run not in self._written:
             self._adding.setdefault(run, time.time())
             if self._behind is None or self._behind.done():
@@ -90,13 +91,16 @@ class OpenRuns:
             self._written = (self._written | adding.keys()) - dropping
 
     async def all(self) -> dict[str, float]:
-        """Run -> when its entry was made (seconds since the epoch), over all replicas.
+        """Run -> when its newest entry was made (seconds since the epoch), over all replicas.
 
         Raises:
             StoreError: the store does not answer.
         """
         entries = await self._store.get_many(map(documents.shard_key, range(SHARDS)))
-        return {run: since for entry in entries.values() for run, since in entry.value["runs"].items()}
+        found: dict[str, float] = {}
+        for entry in entries.values():
+            found |= {run: max(since, found.get(run, 0.0)) for run, since in entry.value["runs"].items()}
+        return found
 
     async def sessions(self) -> set[str]:
         """Sessions that these runs belong to.
@@ -110,8 +114,11 @@ class OpenRuns:
             found |= {head.value["session"] for head in heads.values() if head.value.get("session")}
         return found
 
-    async def forget(self, runs: set[str]) -> None:
+    async def forget(self, runs: Mapping[str, float]) -> None:
         """Take entries out, whichever shard they are in.
+
+        Args:
+            runs: with when each entry was made: one that was made since is another run's, whose id was used before.
 
         Raises:
             StoreError: the store does not answer.
@@ -120,10 +127,9 @@ class OpenRuns:
             return
         entries = await self._store.get_many(map(documents.shard_key, range(SHARDS)))
         for key, entry in entries.items():
-            gone = runs & entry.value["runs"].keys()
-            if gone:
-                await self._store.update(key, lambda document, gone=gone: _changed(document, {}, gone))  # type: ignore[misc]
-        self._written -= runs
+            if runs.keys() & entry.value["runs"].keys():
+                await self._store.update(key, lambda document: _forgotten(document, runs))
+        self._written -= runs.keys()
 
     def keep(self, runs: Iterable[str]) -> None:
         """These are all the entries that there are; others need not be remembered here."""
@@ -137,6 +143,10 @@ class OpenRuns:
                     await self.flush()
             except StoreError as error:
                 _LOG.warning("the index of open runs cannot be written yet: %s", error)
+
+
+def _forgotten(document: Document | None, gone: Mapping[str, float]) -> Document:
+    return {"runs": {run: since for run, since in (document or {}).get("runs", {}).items() if since > gone.get(run, 0.0)}}
 
 
 def _changed(document: Document | None, adding: dict[str, float], dropping: set[str]) -> Document:

@@ -7,13 +7,24 @@ from typing import Any, Final
 import grpc
 from dapr.proto import api_v1
 
+from holdfast_agent.outcome import one_line
 from holdfast_agent.sidecar import Sidecar
 
 _CALL_SECONDS: Final = 5.0
+_SAID_CHARACTERS: Final = 500
+_NO_COMPONENT: Final = "have a pub/sub Component of that name in this namespace that this agent may use, or change spec.pubsub"
+_FIXES: Final = {
+    # Dapr's codes for a Component that is not loaded differ by version.
+    grpc.StatusCode.NOT_FOUND: _NO_COMPONENT,
+    grpc.StatusCode.INVALID_ARGUMENT: _NO_COMPONENT,
+    grpc.StatusCode.FAILED_PRECONDITION: _NO_COMPONENT,
+    grpc.StatusCode.PERMISSION_DENIED: "let this agent publish to it: publishingScopes, allowedTopics and protectedTopics of the Component",
+}
+_FIX: Final = "see whether the broker runs, and whether the Component's address and credentials are right"
 
 
 class PublishError(Exception):
-    """The broker did not take it, in time."""
+    """The broker did not take it, in time. The message says what mends it."""
 
 
 @dataclass(frozen=True)
@@ -52,4 +63,5 @@ async def publish(sidecar: Sidecar, publication: Publication) -> None:
     try:
         await sidecar.stub.PublishEvent(request, timeout=_CALL_SECONDS, metadata=sidecar.metadata)
     except grpc.RpcError as error:
-        raise PublishError(f"pub/sub {component!r}, topic {topic!r}: {error.details()}") from error
+        said = one_line(error.details() or error.code().name, _SAID_CHARACTERS)
+        raise PublishError(f"pub/sub {component!r}, topic {topic!r}: {said}: {_FIXES.get(error.code(), _FIX)}") from error

@@ -91,6 +91,7 @@ class Runs:
         trace: str | None = None,
         rerun_of: str | None = None,
         callers: tuple[str, ...] = (),
+        trigger: documents.Document | None = None,
         seconds: float = math.inf,
     ) -> Head:
         """Begin a run, or find the one that the same request began.
@@ -102,6 +103,7 @@ class Runs:
             trace: the caller's traceparent.
             rerun_of: the run that it does over again.
             callers: app ids of the agents that led to it.
+            trigger: what began it by itself, see `Head`.
             seconds: that it may take, if that is less than what the agent allows.
 
         Raises:
@@ -127,6 +129,7 @@ class Runs:
             rerun_of=rerun_of,
             publish=_publish(config),
             callers=callers,
+            trigger=trigger,
         )
         stored, created = await self._admitted(self._auditor.begun(head), config.limits.max_concurrent_runs)
         if stored.digest != head.digest:

@@ -158,7 +158,7 @@ async def test_runs_that_arrive_together_share_writes_and_are_all_there(start_da
     index.drop("run-0")
     await index.flush()
     assert len(await index.all()) == 49
-    await OpenRuns(store, pod="b").forget({"run-1", "run-2"})
+    await OpenRuns(store, pod="b").forget(dict.fromkeys(["run-1", "run-2"], time.time()))
     assert len(await index.all()) == 47
 
 

@@ -349,7 +349,7 @@ async def test_a_deleted_session_does_not_come_back_by_a_run_that_takes_longer_t
     await sessions.append("s", Exchange(run="long", task="t", answer="a", at=later), accepted=long_ago)
     assert await sessions.read("s") is None
     index.drop("long")
-    await index.forget({"long"})
+    await index.forget({"long": later})
     assert await sweep.sweep() == 1
 
 

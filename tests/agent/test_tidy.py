@@ -212,3 +212,22 @@ async def test_every_open_run_is_asked_about_until_one_pass_has_succeeded(monkey
     looking.cancel()
     await asyncio.gather(looking, return_exceptions=True)
     assert asked[:4] == [True, True, True, False]
+
+
+async def test_an_entry_that_waits_to_go_out_stays_when_its_id_is_used_again():
+    house = House()
+    await house.index.ensure("r")
+    house.index.drop("r")
+    await house.index.waits("r")
+    assert "r" in await house.index.all()
+
+
+async def test_an_entry_that_was_made_anew_while_an_ended_run_was_looked_at_is_kept():
+    house = House(head_of("r").completed("yes", USED, time.time()))
+    seen = await house.index.all()
+    shard = next(key for key in house.store.documents if key.startswith("open/"))
+    house.store.documents[shard] = {"runs": {"r": seen["r"] + 1.0}}
+    await house.index.forget(seen)
+    assert "r" in await house.index.all()
+    await house.janitor.tidy(thorough=False)
+    assert await house.index.all() == {}

@@ -79,6 +79,18 @@ async def test_every_form_of_event_is_one_run_and_what_can_be_none_is_refused(re
         "own",
         "raw",
     ]
+    origins = {run["task"].partition("\n")[0]: run["trigger"] for run in runs.values()}
+    assert origins["own"] == {
+        "kind": "topic",
+        "name": "topic",
+        "component": "broker",
+        "topic": "agent.topic",
+        "event_id": "1",
+        "event_source": "shop",
+    }
+    assert (origins["everybody"]["name"], origins["Look at the order"]["topic"]) == ("broadcast", "orders.new")
+    assert "event_id" not in origins["raw"]
+    assert (await here.agent.run("chosen"))["trigger"] == origins["raw"]
     dead = await streams.events("dead")
     assert {(event["id"], event["data"]["topic"], event["data"]["reason"]) for event in dead} == {
         (dead[0]["id"], "orders.new", "the event is neither JSON nor text in UTF-8")
@@ -166,7 +178,13 @@ async def test_what_cannot_be_taken_now_is_taken_later_and_a_broker_that_is_away
     await redis_server.kill()  # so the sidecar does not find it when it starts
     here = await stage(script, resources=[redis_broker(redis_server.port)], pubsub=TOPICS, limits=limits, program=EAGER)
     streams = Streams(redis_server.port)
-    assert (await here.agent.ask("without a broker"))["result"] == "done"
+    first = await here.agent.ask("without a broker")
+    assert (first["result"], "trigger" in first) == ("done", False)
+
+    async def refused():
+        return (await here.agent.run(first["id"]))["publishing"].get("message")
+
+    assert "change spec.pubsub" in await here.agent.until(refused, within=60)
     await redis_server.start()
     for number in range(4):
         await streams.event("agent.topic", {"task": "go"}, name=str(number))

@@ -1,6 +1,7 @@
 """Schedules on a real Dapr, with a tick every two seconds: each is one run or accounted for, whatever dies."""
 
 import asyncio
+from datetime import datetime
 
 import pytest
 
@@ -103,6 +104,8 @@ async def test_what_becomes_of_a_tick_while_an_earlier_run_is_not_over(stage):
     assert found["strict"]["skipped"] >= 1
     first, second = sorted((await _runs(here.agent, "strict")).items())[:2]
     assert first[1]["ended"] < second[1]["created"]
+    assert (first[1]["trigger"]["kind"], first[1]["trigger"]["name"]) == ("schedule", "strict")
+    assert datetime.fromisoformat(first[1]["trigger"]["tick"]).timestamp() == first[0]
     replaced, successor = sorted(await _runs(here.agent, "fresh"))[:2]
     run = await here.agent.ended(f"fresh-{replaced}")
     assert (run["status"], run["cancel"]["reason"]) == ("CANCELED", f"replaced by fresh-{successor}")

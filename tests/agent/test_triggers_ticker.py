@@ -26,7 +26,7 @@ class Accepting:
         self.index = OpenRuns(store, pod="a")
         self._store, self._runs = store, Runs(store=store, engine=self.dapr, revisions=None, index=self.index)
 
-    async def accept(self, task, run):
+    async def accept(self, task, run, *, trigger=None):
         if self.stores:
             self._store.documents[head_key(run)] = head_of(run, task=task).dump()
         if self.failure:

@@ -7,6 +7,7 @@ import pytest
 from holdfast_agent.documents import Approval, Head, ModelTurn, Plan, ToolCall, ToolOutcome, Trouble, Usage
 from holdfast_agent.http import views
 from holdfast_agent.http.steps import steps
+from holdfast_agent.postponed import Postponed
 from holdfast_agent.timelines import Timeline
 
 HEAD = Head(id="r", task="go", digest="d", revision="abc", created=0.0, deadline=60.0, max_iterations=50, longest_call=60.0)
@@ -188,3 +189,21 @@ def test_of_steps_that_wait_in_different_ways_the_run_names_the_one_that_a_perso
     assert head.trouble.kind == "retry"
     assert views.summary(head)["waiting_for"] == "awaiting_approval"
     assert "waiting_for" not in views.summary(HEAD.troubled(WAITS["approval"]).canceled(1.0, ""))
+
+
+def test_a_run_says_what_began_it_by_itself():
+    began = replace(HEAD, trigger={"kind": "schedule", "name": "nightly", "tick": 60})
+    told = {"kind": "schedule", "name": "nightly", "tick": "1970-01-01T00:01:00.000Z"}
+    assert views.run(began)["trigger"] == views.summary(began)["trigger"] == told
+    assert Head.load(began.dump()) == began
+    assert "trigger" not in views.run(HEAD).keys() | HEAD.dump().keys()
+
+
+def test_an_end_that_cannot_be_published_yet_says_why_and_what_mends_it():
+    over = replace(HEAD, status="COMPLETED", ended=1.0, publish={"component": "broker", "topic": "results"})
+    assert views.publishing(over, None) == {"publishing": {"component": "broker", "topic": "results"}}
+    known = Postponed(("broker", "results"), 3, 30.0, "no such pub/sub: have one")
+    told = {"failed_attempts": 3, "message": "no such pub/sub: have one", "next_attempt": "1970-01-01T00:00:30.000Z"}
+    assert views.publishing(over, known)["publishing"].items() >= told.items()
+    assert views.publishing(replace(over, published=2.0), known) == {}
+    assert views.publishing(HEAD, known) == {}

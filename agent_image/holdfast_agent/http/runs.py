@@ -108,10 +108,10 @@ async def run_view(site: Site, run: str) -> View:
         Problem: there is no such run, or the agent is not connected.
         StoreError: the store does not answer.
     """
-    head = await site.head(run)
+    head, parts = await site.head(run), site.connected()
     if head.terminal:
-        return views.run(head)
-    parts = site.connected()
+        outbox = parts.runs.outbox
+        return views.run(head) | views.publishing(head, outbox.postponed(head) if outbox else None)
     timeline = await parts.timelines.read(head, head.packed + 1, head.packed + documents.UNPACKED)
     if not timeline.turns and not head.packed:
         await parts.runs.mend(head)

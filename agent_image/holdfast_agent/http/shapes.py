@@ -86,6 +86,12 @@ _RUN_MORE: Final[dict[str, Schema]] = {
     "suspended": _TIME,
     "cancel": _object({"at": _TIME, "forced": _BOOLEAN}, {"reason": _text(), "by": _text()}, "That it is to end, and since when."),
     "ending": _object({"status": _text(), "error": ref("Error")}, description="How it will end, once what it did has been undone."),
+    "trigger": ref("Origin"),
+    "publishing": _object(
+        {"component": _text(), "topic": _text()},
+        {"failed_attempts": _count(), "message": _text("What is wrong, and what mends it."), "next_attempt": _TIME},
+        "Where its end is still to be published, and what the replica that answers knows of why it is not yet.",
+    ),
     "ended": _TIME,
     "result": _text("The answer; JSON if the agent has an output schema."),
     "error": ref("Error"),
@@ -201,10 +207,16 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "Accepted": _object({"instance_id": _text(), "status_url": _text("Path of the run in Dapr's shape.")}),
     "Run": _object(_RUN, _RUN_MORE),
     "Finished": _object({"instance_id": _text(), "status_url": _text()} | _RUN, _RUN_MORE, "A run that ended while it was waited for."),
+    "Origin": _object(
+        {"kind": {"type": "string", "enum": ["schedule", "topic"]}, "name": _text("Of the trigger; of the agent's own topics, which one.")},
+        {"tick": _TIME, "component": _text(), "topic": _text(), "event_id": _text(), "event_source": _text()},
+        "What began the run by itself; absent where a request did.",
+    ),
     "RunSummary": _object(
         {"id": _text(), "status": _STATUS, "task": _text("Its beginning."), "created": _TIME},
         {
             "session_id": _text(),
+            "trigger": ref("Origin"),
             "waiting_for": {"type": "string", "enum": list(WAITING), "description": "Why nothing goes on; absent while it works."},
             "ended": _TIME,
             "error": ref("Error"),

@@ -8,6 +8,7 @@ from holdfast_agent.audit.records import anchor
 from holdfast_agent.documents import SUSPEND, Head, ModelTurn
 from holdfast_agent.http.steps import OPEN, View, approval, steps, time, tokens
 from holdfast_agent.loop import WORKFLOW
+from holdfast_agent.postponed import Postponed
 from holdfast_agent.timelines import Timeline, shown
 
 TASK_CHARACTERS: Final = 200
@@ -29,6 +30,7 @@ def summary(head: Head) -> View:
     """A run in a list."""
     view: View = {"id": head.id, "status": status(head), "task": _beginning(head.task), "created": time(head.created)}
     view |= {"session_id": head.session} if head.session is not None else {}
+    view |= {"trigger": _trigger(head.trigger)} if head.trigger else {}
     at = "running" if head.terminal else waits.of_run(head)
     view |= {"waiting_for": at} if at != "running" else {}
     view |= {"ended": time(head.ended)} if head.ended is not None else {}
@@ -61,9 +63,25 @@ def run(head: Head, timeline: Timeline | None = None) -> View:
     view |= {"session_id": head.session} if head.session is not None else {}
     view |= {"rerun_of": head.rerun_of} if head.rerun_of is not None else {}
     view |= {"callers": list(head.callers)} if head.callers else {}
+    view |= {"trigger": _trigger(head.trigger)} if head.trigger else {}
     if open_steps:
         view["pending"] = [{name: step[name] for name in ("kind", "name", "key", "status")} for step in open_steps]
     return view | _waits(head, known) | _end(head)
+
+
+def publishing(head: Head, postponed: Postponed | None) -> View:
+    """What a run that has ended says beside while its end is still to be published: nothing once it is.
+
+    Args:
+        head: its head.
+        postponed: why it is not, if anything is known.
+    """
+    if not head.untold or head.publish is None:
+        return {}
+    view: View = {"component": head.publish["component"], "topic": head.publish["topic"]}
+    if postponed:
+        view |= {"failed_attempts": postponed.failed, "message": postponed.message, "next_attempt": time(postponed.until)}
+    return {"publishing": view}
 
 
 def dapr(head: Head) -> View:
@@ -127,6 +145,10 @@ def _end(head: Head) -> View:
         view |= {name: value} if value is not None else {}
     sealed = anchor(head.dump()) if head.terminal else None
     return view | ({"audit": sealed} if sealed else {})
+
+
+def _trigger(origin: View) -> View:
+    return origin | ({"tick": time(origin["tick"])} if "tick" in origin else {})
 
 
 def _settled(key: str, timeline: Timeline) -> bool:

@@ -24,6 +24,7 @@ BROADCAST: Final = "broadcast"
 REFUSED_TYPE: Final = "dev.holdfast.event.refused"
 _SHOWN_BYTES: Final = 64 * 1024
 _DIGITS: Final = 20
+_SAID_CHARACTERS: Final = 256
 
 Ask = Callable[[Event, "Route"], Asked]
 """What is to be begun; raises MalformedError."""
@@ -103,7 +104,7 @@ class Intake:
     async def _begin(self, route: Route, event: Event, asked: Asked) -> Status:
         known = await self._runs.find(asked.run)
         try:
-            await self._runs.accept(asked.task, asked.run, session=asked.session, trace=event.trace)
+            await self._runs.accept(asked.task, asked.run, session=asked.session, trace=event.trace, trigger=_origin(route, event))
         except ConflictError as error:
             if asked.chosen:
                 raise MalformedError(f"the id {asked.run!r} is that of a run that another request began: use a new id, or none") from error
@@ -149,6 +150,12 @@ class Intake:
     def _status(self, route: Route, outcome: str, status: Status) -> Status:
         self._metrics.event(route.name, outcome)
         return status
+
+
+def _origin(route: Route, event: Event) -> dict[str, str]:
+    """What the head of a run says of the event that began it."""
+    where = {"kind": "topic", "name": route.name, "component": route.component, "topic": route.topic}
+    return where | {name: said[:_SAID_CHARACTERS] for name, said in _named(event).items()}
 
 
 def _named(event: Event) -> dict[str, str]:

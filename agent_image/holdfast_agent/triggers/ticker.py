@@ -188,7 +188,7 @@ class Ticker:
             if trigger.schedule.concurrency_policy == "Replace":
                 await self._cancel(verdict.state.active, run)
             try:
-                await self._runs.accept(trigger.task, run)
+                await self._runs.accept(trigger.task, run, trigger={"kind": "schedule", "name": name, "tick": tick})
             except ConflictError:  # its task was another one when it was stored, and that is all the difference
                 await self._runs.resume(run)
             await self._store.update(KEY, lambda document: _begun(document, name, tick, run))
