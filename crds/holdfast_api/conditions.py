@@ -23,6 +23,7 @@ UNKNOWN: Final = "NotYetKnown"
 RETRYING: Final = "ProgressingWithRetry"
 # Accepted=False: the Agent must be changed.
 INVALID_SPEC: Final = "InvalidSpec"
+INVALID_SCHEMA: Final = "InvalidSchema"
 MODEL_MISSING: Final = "ModelMissing"
 STATE_MISSING: Final = "StateMissing"
 PUBSUB_MISSING: Final = "PubsubMissing"

@@ -21,10 +21,11 @@ from holdfast_api.config import (
 )
 from holdfast_api.defaults import AgentDefaults
 from holdfast_api.event_configs import event_configs, source_of
+from holdfast_api.json_schema import checked
 from holdfast_api.refused import Refused as Refused  # noqa: PLC0414 - also known from here
 from holdfast_api.texts import ConfigMaps, text
 from holdfast_api.tool_configs import header_secrets, tool_configs
-from holdfast_api.v1alpha1 import Agent, Evaluation, Limits, Memory, Model, Observability, OneModel, Retention, SecretKeyRef, State
+from holdfast_api.v1alpha1 import Agent, Evaluation, Limits, Memory, Model, Observability, OneModel, Output, Retention, SecretKeyRef, State
 from holdfast_api.v1alpha1.types import seconds
 
 
@@ -72,7 +73,7 @@ def resolve(agent: Agent, defaults: AgentDefaults, config_maps: ConfigMaps) -> R
     """Everything that follows from an Agent.
 
     Raises:
-        Refused: a text is missing, nothing says which model or store to use, or the document is too large.
+        Refused: a text is missing, a schema is none, nothing says which model or store to use, or the document is too large.
     """
     name, spec = agent.metadata.name, agent.spec
     model, state = spec.model or defaults.model, spec.state or defaults.state
@@ -97,7 +98,7 @@ def resolve(agent: Agent, defaults: AgentDefaults, config_maps: ConfigMaps) -> R
         state_component=store,
         memory_component=memory.component or store,
         limits=_limits(spec.limits),
-        output=OutputConfig(json_schema=spec.output.json_schema, max_repairs=spec.output.max_repairs) if spec.output else None,
+        output=_output(spec.output) if spec.output else None,
         evaluation=_evaluation(spec.evaluation, llms) if spec.evaluation else None,
         routes=tuple(RouteConfig(tools=tuple(route.tools), model=llms.config(route.model)) for route in model.routes),
         memory=MemoryConfig(
@@ -181,6 +182,10 @@ def _limits(limits: Limits) -> LimitsConfig:
         max_depth=limits.max_depth,
         on_exceeded=limits.on_exceeded,
     )
+
+
+def _output(output: Output) -> OutputConfig:
+    return OutputConfig(json_schema=checked("spec.output.schema", output.json_schema), max_repairs=output.max_repairs)
 
 
 def _evaluation(evaluation: Evaluation, llms: _Models) -> EvaluationConfig:

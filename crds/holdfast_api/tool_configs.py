@@ -13,6 +13,7 @@ from holdfast_api.config import (
     RetriesConfig,
     ToolConfig,
 )
+from holdfast_api.json_schema import checked
 from holdfast_api.refused import Refused
 from holdfast_api.texts import ConfigMaps, text
 from holdfast_api.v1alpha1 import Agent, HeaderSource, HttpTool, McpTool, Retries, SecretKeyRef, Tool
@@ -23,7 +24,7 @@ def tool_configs(agent: Agent, config_maps: ConfigMaps) -> tuple[ToolConfig, ...
     """The tools of an Agent.
 
     Raises:
-        Refused: a module is missing, or a tool is to be undone by one that may not be called.
+        Refused: a module is missing, an inputSchema is none, or a tool is to be undone by one that may not be called.
     """
     tools, defaults = agent.spec.tools, agent.spec.resiliency.tools
     for tool in tools:
@@ -61,7 +62,7 @@ def _tool(path: str, tool: Tool, config_maps: ConfigMaps) -> ToolConfig:
         name=tool.name,
         description=tool.description,
         timeout_seconds=seconds(tool.timeout),
-        http=_http(tool.http) if tool.http else None,
+        http=_http(f"tool {tool.name!r}: {path}.http.inputSchema", tool.http) if tool.http else None,
         python=python,
         mcp=_mcp(tool.mcp) if tool.mcp else None,
         agent=AgentToolConfig(name=tool.agent.name) if tool.agent else None,
@@ -77,8 +78,8 @@ def _tool(path: str, tool: Tool, config_maps: ConfigMaps) -> ToolConfig:
     )
 
 
-def _http(http: HttpTool) -> HttpToolConfig:
-    schema = http.input_schema or {"type": "object", "properties": {}}
+def _http(field: str, http: HttpTool) -> HttpToolConfig:
+    schema = checked(field, http.input_schema or {"type": "object", "properties": {}})
     return HttpToolConfig(
         url=http.url,
         method=http.method,

@@ -169,6 +169,22 @@ async def test_an_agent_without_a_model_or_an_image_is_told_what_to_set(api: Api
     assert api.condition(namespace, "a", conditions.ACCEPTED)["status"] == "True"
 
 
+async def test_a_schema_that_is_none_is_told_with_its_place_before_there_are_pods(world: World, namespace: str, api: Api) -> None:
+    schema = {"type": "object", "properties": {"city": {"type": "strin"}}}
+    await made(world, namespace, {"output": {"schema": schema}})
+
+    accepted = api.condition(namespace, "a", conditions.ACCEPTED)
+    assert (accepted["status"], accepted["reason"]) == ("False", conditions.INVALID_SCHEMA)
+    assert 'spec.output.schema.properties.city.type is "strin"' in accepted["message"]
+    assert api.condition(namespace, "a", conditions.STALLED)["status"] == "True"
+    assert api.get(kinds.DEPLOYMENT, namespace, "a") is None
+
+    api.patch(kinds.AGENT, namespace, "a", {"spec": {"output": {"schema": {"properties": {"city": {"type": "string"}}}}}})
+    world.hear(kinds.AGENT, namespace, "a")
+    await looked(world, namespace)
+    assert api.condition(namespace, "a", conditions.ACCEPTED)["status"] == "True"
+
+
 async def test_a_spec_that_only_an_older_crd_let_pass_is_refused_with_its_field(world: World, namespace: str, api: Api) -> None:
     api.agent(namespace, "a")
     live = api.get(kinds.AGENT, namespace, "a")
