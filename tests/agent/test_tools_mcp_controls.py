@@ -123,6 +123,9 @@ async def test_a_call_is_observed_under_the_name_of_its_item_and_a_secret_that_a
     async def repeat(request, message):
         return answer(message, {"content": [{"type": "text", "text": f"you sent {request.headers['Authorization']}"}]})
 
+    async def listed(request, message):
+        return answer(message, {"tools": [ROUTE | {"description": f"you sent {request.headers['Authorization']}"}]})
+
     server = ScriptedMcp()
     url = await serve(server.handle)
     header = {"name": "Authorization", "env": "KEY", "prefix": "Bearer "}
@@ -154,6 +157,11 @@ async def test_a_call_is_observed_under_the_name_of_its_item_and_a_secret_that_a
         assert (await box.call("maps__route", TO, key="k")).message == "HTTP 500: you sent Bearer …"
         server.behave = {"tools/call": repeat}
         assert await box.call("maps__route", TO, key="k") == ToolResult("you sent Bearer …")
+
+        server.behave = {"tools/list": listed}
+        box._sources[0].changed({"method": "notifications/tools/list_changed"})
+        await box.call("maps__elsewhere", {}, key="k")
+        assert box.specs[0].description == "you sent Bearer …"
 
         server.behave = dict.fromkeys(("initialize", "tools/list"), echo)
         box._sources[0].changed({"method": "notifications/tools/list_changed"})

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ from jsonschema.protocols import Validator
 
 from holdfast_agent.tools.mcp import schema
 from holdfast_agent.tools.mcp.wire import short
+from holdfast_agent.tools.redaction import hidden, hidden_within
 from holdfast_agent.tools.spec import ToolSpec
 from holdfast_api.names import MCP_SEPARATOR, canonical, digest
 
@@ -58,7 +59,13 @@ class Reader:
     """Reads a server's list, page by page."""
 
     def __init__(
-        self, item: str, allow: frozenset[str] | None, description: str | None, *, known: Mapping[str, Function] | None = None
+        self,
+        item: str,
+        allow: frozenset[str] | None,
+        description: str | None,
+        *,
+        known: Mapping[str, Function] | None = None,
+        secrets: Sequence[str] = (),
     ) -> None:
         """Nothing is read yet.
 
@@ -67,7 +74,9 @@ class Reader:
             allow: names there that may be called; None: all.
             description: of the item, told with each function.
             known: the functions before; what did not change is not checked anew.
+            secrets: what was sent to the server, and is told to nobody else should it be in the list.
         """
+        self._secrets = secrets
         self._known = known or {}
         self._item, self._allow, self._about = item, allow, f"{description}\n" if description else ""
         self._seen: set[str] = set()
@@ -98,7 +107,7 @@ class Reader:
                 try:
                     self._take(name, tool)
                 except ValueError as error:
-                    self._note(f"{short(name)}: {error}")
+                    self._note(f"{short(hidden(name, self._secrets))}: {error}")
 
     def missing(self) -> None:
         """Once all is read: say what `allow` names and the server does not have."""
@@ -111,9 +120,13 @@ class Reader:
         return "; ".join([*self.problems, *([f"and {more} more"] if more > 0 else [])])
 
     def _take(self, remote: str, tool: Mapping[str, Any]) -> None:
+        if hidden(remote, self._secrets) != remote:
+            raise ValueError("a secret that is sent to the server is in its name")
         whole = schema.usable(tool.get("inputSchema", {"type": "object"}))
+        if (rid := hidden_within(whole, self._secrets)) != whole:
+            whole = schema.usable(rid)
         about = tool.get("description") or tool.get("title")
-        told = self._about + (about[:_MAX_DESCRIPTION] if isinstance(about, str) else "")
+        told = self._about + (hidden(about, self._secrets)[:_MAX_DESCRIPTION] if isinstance(about, str) else "")
         spec = ToolSpec(function_name(self._item, remote), told.strip().encode(errors="replace").decode(), schema.shown(whole))
         if spec.name in self.functions:
             raise ValueError("another tool is called the same")
@@ -128,4 +141,4 @@ class Reader:
     def _note(self, problem: str) -> None:
         self._refused += 1
         if len(self.problems) < _TOLD:
-            self.problems.append(problem)
+            self.problems.append(hidden(problem, self._secrets))

@@ -200,7 +200,7 @@ class McpServer(Source):
                     await self._wanted.wait()
 
     async def _look(self) -> None:
-        reader = Reader(self.name, self._allow, self._tool.description, known=self._functions)
+        reader = Reader(self.name, self._allow, self._tool.description, known=self._functions, secrets=self._secrets)
         try:
             async with asyncio.timeout(_LIST_SECONDS), contextlib.aclosing(self._remote.pages()) as pages:  # type: ignore[type-var]
                 async for page in pages:
