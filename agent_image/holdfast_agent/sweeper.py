@@ -22,9 +22,10 @@ from holdfast_agent.erasure import erase
 from holdfast_agent.heads import ERASING
 from holdfast_agent.listing import ROOT, Listing, day_key, day_of, days_of, page_key, pages_of, runs_of
 from holdfast_agent.openruns import OpenRuns
+from holdfast_agent.orphans import take_in
 from holdfast_agent.sessionsweep import SessionSweep
 from holdfast_agent.store import Entry, Store, StoreError
-from holdfast_agent.strays import Lister, look_for_strays
+from holdfast_agent.strays import Lister, Pause, look_for_strays
 from holdfast_api.config import RetentionConfig
 
 _LOG = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class Sweeper:
             retention: how long what is kept.
             longest_run: seconds that a run may take, so that deleted sessions are known as such for so long at least.
         """
-        self._store, self._engine, self._listing, self._retention = store, engine, listing, retention
+        self._store, self._engine, self._listing, self._retention, self._index = store, engine, listing, retention, index
         self._sessions = SessionSweep(
             store, unused_seconds=retention.sessions_seconds, tombstone_seconds=longest_run + _SETTLE_SECONDS, in_use=index.sessions
         )
@@ -83,8 +84,11 @@ class Sweeper:
     async def run(self, *, every: float) -> None:
         """Sweep every so many seconds, until canceled. Errors are logged; what is left is for the next time."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(look_for_strays(self._engine, self._listing, every=every))
+            tasks.create_task(look_for_strays(self._engine, self._listing, every=every, orphans=self._take_in))
             tasks.create_task(self._sweep_on(every))
+
+    async def _take_in(self, runs: set[str], pause: Pause) -> None:
+        await take_in(self._store, self._index, runs, pause)
 
     async def _sweep_on(self, every: float) -> None:
         while True:

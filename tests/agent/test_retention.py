@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -10,6 +11,7 @@ from holdfast_agent.documents import Head, ModelTurn, ToolCall, effect_document,
 from holdfast_agent.engine import EngineError
 from holdfast_agent.listing import ROOT, Listing
 from holdfast_agent.openruns import OpenRuns
+from holdfast_agent.orphans import take_in
 from holdfast_agent.sessions import Exchange, Sessions, session_key
 from holdfast_agent.sessionsweep import SessionSweep
 from holdfast_agent.store import StoreError
@@ -28,6 +30,7 @@ class Dapr:
 
     def __init__(self, store):
         self.store, self.purged, self.running, self.terminated, self.broken = store, [], set(), [], set()
+        self.lost = set()
 
     async def purge(self, run):
         if run in self.broken:
@@ -42,10 +45,11 @@ class Dapr:
         self.terminated.append(run)
 
     async def instances(self, after):
-        """Three a page, as if each run that has a head had a workflow."""
+        """Three a page, as if each run that has a head had a workflow, but for those in `lost`."""
         if "everything" in self.broken:
             raise EngineError("away")
         runs = sorted(key.removeprefix("run/") for key in self.store.documents if key.count("/") == 1 and key.startswith("run/"))
+        runs = [run for run in runs if run not in self.lost]
         start = int(after or 0)
         return ["not a run", *runs[start : start + 3]], str(start + 3) if start + 3 < len(runs) else None
 
@@ -255,6 +259,18 @@ async def test_runs_that_their_process_could_not_enter_any_more_are_found_in_dap
     await entered.flush()
     assert await list_strays(dapr, Listing(store), pause=pause) == 7  # all runs but the entered one, and nothing that is none
     assert await listed(store) == {f"run-{number}" for number in range(8)}
+
+
+async def test_runs_in_the_list_that_dapr_lost_or_never_had_are_given_to_the_janitor_unless_they_have_ended(store, dapr):
+    entered, index = Listing(store), OpenRuns(store, pod="a")
+    for run, age, status in (("orphan", 600, "RUNNING"), ("young", 5, "RUNNING"), ("over", 600, "FAILED"), ("fine", 600, "RUNNING")):
+        found = replace(head(run, ended=None, status=status), created=time.time() - age)
+        await store.create(head_key(run), found.dump())
+        entered.add(run)
+    await entered.flush()
+    dapr.lost = {"orphan", "young", "over"}
+    assert await list_strays(dapr, Listing(store), orphans=partial(take_in, store, index), pause=pause) == 0
+    assert set(await index.all()) == {"orphan"}
 
 
 async def test_a_dapr_that_does_not_list_is_asked_again_ever_more_seldom_until_it_does(store, dapr):

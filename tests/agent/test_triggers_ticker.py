@@ -178,6 +178,47 @@ async def test_a_run_that_was_stored_for_a_schedule_that_is_no_more_is_carried_o
     assert (runs.scheduled, clocks.state().get("owed")) == (["t-20261121T0600Z"], None)
 
 
+@pytest.mark.parametrize(
+    "triggers", [[_trigger("30 * * * *")], [_trigger(suspend=True)], []], ids=["another-schedule", "suspended", "no-trigger-any-more"]
+)
+async def test_a_run_that_was_stored_a_moment_before_its_schedule_is_changed_is_carried_out_though_nobody_else_lives(
+    clocks, stored, triggers
+):
+    await stored(_trigger())
+    clocks.at("06:00:01")
+    await clocks.process(*triggers)[0].look()  # and is killed in turn
+    ticker, runs = clocks.process(*triggers)
+    clocks.at("06:00:02")
+    await ticker.look()
+    assert runs.scheduled == []
+    clocks.at("06:00:08")
+    await ticker.look()
+    assert runs.scheduled == ["t-20261121T0600Z"]
+    stands = clocks.store.documents[KEY][KEY]
+    assert [(state["begun"], state.get("owed")) for state in stands.values()] == [(1, None)] * len(triggers)
+
+
+async def test_a_tick_of_the_new_schedule_is_not_lost_while_it_waits_for_one_of_the_old_schedule(clocks):
+    (old, dead), (new, runs) = clocks.process(_trigger("0 * * * *")), clocks.process(_trigger("1 * * * *"))
+    await old.look()
+    await new.look()
+    clocks.at("06:00:58")  # the store was away for so long
+    await old.look()
+    dead.begun.clear()
+    clocks.store.documents[KEY][KEY]["t"] |= {
+        "owed": clocks.state()["tick"],
+        "owed_at": time.time(),
+        "schedule": clocks.state()["schedule"],
+    }
+    clocks.store.documents[head_key("t-20261121T0600Z")] = head_of("t-20261121T0600Z", task="work").dump()
+    clocks.at("06:01")
+    await new.look()
+    assert (runs.scheduled, runs.begun) == ([], [])
+    clocks.at("06:01:06")
+    await new.look()
+    assert (runs.scheduled, runs.begun) == (["t-20261121T0600Z"], ["t-20261121T0601Z"])
+
+
 async def test_a_run_that_was_stored_with_another_task_is_carried_out_as_it_was_stored(clocks):
     ticker, runs = clocks.process(_trigger())
     await ticker.look()

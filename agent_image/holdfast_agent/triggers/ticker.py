@@ -61,12 +61,14 @@ class Ticker:
         self._store, self._runs, self._controls, self._metrics = store, runs, controls, metrics
         self._triggers = {found.name: found for trigger in triggers if (found := _read(trigger))}
         self._trying: dict[str, int] = {}
-        self._since: float | None = None
+        # Up to when this process has decided about ticks of a trigger, where the document has another schedule's word.
+        self._since: dict[str, float] = {}
+        self._taken_up = False
         self._next = 0.0
 
     async def run(self) -> None:
         """Look at the clock until canceled. Errors are logged, and asked about again a second later."""
-        while self._triggers or self._since is None:
+        while self._triggers or not self._taken_up:
             await asyncio.sleep(max(0.0, min(self._next - time.time(), _LOOK_SECONDS)))
             if time.time() < self._next:
                 continue
@@ -94,7 +96,8 @@ class Ticker:
         Raises:
             StoreError: the store does not answer.
         """
-        since = self._since or await self._adopted()
+        if not self._taken_up:
+            await self._take_up()
         entry = await self._store.get(KEY)
         over, begun, beginning = await self._known(_states(entry.value if entry else None))
         now, verdicts = time.time(), dict[str, Verdict]()
@@ -103,7 +106,9 @@ class Ticker:
             verdicts.clear()
             stands = _states(document)
             for name, trigger in self._triggers.items():
-                state = schedule.adopted(stands.get(name), trigger.schedule, since)
+                if self._others(name, stands.get(name), now):
+                    continue
+                state = self._adopted(name, stands.get(name), begun)
                 seen = state
                 if state.owed is not None and (run := run_id(name, state.owed)) in begun:
                     seen = state.begins(state.owed, run)  # whoever began it died before writing that down
@@ -120,12 +125,14 @@ class Ticker:
 
         if self._triggers:
             await self._store.update(KEY, decided, known=entry)
-        self._since, self._next = now, self._following(now)
+        self._since |= dict.fromkeys(verdicts, now)
+        self._next = self._following(now)
         for name, verdict in verdicts.items():
             self._tell(name, verdict)
             self._metrics.tick(name, verdict.state.tick)
             await self._carry_out(self._triggers[name], verdict)
-        if any(verdict.state.owed is not None and verdict.begin is None for verdict in verdicts.values()):
+        waits = any(verdict.state.owed is not None and verdict.begin is None for verdict in verdicts.values())
+        if waits or not self._taken_up or len(verdicts) < len(self._triggers):
             self._next = min(self._next, now + _OWED_SECONDS)
 
     def next_tick(self, name: str, now: float) -> int | None:
@@ -136,23 +143,47 @@ class Ticker:
     def _following(self, now: float) -> float:
         return min(filter(None, (self.next_tick(name, now) for name in self._triggers)), default=math.inf)
 
-    async def _adopted(self) -> float:
-        """Take the schedules up, and when that was. What earlier ones left over is over, and triggers that are gone are forgotten."""
-        now = time.time()
+    async def _take_up(self) -> None:
+        """Take the schedules up. What earlier ones left over is over, and triggers that are gone are forgotten.
 
-        def taken_up(document: Document | None) -> Document | None:
-            stands = _states(document)
-            if not stands and not self._triggers:
-                return None
-            return _document({name: schedule.adopted(stands.get(name), trigger.schedule, now) for name, trigger in self._triggers.items()})
+        Not while an earlier schedule owes a tick that somebody may just be beginning: then it is done again with the next look.
+        """
+        now = time.time()
+        self._since = dict.fromkeys(self._triggers, now) | self._since
 
         # What is owed by a schedule that is no more is still carried out if it is stored.
-        await self._known({name: state for name, state in (await self.states()).items() if not self._has(name, state)})
+        _, begun, _ = await self._known({name: state for name, state in (await self.states()).items() if not self._has(name, state)})
+        left: dict[str, State] = {}
+
+        def taken_up(document: Document | None) -> Document | None:
+            nonlocal left
+            stands = _states(document)
+            left = {name: state for name, state in stands.items() if self._others(name, state, now)}
+            if not stands and not self._triggers:
+                return None
+            return _document({name: self._adopted(name, stands.get(name), begun) for name in self._triggers} | left)
+
         await self._store.update(KEY, taken_up)
-        return now
+        self._taken_up = not left
+
+    def _adopted(self, name: str, state: State | None, begun: set[str]) -> State:
+        """What stands of a trigger for this process.
+
+        Args:
+            name: of the trigger.
+            state: as it is stored.
+            begun: runs of ticks that are owed which are there and scheduled.
+        """
+        if state and not self._has(name, state) and state.owed is not None and (run := run_id(name, state.owed)) in begun:
+            state = state.begins(state.owed, run)
+        return schedule.adopted(state, self._triggers[name].schedule, self._since[name])
 
     def _has(self, name: str, state: State) -> bool:
         return name in self._triggers and schedule.digest(self._triggers[name].schedule) == state.schedule
+
+    def _others(self, name: str, state: State | None, now: float) -> bool:
+        """Whether a tick of another schedule is owed, and whoever decided about it may just be beginning its run."""
+        return state is not None and state.owed is not None and not self._has(name, state) and not state.forsaken(now)
 
     async def _known(self, states: Mapping[str, State]) -> tuple[set[str], set[str], set[str]]:
         """What became of runs. Those that a process stored and did not live to schedule are scheduled.
