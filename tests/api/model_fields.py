@@ -72,7 +72,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (tools({"mcp": MCP, "name": "a_"}), "must not hold __"),
     (tools({"mcp": MCP, "name": "a" * 41}), "at most 40 characters"),
     (tools({"mcp": {"server": "x"}, "delivery": "atMostOnce"}), "atMostOnce cannot be promised"),
-    (tools({"mcp": MCP, "name": "maps"}, {"http": HTTP, "name": "maps__route"}), "must not begin with the name of an mcp tool"),
+    (
+        tools({"mcp": MCP, "name": "maps"}, {"http": HTTP, "name": "maps__route"}),
+        "tool maps__route: a tool's name must not begin with the name of an mcp tool",
+    ),
     (tools({"agent": {"name": "a"}}), "an Agent cannot be its own tool"),
     (tools({"agent": {"name": "critic.other"}}), "agent.name"),
     (tools({"http": HTTP, "compensate": "t1"}, {"mcp": MCP}), "compensate must name another tool"),

@@ -54,13 +54,19 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (tool(http=HTTP, delivery="exactlyOnce"), "Unsupported value"),
     (tool(http=HTTP, approval={"onTimeout": "wait"}), "Unsupported value"),
     (tool(http=HTTP, approval={"required": "yes"}), "approval.required"),
-    (tool(http=HTTP, approval={"timeout": "25h"}), "must not be longer than limits.runTimeout"),
+    (tool(http=HTTP, approval={"timeout": "25h"}), "tool t: approval.timeout of a tool must not be longer than limits.runTimeout"),
     (tool(http=HTTP, approval={"timeout": "2h"}) | {"limits": {"runTimeout": "1h"}}, "must not be longer than limits.runTimeout"),
-    (tools(book={"compensate": "cancl"}, cancel={}), "must name another tool"),
+    (tools(book={"compensate": "cancl"}, cancel={}), "tool book: compensate must name another tool"),
     (tools(book={"compensate": "book"}), "must name another tool"),
-    (tools(book={"compensate": "cancel"}, cancel={"compensate": "note"}, note={}), "must have no compensate itself"),
-    (tools(book={"compensate": "cancel"}, cancel={"compensate": "book"}), "must have no compensate itself"),
-    (tools(book={"compensate": "cancel"}, cancel={"approval": {}}), "cannot ask for approval"),
+    (tools(book={"compensate": "cancel"}, cancel={"compensate": "note"}, note={}), "tool cancel: a tool that another one names"),
+    (
+        tools(book={"compensate": "cancel"}, cancel={"compensate": "book"}),
+        "tool book: a tool that another one names in compensate must have no compensate",
+    ),
+    (
+        tools(book={"compensate": "cancel"}, cancel={"approval": {}}),
+        "tool cancel: a tool that another one names in compensate cannot ask for approval",
+    ),
     (tools(book={"compensate": "cancel"}, cancel={"approval": {"required": True}}), "cannot ask for approval"),
     ({"model": MODEL | {"fallbacks": [{"component": "x", "provider": "echo"}]}}, "exactly one of provider"),
     ({"model": MODEL | {"fallbacks": [{}]}}, "exactly one of provider"),
@@ -104,10 +110,13 @@ def test_python_takes_what_the_server_takes(spec):
     parse_agent({"metadata": {"name": "a"}, "spec": spec})
 
 
-@pytest.mark.parametrize("spec", [spec for spec, _ in REFUSED], ids=lambda spec: str(spec)[:80])
-def test_python_refuses_what_the_server_refuses(spec):
-    with pytest.raises(Refused, match="spec"):
+@pytest.mark.parametrize(("spec", "words"), REFUSED, ids=[str(spec)[:80] for spec, _ in REFUSED])
+def test_python_refuses_what_the_server_refuses(spec, words):
+    with pytest.raises(Refused, match="spec") as told:
         parse_agent({"metadata": {"name": "a"}, "spec": spec})
+
+    if words.startswith("tool "):  # which one it is about is said by both
+        assert words in told.value.message
 
 
 def largest_tools(count: int) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from holdfast_api.v1alpha1.runs import Evaluation, Limits, Output, Retention
 from holdfast_api.v1alpha1.store import Memory, State
 from holdfast_api.v1alpha1.tools import InstructionList, ToolList
 from holdfast_api.v1alpha1.triggers import TriggerList
-from holdfast_api.v1alpha1.types import ApiModel, ConfigMapKeyRef, Line, Rule, Ruled, Text, seconds
+from holdfast_api.v1alpha1.types import ApiModel, ConfigMapKeyRef, Line, Rule, Ruled, Text, of_each, seconds
 
 NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
 TeamName = Annotated[str, StringConstraints(min_length=1, max_length=50, pattern=NAME_PATTERN)]
@@ -62,15 +62,17 @@ _SPEC_RULES = (
         " || (has(self.memory) && has(self.memory.component) && self.memory.component == oldSelf.memory.component)",
         "memory.component cannot be changed: documents of runs live there. Make a new Agent for another store",
     ),
-    Rule(
-        "!has(self.tools) || self.tools.all(t, !has(t.approval) || !has(t.approval.timeout)"
-        " || duration(t.approval.timeout) <= duration(has(self.limits) && has(self.limits.runTimeout) ? self.limits.runTimeout : '24h'))",
+    of_each(
+        "tool",
+        "has(t.approval) && has(t.approval.timeout)"
+        " && duration(t.approval.timeout) > duration(has(self.limits) && has(self.limits.runTimeout) ? self.limits.runTimeout : '24h')",
         "approval.timeout of a tool must not be longer than limits.runTimeout (24h where it is left out): the run would have ended by then",
-        lambda spec: all(
-            seconds(tool.approval.timeout) <= seconds(spec.limits.run_timeout)
-            for tool in spec.tools
-            if tool.approval and "timeout" in tool.approval.model_fields_set
+        lambda tool, spec: bool(
+            tool.approval
+            and "timeout" in tool.approval.model_fields_set
+            and seconds(tool.approval.timeout) > seconds(spec.limits.run_timeout)
         ),
+        field="tools",
     ),
     Rule(
         f"!has(self.model) || !has(self.model.routes) || self.model.routes.all(r, r.tools.all(n, (has(self.team) && n == '{TEAM_TOOL}') ||"

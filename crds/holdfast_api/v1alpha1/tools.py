@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 from holdfast_api.names import MCP_ITEM_CHARACTERS
 from holdfast_api.v1alpha1.headers import Headers, HeaderSources
 from holdfast_api.v1alpha1.remote import AgentTool, McpTool
-from holdfast_api.v1alpha1.types import ApiModel, ConfigMapKeyRef, Duration, Line, Rule, Url, list_map, obeys, seconds, unique
+from holdfast_api.v1alpha1.types import ApiModel, ConfigMapKeyRef, Duration, Line, Rule, Url, list_map, obeys, of_each, seconds, unique
 
 ToolName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[a-zA-Z_][a-zA-Z0-9_-]*$")]
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
@@ -31,40 +31,46 @@ _ORDERED = Rule(
     "initial must not be longer than max, and they are 1s and 60s where they are left out",
     lambda retries: seconds(retries.initial) <= seconds(retries.max),
 )
-_UNDOES = "((!has(o.mcp) && o.name == t.compensate) || (has(o.mcp) && t.compensate.startsWith(o.name + '__')))"
+_UNDOES = "((!has({a}.mcp) && {a}.name == {b}.compensate) || (has({a}.mcp) && {b}.compensate.startsWith({a}.name + '__')))"
+"""CEL: the tool `a` is, or the MCP server `a` has, what `b` names in `compensate`."""
+_NAMED = f"self.exists(o, has(o.compensate) && {_UNDOES.format(a='t', b='o')})"
 _LIST_RULES = (
-    Rule(
-        f"self.all(t, !has(t.compensate) || self.exists(o, o.name != t.name && {_UNDOES}))",
+    of_each(
+        "tool",
+        f"has(t.compensate) && !self.exists(o, o.name != t.name && {_UNDOES.format(a='o', b='t')})",
         "compensate must name another tool of this Agent: the one that undoes what this one did. One of an mcp tool is NAME__TOOL",
-        lambda tools: all(any(other.name != tool.name for other in _named(tool.compensate, tools)) for tool in tools if tool.compensate),
+        lambda tool, tools: bool(tool.compensate) and not any(_undoes(other, tool) for other in tools if other.name != tool.name),
     ),
-    Rule(
-        f"!self.exists(t, has(t.compensate) && self.exists(o, has(o.compensate) && {_UNDOES}))",
+    of_each(
+        "tool",
+        f"has(t.compensate) && {_NAMED}",
         "a tool that another one names in compensate must have no compensate itself: what was undone is not done again",
-        lambda tools: not any(tool.compensate for tool in _undoing(tools)),
+        lambda tool, tools: bool(tool.compensate) and _is_named(tool, tools),
     ),
-    Rule(
-        "!self.exists(t, has(t.compensate) && self.exists(o, has(o.approval)"
-        f" && (!has(o.approval.required) || o.approval.required) && {_UNDOES}))",
+    of_each(
+        "tool",
+        f"has(t.approval) && (!has(t.approval.required) || t.approval.required) && {_NAMED}",
         "a tool that another one names in compensate cannot ask for approval: it runs when a run fails or is canceled, with nobody there",
-        lambda tools: not any(tool.approval and tool.approval.required for tool in _undoing(tools)),
+        lambda tool, tools: bool(tool.approval and tool.approval.required) and _is_named(tool, tools),
     ),
-    Rule(
-        "!self.exists(o, has(o.mcp) && self.exists(t, t.name.startsWith(o.name + '__')))",
+    of_each(
+        "tool",
+        "self.exists(o, has(o.mcp) && t.name.startsWith(o.name + '__'))",
         "a tool's name must not begin with the name of an mcp tool and __: the tools of that server are called so",
-        lambda tools: not any(tool.name.startswith(f"{other.name}__") for other in tools if other.mcp for tool in tools),
+        lambda tool, tools: any(tool.name.startswith(f"{other.name}__") for other in tools if other.mcp),
     ),
 )
 
 
-def _named(name: str, tools: "list[Tool]") -> "list[Tool]":
-    """The tool of that name, or the mcp tool whose server has it."""
-    return [other for other in tools if (name.startswith(f"{other.name}__") if other.mcp else other.name == name)]
+def _undoes(other: "Tool", tool: "Tool") -> bool:
+    """Whether `other` is what undoes a tool, or the MCP server that has it."""
+    named = tool.compensate or ""
+    return named.startswith(f"{other.name}__") if other.mcp else other.name == named
 
 
-def _undoing(tools: "list[Tool]") -> "list[Tool]":
-    """The tools that others name in `compensate`."""
-    return [other for tool in tools if tool.compensate for other in _named(tool.compensate, tools)]
+def _is_named(tool: "Tool", tools: "list[Tool]") -> bool:
+    """Whether another tool names this one in `compensate`."""
+    return any(_undoes(tool, other) for other in tools if other.compensate)
 
 
 def _describes_object(schema: dict[str, Any]) -> dict[str, Any]:

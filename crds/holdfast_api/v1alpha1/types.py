@@ -4,6 +4,7 @@ Every string and list has a bound. That is not only hygiene: the API server esti
 rule over an unbounded list is refused when the CRD is applied.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self
@@ -29,22 +30,57 @@ class Rule:
         cel: CEL expression over `self`, what the API server evaluates.
         message: what is wrong and what mends it.
         holds: the same over the model or plain value; None for rules about a change (`oldSelf`), which only a server can judge.
+        expression: CEL expression of a message that says where; without it the message is told as it is.
+        told: the same over the value; needed beside `expression`.
     """
 
     cel: str
     message: str
     holds: Callable[[Any], bool] | None = None
+    expression: str | None = None
+    told: Callable[[Any], str] | None = None
 
     def check(self, value: Any) -> Any:  # noqa: ANN401 - whatever field it stands on
         """The value itself, when the rule holds. Raises ValueError with the message when not."""
         if self.holds and not self.holds(value):
-            raise ValueError(self.message)
+            raise ValueError(self.told(value) if self.told else self.message)
         return value
+
+
+def of_each(kind: str, cel: str, message: str, bad: Callable[[Any, Any], bool], *, field: str = "") -> Rule:
+    """A rule over the items of a list that have a `name`; its message says which one it is about, the first if there are several.
+
+    The expression is as it is for its estimated cost: `filter` and `join` forget how long a name can be, and are then refused.
+
+    Args:
+        kind: what an item is called in the message.
+        cel: CEL expression over an item `t` and `self`, true for an item that breaks the rule.
+        message: what is wrong with such an item and what mends it.
+        bad: the same as `cel`, over an item and what the rule stands on.
+        field: the list in what the rule stands on, which may be left out; without it that is the list.
+    """
+    items = f"self.{field}" if field else "self"
+    given = f"!has({items}) || " if field else ""
+
+    def broken(whole: Any) -> str | None:  # noqa: ANN401 - whatever field it stands on
+        return next((item.name for item in (getattr(whole, field) if field else whole) if bad(item, whole)), None)
+
+    return Rule(
+        f"{given}{items}.all(t, !({cel}))",
+        message,
+        lambda whole: broken(whole) is None,
+        expression=f"{items}.map(t, {cel}, '{kind} ' + t.name + {json.dumps(f': {message}')})[0]",
+        told=lambda whole: f"{kind} {broken(whole)}: {message}",
+    )
 
 
 def keyword(*rules: Rule) -> dict[str, Any]:
     """Rules as the schema keyword that the API server evaluates."""
-    return {"x-kubernetes-validations": [{"rule": rule.cel, "message": rule.message} for rule in rules]}
+    return {"x-kubernetes-validations": [_rule(rule) for rule in rules]}
+
+
+def _rule(rule: Rule) -> dict[str, str]:
+    return {"rule": rule.cel, "message": rule.message} | ({"messageExpression": rule.expression} if rule.expression else {})
 
 
 def list_map(*keys: str, rules: tuple[Rule, ...] = (), **more: Any) -> Any:  # noqa: ANN401 - a pydantic field
