@@ -93,8 +93,13 @@ def said(namespaces: Iterable[str]) -> dict[str, bytes]:
     found = {}
     for namespace in namespaces:
         for pod in kubectl("get", "pods", "-n", namespace, "-o", "name").split():
-            text = kubectl("logs", "-n", namespace, pod, "--all-containers", "--prefix", "--ignore-errors", timeout=120)
-            found[f"log {namespace}/{pod}"] = text.encode()
+            try:
+                text = kubectl("logs", "-n", namespace, pod, "--all-containers", "--prefix", "--ignore-errors", timeout=120)
+            except Fault as fault:
+                if "not found" not in fault.what:  # a pod on its way out may be gone by now
+                    raise
+            else:
+                found[f"log {namespace}/{pod}"] = text.encode()
         found[f"events {namespace}"] = kubectl("get", "events", "-n", namespace, "-o", "json").encode()
     return found
 

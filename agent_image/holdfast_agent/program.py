@@ -1,8 +1,9 @@
 """The life of one agent process: what starts in which order, and what stops in which.
 
 Start: the HTTP port first, because daprd waits for it; then the tools beside the waiting for the sidecar; then the revision is written
-down; then the workflow worker, and only with it the agent is ready. Stop: no new requests, no new effects, the effects in the air come
-down, the worker disconnects, HTTP last. The sidecar outlives all of this (a native sidecar does), or results could not be handed over.
+down; then the workflow worker, and only with it the agent is ready. Stop: in a pod, nothing changes for some seconds, because callers are
+still sent here; then no new requests, no new effects, the effects in the air come down, the worker disconnects, HTTP last. The sidecar
+outlives all of this (a native sidecar does), or results could not be handed over.
 """
 
 import asyncio
@@ -72,11 +73,17 @@ class Program:
             working = asyncio.create_task(self._work(stack))
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+            await self._linger(working)
             failure = working.exception() if working.done() else None
             await self._come_down(working, stopping)
         if failure:
             raise failure
         _LOG.info("stopped")
+
+    async def _linger(self, working: "asyncio.Task[None]") -> None:
+        if self._settings.linger_seconds and not working.done():
+            _LOG.info("asked to end: going on for %.0f s, since callers are still sent here", self._settings.linger_seconds)
+            await asyncio.wait([working], timeout=self._settings.linger_seconds)
 
     async def _come_down(self, *tasks: "asyncio.Task[Any]") -> None:
         self._server.stopping = True

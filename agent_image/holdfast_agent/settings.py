@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from pydantic import ValidationError
 
@@ -12,6 +12,11 @@ from holdfast_agent.audit import Auditor
 from holdfast_agent.logs import LEVELS
 from holdfast_api import names
 from holdfast_api.config import AgentConfig
+
+_IN_A_POD: Final = "KUBERNETES_SERVICE_HOST"
+"""Every pod has it."""
+_LINGER_SECONDS: Final = 5.0
+"""Nodes and ingress controllers hear a second or more after the pod itself that it is to end; docs/decisions.md says what was measured."""
 
 
 class SettingsError(Exception):
@@ -29,6 +34,7 @@ class Settings:
         host: address to listen on; None for all, IPv4 and IPv6.
         pod: names this process among the agent's replicas.
         auditor: who this agent is in the records of its runs, and with which key it signs them.
+        linger_seconds: how long it goes on as before once it is asked to end, since callers are still sent to it.
     """
 
     config: AgentConfig
@@ -40,6 +46,7 @@ class Settings:
     auditor: Auditor = field(default_factory=Auditor)
     sidecar_token: str | None = field(default=None, repr=False)
     former_token: str | None = field(default=None, repr=False)
+    linger_seconds: float = 0.0
 
     @classmethod
     def read(cls, environ: Mapping[str, str], *, host: str | None, port: int | None) -> Self:
@@ -69,6 +76,7 @@ class Settings:
             auditor=Auditor(environ.get(names.ENV_SPIFFE_ID, ""), environ.get(names.ENV_AUDIT_KEY) or None),
             sidecar_token=token,
             former_token=environ.get(names.ENV_FORMER_TOKEN) or None,
+            linger_seconds=_LINGER_SECONDS if _IN_A_POD in environ else 0.0,
         )
 
 

@@ -53,4 +53,5 @@ def test_what_an_mcp_server_says_reaches_the_answer_and_one_that_dies_costs_its_
         assert sea.namespace.condition(NAVIGATOR, "Ready")["status"] == "True"
     finally:
         sea.server.start()
-    eventually(lambda: standing(agent)[::2] == (True, "1.0"), within=120, what="the server is found again")
+    assert agent.ended(agent.start(TASK))["result"] == "It is 382.5 km by road."
+    eventually(lambda: standing(agent)[::2] == (True, "1.0"), within=90, what="API and metrics say that the server is up again")
