@@ -17,10 +17,10 @@ demo: setup ## from nothing to the proof: an agent answers although its pod was 
 test: setup ## every test: checks, unit, API server, Dapr, cluster; one summary
 	@$(BIN)/python -m e2e.suite
 
-test-faults: setup ## the operator under every fault (half an hour): ONLY=kill- or PLAN='kill-during PATCH services/a 1' or BUGS=1
+test-faults: setup ## the operator under every fault (an hour): MINUTES=60 SEED=1, ONLY=kill-, PLAN='kill-during PATCH services/a 1', BUGS=1 or BUGS='a swallowed 409'
 	@$(PYTHON) -m e2e.cluster tools kubernetes
 	@$(PYTHON) -m e2e.cluster tools dapr
-	@$(BIN)/python -m tests.operator.faults $(if $(ONLY),--only '$(ONLY)') $(if $(PLAN),--plan '$(PLAN)') $(if $(BUGS),--bugs)
+	@$(BIN)/python -m tests.operator.faults $(if $(ONLY),--only '$(ONLY)') $(if $(PLAN),--plan '$(PLAN)') $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(if $(BUGS),--bugs $(if $(filter-out 1,$(BUGS)),'$(BUGS)'))
 
 test-sequences: setup ## random walks of an Agent's spec through every field of the schema (a quarter of an hour): TRANSITIONS=2200 SEED=1
 	@$(PYTHON) -m e2e.cluster tools kubernetes

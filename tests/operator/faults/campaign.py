@@ -3,7 +3,8 @@
 import concurrent.futures
 import random
 import re
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from tests.operator.faults.case import STAGE_SECONDS, Case, Life, Loop
@@ -83,25 +84,52 @@ def carry_out(
     chosen: Iterable[Plan | None],
     *,
     at_once: int,
-    packages: Iterable[Path | None] = (None,),
     seconds: float = STAGE_SECONDS,
+    until: float = float("inf"),
 ) -> Iterator[Life]:
-    """Live through plans side by side, each in a namespace of its own and with each of the packages; as they end."""
-    kept, plans_of_all = KeptApi(api), list(chosen)
+    """Live through plans side by side, each in a namespace of its own; as they end.
+
+    Args:
+        api: the API server.
+        folder: for logs.
+        chosen: the plans, None for the undisturbed life.
+        at_once: how many side by side.
+        seconds: how long a stage may take.
+        until: Unix time after which no life begins.
+    """
+    pairs = [(plan, None) for plan in chosen]
+    return carry_out_with(api, folder, pairs, at_once=at_once, seconds=seconds, wanted=lambda _: time.time() < until)
+
+
+def carry_out_with(
+    api: Api,
+    folder: Path,
+    chosen: Iterable[tuple[Plan | None, Path | None]],
+    *,
+    at_once: int,
+    seconds: float,
+    wanted: Callable[[Path | None], bool],
+) -> Iterator[Life]:
+    """The same with a package for each plan: the folder of another operator, None for the operator as it is.
+
+    `wanted` is asked with the package right before a life begins; one that is not is left out.
+    """
+    kept = KeptApi(api)
+
+    def live(plan: Plan | None, package: Path | None) -> Life | None:
+        return Case(kept, loop, folder, plan, package=package, seconds=seconds).live() if wanted(package) else None
+
     with Loop() as loop, concurrent.futures.ThreadPoolExecutor(at_once) as pool:
-        waiting = [
-            pool.submit(Case(kept, loop, folder, plan, package=package, seconds=seconds).live)
-            for package in packages
-            for plan in plans_of_all
-        ]
+        waiting = [pool.submit(live, plan, package) for plan, package in chosen]
         try:
             for done in concurrent.futures.as_completed(waiting):
-                yield done.result()
+                if life := done.result():
+                    yield life
         finally:  # whoever has seen enough waits only for those that live
             pool.shutdown(cancel_futures=True)
 
 
-def told(life: Life, problems: list[str]) -> str:
+def told(plan: Plan | None, problems: list[str], log: Path | None) -> str:
     """A failure as it is printed: with the command that does it again."""
     listed = "\n  ".join(re.sub(r"\s+", " ", problem) for problem in problems)
-    return f"{life.plan}\n  {listed}\n  log: {life.log}\n  again: {COMMAND}'{life.plan}'"
+    return f"{plan}\n  {listed}\n  log: {log}\n  again: {COMMAND}'{plan}'"

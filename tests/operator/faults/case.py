@@ -167,6 +167,11 @@ class Case:
         return [
             *(f"{call.verb} {call.target} changed nothing" for call in idle if self._plan is None),
             *(["an error in Holdfast, see the log"] if "an error in Holdfast" in log else []),
+            *(
+                ["an Event was not written, though nothing was in its way"]
+                if self._plan is None and "an Event was not written" in log
+                else []
+            ),
             *(f"the operator ended by itself with code {code}" for code in self._ended),
             *(f"{request} asked for what may be an old state" for request in perhaps_old),
         ]
@@ -313,6 +318,11 @@ class Case:
         """What the kubelet does."""
         code = self._process.popen.poll() if self._process else None
         if code is not None:
-            self._ended += [] if self._killed else [code]
+            self._ended += [] if self._killed or self._port_taken() else [code]
             self._killed = False
             self._start()
+
+    def _port_taken(self) -> bool:
+        """Whether it could not listen: among so many lives somebody else may be faster at a port that was free a moment ago."""
+        assert self._process is not None
+        return f"port {self._process.port}: " in self._process.log.read_text()

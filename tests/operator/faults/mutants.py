@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.operator.faults.campaign import carry_out, judge
+from tests.operator.faults.campaign import carry_out_with, judge
 from tests.operator.faults.case import Life
 from tests.operator.faults.plan import Plan
 from tests.operator.live import ROOT, Api
@@ -57,7 +57,7 @@ MUTANTS = (  # only what a cluster could see: what makes no difference while wat
     Mutant(
         "delete, then create",
         "children.py",
-        "            live = await self._cluster.apply(child.kind, manifest, force=known is not None)",
+        "            live = await write(self._cluster, self._record, child.kind, manifest, force=known is not None)",
         "            if known:\n                await self._cluster.delete(child.kind, self._namespace, child.name, uid=known.uid)\n"
         "                manifest = child.manifest\n            live = await self._cluster.apply(child.kind, manifest, force=True)",
     ),
@@ -88,7 +88,7 @@ MUTANTS = (  # only what a cluster could see: what makes no difference while wat
     Mutant(
         "no first look at what is there",
         "children.py",
-        "            raise Blocked(findings, again=_LOOK_AGAIN)\n        if former",
+        "            raise Blocked(findings, again=LOOK_AGAIN)\n        if former",
         "            return\n        if former",
     ),
     Mutant("drift is not seen", "memory.py", "        return found.digest == wanted or", "        return True or"),
@@ -102,14 +102,14 @@ MUTANTS = (  # only what a cluster could see: what makes no difference while wat
     Mutant(
         "a changed child is no news",
         "intake.py",
-        "record.saw(place, seen(kind, live)):\n            self.due(key)",
-        "record.saw(place, seen(kind, live)):\n            pass",
+        "record.saw(place, seen(kind, live)):\n            self._news(",
+        "record.saw(place, seen(kind, live)):\n            (",
     ),
     Mutant("a changed reference is no news", "intake.py", "            self.due(needing)", "            pass"),
     Mutant(
         "the rollout is not followed",
         "intake.py",
-        "            record.deployment = facts\n            self.due(key)",
+        "            record.deployment = facts\n            self._news(key, (DEPLOYMENT, key[1]), known.version)",
         "            record.deployment = facts",
     ),
     Mutant("the status is written at every look", "reconcile.py", "        if status == before:\n            return\n", ""),
@@ -154,7 +154,7 @@ MUTANTS = (  # only what a cluster could see: what makes no difference while wat
         "cluster.py",
         'if error.status == 409 and error.reason == "AlreadyExists"',
         "if False",
-        ("kill-after POST secrets/a-api-token",),
+        ("kill-after POST secrets/a-app-token",),
     ),
 )
 
@@ -174,23 +174,21 @@ def changed(mutant: Mutant, folder: Path) -> Path:
     return folder
 
 
-def noticed(api: Api, folder: Path, mutants: Sequence[Mutant], *, drawn: list[Plan], reference: Life, at_once: int) -> Iterator[str]:
-    """Live with each bug, first undisturbed, and then under faults with those that nobody has noticed.
+def noticed(
+    api: Api, folder: Path, mutants: Sequence[Mutant], *, drawn: list[Plan], reference: Life, at_once: int
+) -> Iterator[tuple[str, Life, str]]:
+    """Live with each bug: first undisturbed, then those that nobody has noticed under their own faults, then under drawn ones.
 
     Yields:
-        What told of a bug: its name, the fault, what was wrong.
+        What told of a bug, as soon as one thing does: its name, the life, what was wrong.
     """
-    places = {changed(mutant, folder / f"bug-{number}"): mutant for number, mutant in enumerate(mutants)}
-    for life in carry_out(api, folder, [None], at_once=at_once, packages=list(places), seconds=SECONDS):
-        if problems := judge(life, reference):
-            yield _told(places.pop(life.package), life, problems)
-    for place, mutant in list(places.items()):
-        plans = [Plan.parse(text) for text in mutant.plans] + drawn
-        for life in carry_out(api, folder, plans, at_once=at_once, packages=[place], seconds=SECONDS):
-            if problems := judge(life, reference):
-                yield _told(places.pop(place), life, problems)
-                break
-
-
-def _told(mutant: Mutant, life: Life, problems: list[str]) -> str:
-    return f"{mutant.name}: {life.plan or 'undisturbed'}: {problems[0][:200]}"
+    unnoticed = {changed(mutant, folder / f"bug-{number}"): mutant for number, mutant in enumerate(mutants)}
+    stages = (
+        [(None, place) for place in unnoticed],
+        [(Plan.parse(text), place) for place, mutant in unnoticed.items() for text in mutant.plans],
+        [(plan, place) for plan in drawn for place in unnoticed],
+    )
+    for pairs in stages:
+        for life in carry_out_with(api, folder, pairs, at_once=at_once, seconds=SECONDS, wanted=unnoticed.__contains__):
+            if (problems := judge(life, reference)) and life.package in unnoticed:
+                yield unnoticed.pop(life.package).name, life, problems[0]

@@ -29,18 +29,32 @@ def main() -> int:
     parser.add_argument("--transitions", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    began = time.monotonic()
     with ApiServer() as server:
         api = Api(server)
         install_crds(api)
         report, missing = asyncio.run(go(api, transitions=options.transitions, seed=options.seed, tell=True))
-    print(", ".join(f"{count} {what}" for what, count in report.outcomes.most_common()), f"of {report.outcomes.total()} transitions")
-    taken = sum(bool(ended["taken"]) for ended in report.leaves.values())
-    print(f"{len(report.leaves)} leaves tried, {taken} with a value that was carried out, {missing} never tried")
-    print("never carried out:", ", ".join(sorted(leaf for leaf, ended in report.leaves.items() if not ended["taken"])))
-    idle = sorted(leaf for leaf, ended in report.leaves.items() if ended["taken"] and not report.effects[leaf])
-    print("never changed a child:", ", ".join(idle))
-    print(f"{len(report.problems)} problems")
+    print(*summary(report, missing, seed=options.seed, seconds=time.monotonic() - began), sep="\n")
     return 1 if report.problems or missing else 0
+
+
+def summary(report: Report, missing: int, *, seed: int, seconds: float) -> list[str]:
+    """What the walks have shown, in lines that can be put into a page as they are."""
+    total, problems = report.outcomes.total(), len(report.problems)
+    taken = sum(bool(ended["taken"]) for ended in report.leaves.values())
+    never = sorted(leaf for leaf, ended in report.leaves.items() if not ended["taken"])
+    idle = sorted(leaf for leaf, ended in report.leaves.items() if ended["taken"] and not report.effects[leaf])
+    return [
+        f"{total} transitions in {seconds / 60:.0f} min (seed {seed}), {seconds / max(total, 1):.2f} s each: {problems} problems",
+        "",
+        "| ended as | transitions |",
+        "|---|---|",
+        *(f"| {what} | {count} |" for what, count in report.outcomes.most_common()),
+        "",
+        f"{len(report.leaves)} leaves tried, {taken} with a value that was carried out, {missing} never tried",
+        f"never carried out: {', '.join(never) or 'none'}",
+        f"never changed a child: {', '.join(idle) or 'none'}",
+    ]
 
 
 async def go(api: Api, *, transitions: int, seed: int, tell: bool = False) -> tuple[Report, int]:
