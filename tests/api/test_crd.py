@@ -129,6 +129,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"podLabels": {"holdfast.dev/agent": "other"}}, "are Holdfast's"),
     ({"volumes": [{"name": "host", "hostPath": {"path": "/"}}]}, "unknown field"),
     ({"volumes": [{"name": "holdfast-config", "emptyDir": {}}]}, "are Holdfast's"),
+    ({"volumes": [{"name": "holdfast-team", "emptyDir": {}}]}, "are Holdfast's"),
+    ({"volumeMounts": [{"name": "holdfast-team", "mountPath": "/data"}]}, "are Holdfast's"),
     ({"volumeMounts": [{"name": "v", "mountPath": "/etc/holdfast"}]}, "are Holdfast's"),
 ]
 

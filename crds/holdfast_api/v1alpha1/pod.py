@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
+from holdfast_api.names import CONFIG_VOLUME, TEAM_VOLUME, TMP_VOLUME
 from holdfast_api.v1alpha1.types import ApiModel, ObjectName, Rule, keyword, obeys
 
 LabelKey = Annotated[str, StringConstraints(max_length=317)]
@@ -16,7 +17,9 @@ LabelValue = Annotated[str, StringConstraints(max_length=63)]
 AnnotationValue = Annotated[str, StringConstraints(max_length=4096)]
 
 _OWN_PREFIXES = ("dapr.io/", "holdfast.dev/", "app.kubernetes.io/")
-_OWN_VOLUMES = ("holdfast-config", "holdfast-tmp")
+_OWN_VOLUMES = (CONFIG_VOLUME, TMP_VOLUME, TEAM_VOLUME)
+_NOT_OURS = " && ".join(f"{{0}}.name != '{name}'" for name in _OWN_VOLUMES)
+_OURS = f"the volumes {', '.join(_OWN_VOLUMES[:-1])} and {_OWN_VOLUMES[-1]} are Holdfast's"
 
 _KEYS = Rule(
     "self.all(key, !key.startsWith('dapr.io/') && !key.startsWith('holdfast.dev/') && !key.startsWith('app.kubernetes.io/'))",
@@ -41,8 +44,8 @@ _ENV = Rule(
     lambda env: not any(str(e.get("name")).startswith(("DAPR_", "HOLDFAST_")) or e.get("name") == "APP_API_TOKEN" for e in env),
 )
 _MOUNTS = Rule(
-    "self.all(m, !m.mountPath.startsWith('/etc/holdfast') && m.name != 'holdfast-config' && m.name != 'holdfast-tmp')",
-    "/etc/holdfast and the volumes holdfast-config and holdfast-tmp are Holdfast's: mount elsewhere, under another name",
+    f"self.all(m, !m.mountPath.startsWith('/etc/holdfast') && {_NOT_OURS.format('m')})",
+    f"/etc/holdfast and {_OURS}: mount elsewhere, under another name",
     lambda mounts: not any(str(m.get("mountPath")).startswith("/etc/holdfast") or m.get("name") in _OWN_VOLUMES for m in mounts),
 )
 _CLEAN_PATH = "^(/([^/.:][^/:]*|[.][^/.:][^/:]*|[.][.][^/:]+))+$"
@@ -57,8 +60,8 @@ _PREFIX = Rule(
     lambda sources: not any(str(e.get("prefix", "")).startswith(("DAPR_", "HOLDFAST_")) for e in sources),
 )
 _VOLUMES = Rule(
-    "self.all(v, v.name != 'holdfast-config' && v.name != 'holdfast-tmp')",
-    "the volumes holdfast-config and holdfast-tmp are Holdfast's: choose another name",
+    f"self.all(v, {_NOT_OURS.format('v')})",
+    f"{_OURS}: choose another name",
     lambda volumes: not any(v.get("name") in _OWN_VOLUMES for v in volumes),
 )
 
