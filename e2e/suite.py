@@ -81,7 +81,7 @@ STAGES = {
         again=True,
     ),
     "dapr": Stage(
-        prepare=(_cluster("programs", "redis-server", "postgres"), _cluster("tools", "dapr")),
+        prepare=(_cluster("programs", "redis-server", "postgres"), _cluster("tools", "dapr", "collector")),
         select="dapr and not apiserver and not cluster",
         workers=3,
         again=True,

@@ -1,11 +1,12 @@
 """The one place that knows Dapr's workflow SDK.
 
-Pinned to dapr 1.19.0, because three things here lean on how it is built:
+Pinned to dapr 1.19.0, because four things here lean on how it is built:
 
 * its worker runs on an event loop in a thread of its own. Activities run on the program's loop, where every connection lives, and are
   safe from the canceling that the worker does when it stops (`workitems`);
 * after losing the sidecar it waits 2, 4, 8, 15 s between attempts to connect, on an Event. Ours ends that wait as soon as the sidecar
   serves again, so an agent works again a quarter of a second after its sidecar, not up to 15 s;
+* its client has no word for the trace that a call is made in;
 * no call of its client has a deadline, and its channel may wait for minutes before it looks for the sidecar again. Here both are short.
 """
 
@@ -26,6 +27,7 @@ from dapr.ext.workflow._durabletask.task import Task, TaskFailedError
 from dapr.ext.workflow.aio import DaprWorkflowClient
 from dapr.ext.workflow.logger import LoggerOptions
 
+from holdfast_agent import scope
 from holdfast_agent.sidecar import CHANNEL_OPTIONS, NO_PROXY, Sidecar
 from holdfast_agent.workitems import Activity, WorkItems
 
@@ -70,7 +72,9 @@ class Instance:
 def workflow_client() -> DaprWorkflowClient:
     """A client of Dapr's workflows that looks for its sidecar again soon, and past any proxy. Close it with `close_client`."""
     client = DaprWorkflowClient(logger_options=_quiet())
-    client._DaprWorkflowClient__obj._channel_options = CHANNEL_OPTIONS  # noqa: SLF001 - see the module's text
+    inner = client._DaprWorkflowClient__obj  # noqa: SLF001 - see the module's text
+    inner._channel_options = CHANNEL_OPTIONS  # noqa: SLF001 - see the module's text
+    inner._interceptors = [*(inner._interceptors or ()), _Traced()]  # noqa: SLF001 - see the module's text
     return client
 
 
@@ -81,6 +85,13 @@ async def close_client(client: DaprWorkflowClient) -> None:
 
 def _quiet() -> LoggerOptions:
     return LoggerOptions(log_level=logging.WARNING, log_handler=_Forward(), log_formatter=logging.Formatter("%(message)s"))
+
+
+class _Traced(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc] # grpc has no types
+    """Says with each call in which trace it is made: the sidecar's spans of a workflow join the trace in which it was started."""
+
+    async def intercept_unary_unary(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:  # noqa: ANN401 - as gRPC has it
+        return await continuation(details._replace(metadata=[*(details.metadata or ()), *scope.headers().items()]), request)
 
 
 class Engine:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Final
 from weakref import WeakValueDictionary
 
-from holdfast_agent import documents
+from holdfast_agent import documents, scope
 from holdfast_agent.admission import BusyError
 from holdfast_agent.audit import Auditor
 from holdfast_agent.audit.export import recorded
@@ -260,8 +260,9 @@ class Runs:
             audit={name: head.audit[name] for name in ("count", "hash", "tail")} if head.plan and head.audit else None,
             trace=head.trace,
         )
-        if await self._engine.schedule(head.id, state.dump()):
-            _LOG.info("run scheduled", extra={"run": head.id})
+        with scope.traced(self.observer.telemetry.root(head.trace, head.id)):
+            if await self._engine.schedule(head.id, state.dump()):
+                _LOG.info("run scheduled", extra={"run": head.id})
 
     async def close(self, head: Head, error: dict[str, str]) -> Head:
         """Write down the end of a run whose workflow ended without doing so: terminated, or a defect.

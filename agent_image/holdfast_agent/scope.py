@@ -152,6 +152,16 @@ def operation(kind: Kind, name: str, **facts: Any) -> Iterator[Operation]:  # no
             scope.watcher.operation(scope.run, done)
 
 
+@contextmanager
+def traced(trace: Trace | None) -> Iterator[None]:
+    """While something is done for a run outside of its steps; None: it has no trace."""
+    token = _CURRENT.set(trace)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
 def headers() -> dict[str, str]:
     """What a request to somebody else carries, so that its spans join ours."""
     trace = _CURRENT.get()

@@ -24,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
     verbs.add_parser("down", help="remove the cluster and all that was started for it")
     verbs.add_parser("status", help="say what is there; exit code 1 unless the cluster is healthy")
     build_tools = verbs.add_parser("tools", help="build programs from pinned Go modules")
-    build_tools.add_argument("sets", nargs="*", default=["cluster"], help="kubernetes, dapr, client, cluster (default)")
+    build_tools.add_argument("sets", nargs="*", default=["cluster"], help="kubernetes, dapr, client, collector, cluster (default)")
     programs = verbs.add_parser("programs", help="install programs that the tests need from Debian packages")
     programs.add_argument("names", nargs="+", choices=sorted(packages.PROGRAMS))
     load = verbs.add_parser("load", help="load images into the cluster")

@@ -54,9 +54,7 @@ async def receiving() -> AsyncIterator[Receiver]:
         body = await request.read()
         data = gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body
         receiver.raw += data
-        for resource in ExportTraceServiceRequest.FromString(data).resource_spans:
-            service = _plain(resource.resource.attributes).get("service.name", "")
-            receiver.spans += [_span(service, span) for scope in resource.scope_spans for span in scope.spans]
+        receiver.spans += spans_of(data)
         return web.Response(body=ExportTraceServiceResponse().SerializeToString(), content_type="application/x-protobuf")
 
     app = web.Application(client_max_size=1 << 24)
@@ -68,6 +66,14 @@ async def receiving() -> AsyncIterator[Receiver]:
         yield receiver
     finally:
         await runner.cleanup()
+
+
+def spans_of(data: bytes) -> list[Span]:
+    """The spans of one message."""
+    resources = ExportTraceServiceRequest.FromString(data).resource_spans
+    services = [_plain(resource.resource.attributes).get("service.name", "") for resource in resources]
+    each = zip(services, resources, strict=True)
+    return [_span(service, span) for service, resource in each for scope in resource.scope_spans for span in scope.spans]
 
 
 def _span(service: str, span: Any) -> Span:

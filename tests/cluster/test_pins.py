@@ -47,7 +47,8 @@ def test_sets_name_single_programs_or_whole_projects():
     assert alone["etcd"] == ["etcd"]
     assert "kubelet" not in alone["kubernetes"]
     assert pins.wanted(sets, projects, ["dapr"])["dapr"] == [*projects["dapr"].binaries, "chart"]
-    assert set(pins.wanted(sets, projects, ["cluster"])) == set(projects)
+    assert set(pins.wanted(sets, projects, ["cluster"])) == set(projects) - {"otel-collector"}
+    assert list(pins.wanted(sets, projects, ["collector"])) == ["otel-collector"]
 
 
 def test_sets_do_not_ask_twice():
