@@ -7,6 +7,9 @@ from typing import Any
 
 from holdfast_api.config import AgentConfig
 
+_TRUE = frozenset({"y", "yes", "true", "t", "on", "1"})
+"""What Dapr takes for yes in the metadata of a Component, in any case and with spaces around it."""
+
 
 @dataclass(frozen=True, slots=True)
 class ComponentFacts:
@@ -28,7 +31,7 @@ class ComponentFacts:
         spec = live.get("spec") or {}
         scopes = tuple(sys.intern(str(scope)) for scope in live.get("scopes") or ())
         actors = any(
-            str(entry.get("name", "")).lower() == "actorstatestore" and str(entry.get("value", "")).lower() == "true"
+            str(entry.get("name", "")).lower() == "actorstatestore" and str(entry.get("value", "")).strip().lower() in _TRUE
             for entry in spec.get("metadata") or ()
         )
         return cls(sys.intern(str(spec.get("type", ""))), scopes, actors)

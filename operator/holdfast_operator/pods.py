@@ -10,6 +10,8 @@ logger = logging.getLogger(__name__)
 
 _FIRST_WAIT = 5.0
 _MAX_WAIT = 300.0
+_DOUBLINGS = 16
+"""More would change nothing, and a float ends at a thousand of them."""
 
 
 async def replace_uninjected(cluster: Cluster, key: Key, record: Record, *, now: float) -> list[float]:
@@ -25,7 +27,7 @@ async def replace_uninjected(cluster: Cluster, key: Key, record: Record, *, now:
         return []
     if 0.0 < record.replace_after - now <= _MAX_WAIT:  # a longer wait means that the clock was set back
         return [record.replace_after - now]
-    wait = min(_FIRST_WAIT * 2.0**record.replaced, _MAX_WAIT)
+    wait = min(_FIRST_WAIT * 2.0 ** min(record.replaced, _DOUBLINGS), _MAX_WAIT)
     record.replaced, record.replace_after = record.replaced + 1, now + wait
     for name, pod in pods:
         logger.warning("%s/%s: pod %s has no Dapr sidecar and is replaced; the next time not before %.0f s", *key, name, wait)

@@ -32,6 +32,27 @@ def test_facts_are_read_from_the_object() -> None:
     assert ComponentFacts.of({}) == ComponentFacts()
 
 
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ("1", True),
+        (" Yes ", True),
+        ("T", True),
+        ("on", True),
+        ("y", True),
+        (True, True),
+        (1, True),
+        ("2", False),
+        ("off", False),
+        ("", False),
+    ],
+)
+def test_whether_a_store_keeps_workflows_is_read_in_all_the_words_that_dapr_knows(value: object, kept: bool) -> None:  # noqa: FBT001
+    live = {"spec": {"type": "state.redis", "metadata": [{"name": "actorStateStore", "value": value}]}}
+
+    assert ComponentFacts.of(live).actors is kept
+
+
 def test_which_stores_keep_workflows_in_a_sidecars_sight_is_known_as_components_come_change_and_go() -> None:
     dapr = DaprApi(None, namespace="dapr-system")  # type: ignore[arg-type] - nothing is asked of the cluster
     assert dapr.saw_component("ns", "store", STORE) == [STORE]
