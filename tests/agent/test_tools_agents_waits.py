@@ -90,9 +90,19 @@ async def test_a_long_call_becomes_a_wait_that_any_process_goes_on_with(at, crit
     answer = await desk.another().tool(attempt=2)
     assert 3500 < answer["waiting"]["until"] - time.time() <= 3600
 
-    critic.answer = DONE
+    critic.answer = (200, {"id": CHILD, "status": "COMPLETED", "result": "fine"})
     assert (await desk.another().tool(attempt=3))["isError"] is False
     assert (desk.outcome().content, desk.outcome().child) == ("fine", CHILD)
+
+
+async def test_a_run_that_its_agent_has_erased_is_not_begun_again(at, critic):
+    desk = await at()
+    await desk.tool()
+    critic.asked.clear()
+    critic.answer = (404, {"detail": f"there is no run {CHILD!r}", "status": 404})
+    assert (await desk.another().tool(attempt=2))["isError"]
+    assert critic.asked == [f"/runs/{CHILD}"]
+    assert (desk.outcome().outcome, "has erased its run" in desk.outcome().content) == ("unknown", True)
 
 
 async def test_an_agent_that_took_the_call_may_be_away_and_one_that_did_not_costs_an_attempt(at, critic):

@@ -27,8 +27,7 @@ from holdfast_agent.tools.spec import Pending, ToolResult
 
 _LOG = logging.getLogger(__name__)
 _FIRST_LOOK: Final = 25.0
-"""Seconds that a call is waited for where it was begun; most are over by then."""
-_LATER_LOOK: Final = 1.0
+"""Seconds that a call is waited for where it was begun; most are over by then. Later looks do not wait."""
 _PAUSE_SHARE: Final = 0.1
 """What is waited between two looks, of the time that has passed: an answer is learned of that much later at most."""
 _PAUSES: Final = (1.0, 3600.0)
@@ -57,9 +56,8 @@ async def _pursued(steps: Steps, toolbox: Toolbox, order: Order) -> Delivery | O
     now = time.time()
     if now >= intent.deadline:
         return await _overdue(steps, toolbox, order, intent)
-    look = _LATER_LOOK if intent.taken else _FIRST_LOOK
     with _stopping(steps, order.call) as stop:
-        errand = Errand(order.callers, intent.deadline - now, min(look, intent.deadline - now), stop)
+        errand = Errand(order.callers, intent.deadline - now, min(_FIRST_LOOK, intent.deadline - now), stop, intent.taken)
         with sent(errand):
             result = await toolbox.call(order.tool.name, order.arguments, key=order.key)
     if isinstance(result, ToolResult):

@@ -2,7 +2,8 @@
 
 The run's id follows from the call's key, so whoever makes the call again, after whatever died, finds the same run. A call looks for a
 while only; what is not done by then is `Pending`, and the run that called waits on a durable timer and looks again. So an agent that takes
-hours holds no connection and no place in the sidecar for hours.
+hours holds no connection and no place in the sidecar for hours. Once the other agent has taken the call, looks only read: one that has
+erased the run by then must not begin it again.
 """
 
 import asyncio
@@ -43,12 +44,14 @@ class Errand:
         seconds: in which the answer is of use.
         look: seconds that this look may wait for the end.
         stop: set when the look is to end early.
+        taken: whether the other agent has taken the call, so that nothing is to be begun any more.
     """
 
     callers: tuple[str, ...] = ()
     seconds: float = 60.0
     look: float = 0.0
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    taken: bool = False
 
 
 _ERRAND: ContextVar[Errand] = ContextVar("errand")
@@ -95,6 +98,8 @@ class AgentTool:
         target, errand = self._target(arguments), _ERRAND.get(None) or Errand()
         if isinstance(target, Failure):
             return target
+        if errand.taken:
+            return await self._look(target, lineage.child_run(self._agent, key))
         row = (*errand.callers, self._agent)
         if wrong := lineage.refusal(target, row, self._max_depth):
             return Failure("permanent", f"not called: {wrong}", reach="unsent")
@@ -129,11 +134,21 @@ class AgentTool:
             return None
         if asked.status not in SUCCESS and asked.status != _ENDED:
             return None
-        # The same request as the one that began it finds it, as it stands.
+        if asked.status == _ENDED:
+            return await self._look(target, run)
+        # It is there and not over: the same request as the one that began it finds it, and waits for its end.
         body = {"task": arguments["task"], "id": run}
         headers = lineage.headers((*errand.callers, self._agent), errand.seconds)
         path = _waiting(errand.look)
         found = await self._invoker.post(target, path, body, headers=headers, within=errand.look + _ANSWER_SECONDS)
+        return _came_to(target, found)
+
+    async def _look(self, target: str, run: str) -> ToolResult | Failure | Pending:
+        """How a run stands that was begun."""
+        found = await self._invoker.get(target, f"/runs/{run}", headers=scope.headers(), within=_ANSWER_SECONDS)
+        if isinstance(found, Answer) and found.status == _NOT_FOUND:
+            public = f"the agent {target!r} has erased its run {run} before anybody looked at what it came to"
+            return Failure("permanent", f"{public}: its spec.retention is shorter than nobody looked", reach="lost", public=public)
         return _came_to(target, found)
 
     def _target(self, arguments: Mapping[str, Any]) -> str | Failure:
@@ -167,7 +182,7 @@ def _refused(agent: str, answer: Answer | Failure) -> Failure:
 
 
 def _came_to(agent: str, answer: Answer | Failure | None) -> ToolResult | Failure | Pending:
-    """What a run that was begun stands at, from the answer to `POST /run`."""
+    """What a run that was begun stands at, from the answer to `POST /run` or `GET /runs/{id}`."""
     if isinstance(answer, Failure) and answer.kind != "transient":
         return answer
     if answer is None or isinstance(answer, Failure):
@@ -175,7 +190,7 @@ def _came_to(agent: str, answer: Answer | Failure | None) -> ToolResult | Failur
         return Pending(f"the agent {agent!r} is at it", answer.message if answer else "")
     if answer.status not in SUCCESS:
         return _refused(agent, answer)
-    status, run = answer.document.get("status"), answer.document.get("instance_id")
+    status, run = answer.document.get("status"), answer.document.get("instance_id") or answer.document.get("id")
     if status == "COMPLETED":
         return ToolResult(str(answer.document.get("result") or ""))
     if status in ("FAILED", "CANCELED"):

@@ -71,11 +71,20 @@ class Invoker:
         Returns:
             What the app answered, below 300 or not; or a failure if it did not get there or nothing came back.
         """
-        url = f"{self._url}/v1.0/invoke/{app}/method{path}"
+        return await self._request("POST", app, path, body, headers=headers, within=within)
+
+    async def get(self, app: str, path: str, *, headers: Mapping[str, str], within: float) -> Answer | Failure:
+        """One request that only looks; see `post`."""
+        return await self._request("GET", app, path, None, headers=headers, within=within)
+
+    async def _request(
+        self, method: str, app: str, path: str, body: Mapping[str, Any] | None, *, headers: Mapping[str, str], within: float
+    ) -> Answer | Failure:
+        url, headers = f"{self._url}/v1.0/invoke/{app}/method{path}", self._credentials | dict(headers)
         try:
             async with (
                 asyncio.timeout(within),
-                self._session.post(url, json=body, headers=self._credentials | dict(headers), allow_redirects=False) as response,
+                self._session.request(method, url, json=body, headers=headers, allow_redirects=False) as response,
             ):
                 text = await _read(response)
                 asked = retry_after(response.headers.get("Retry-After"), now=datetime.now(UTC))
