@@ -36,9 +36,9 @@ def spellings(secret: str) -> list[bytes]:
     return [secret.encode(), *(text for text in within if len(text) >= SHORTEST_IN_BASE64)]
 
 
-def hits(secrets: Mapping[str, str], written: Iterable[tuple[str, bytes]]) -> list[str]:
-    """`SECRET in PLACE` for every secret (name to value) that is in one of the places (name and content), in any spelling."""
-    wanted = {name: spellings(value) for name, value in secrets.items()}
+def hits(secrets: Mapping[str, str], written: Iterable[tuple[str, bytes]], *, encoded: bool = True) -> list[str]:
+    """`SECRET in PLACE` for every secret (name to value) in one of the places (name and content), as it is or (`encoded`) in base64."""
+    wanted = {name: spellings(value) if encoded else [value.encode()] for name, value in secrets.items()}
     return [
         f"{name} in {place}"
         for place, content in written
@@ -106,6 +106,8 @@ def said(namespaces: Iterable[str]) -> dict[str, bytes]:
 
 def in_layers(image: str) -> Iterator[tuple[str, bytes]]:
     """Each file of each layer of an image of the engine, also those that a later layer hides, and its configuration and history."""
+    if cluster.is_current():
+        subprocess.run(["docker", "pull", "--quiet", image], env=holdfast.environment(), capture_output=True, timeout=300, check=False)
     done = subprocess.run(["docker", "save", image], env=holdfast.environment(), capture_output=True, timeout=120, check=False)
     if done.returncode:
         raise Fault(f"docker save {image}: {done.stderr.decode(errors='replace').strip()}")
