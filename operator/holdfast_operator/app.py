@@ -171,6 +171,7 @@ class Operator:
     def _forget(self, key: Key) -> None:
         """An Agent is gone, and with it whatever was to be done for it; but its team is to know."""
         self._queue.forget(key)
+        self._reconciler.forget(key)
         if self._reconciler.teams.lists(key):
             self._queue.add(key, 0.0)
 

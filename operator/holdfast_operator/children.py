@@ -17,7 +17,18 @@ from holdfast_operator.desired.secrets import token_names, token_secret
 from holdfast_operator.desired.steps import Child, Steps
 from holdfast_operator.drift import AT_ONCE, Told, meddlers_of, pause, repaired, tell
 from holdfast_operator.facts import ANNOTATION_SUPERSEDED, Seen, deployment_facts, seen, timestamp
-from holdfast_operator.kinds import COMPONENT, CONFIG_MAP, DAPR_GROUP, DEPLOYMENT, SECRET, SERVICE, Key, Kind
+from holdfast_operator.kinds import (
+    COMPONENT,
+    CONFIG_MAP,
+    DAPR_GROUP,
+    DEPLOYMENT,
+    DISRUPTION_BUDGET,
+    NETWORK_POLICY,
+    SECRET,
+    SERVICE,
+    Key,
+    Kind,
+)
 from holdfast_operator.memory import Record
 from holdfast_operator.observe import Findings, failed
 from holdfast_operator.ownership import controlled_by, other_managers, wanted_digest
@@ -37,6 +48,8 @@ _LOOK_AGAIN = 5.0
 _YOUNG_SECONDS = 300.0
 _TOKENS_AGAIN = 20.0
 _NEVER_PRUNED = frozenset({SECRET, DEPLOYMENT})
+_NO_POD_NEEDS = frozenset({NETWORK_POLICY, DISRUPTION_BUDGET})
+"""Kinds that only forbid something. A policy may be the very reason why no pod gets ready, so these go at once."""
 
 
 class Blocked(Exception):  # noqa: N818 - it reads as a verdict
@@ -161,13 +174,13 @@ class Children:
         Returns:
             Seconds until the next one is due, or None.
         """
-        if not settled:
-            return None
         wanted = {child.place for step in steps for child in step}
         waits = []
         # ConfigMaps first: the Components that the kept ones name stay.
         for (kind, name), found in sorted(self._record.children.items(), key=lambda child: child[0][0] != CONFIG_MAP):
             if (kind, name) in wanted or kind in _NEVER_PRUNED or found.owner != self._uid or not found.digest:
+                continue
+            if not settled and kind not in _NO_POD_NEEDS:
                 continue
             if not kind.versioned:
                 await self._delete(kind, name, found)

@@ -27,7 +27,7 @@ class Record:
 
     Attributes:
         uid: of the Agent; empty while only children of it were seen.
-        version: resourceVersion up to which nothing is left to do: the last one reconciled, or the one our own status write made.
+        version: resourceVersion up to which events of the Agent are no news: that of the last look, or the one our own status write made.
         pending: text of the manifest to reconcile, until it is taken.
         children: children that were seen alive and are controlled by an Agent of this name.
         settled: for children that the server stores in other words than ours: (wanted digest, digest as stored).
@@ -77,6 +77,15 @@ class Record:
         """Take the kept manifest, if there is one."""
         text, self.pending = self.pending, None
         return json.loads(text) if text else None
+
+    def begin(self, version: str) -> None:
+        """Begin a look at the Agent as it was at that version. What an event has told of it before or since, but no later one, is dropped.
+
+        A look may read more than the events have told so far. One that is late would else have an older Agent carried out over a newer one.
+        """
+        self.version = version
+        if self.pending and not newer(json.loads(self.pending)["metadata"]["resourceVersion"], version):
+            self.pending = None
 
     def is_news(self, child: ChildId, version: str) -> bool:
         """Whether a version of a child is later than the one last seen. Most events are echoes of our own writes, and end here."""

@@ -92,13 +92,17 @@ class Reconciler:
         except NotLeading as error:
             raise Retry(str(error)) from None
 
+    def forget(self, key: Key) -> None:
+        """An Agent is gone: a new one of its name begins without its failures."""
+        self._failures.pop(key, None)
+        self._blocked.pop(key, None)
+
     async def _visit(self, key: Key) -> float | None:
         record = self._memory.record(key)
         manifest = record.take() or await self._cluster.get(AGENT, *key)
         if manifest is None:
             self._memory.forget(key)
-            self._failures.pop(key, None)
-            self._blocked.pop(key, None)
+            self.forget(key)
             await self.teams.depart(key)
             return None
         metadata = manifest["metadata"]
@@ -106,16 +110,25 @@ class Reconciler:
             return None
         if record.uid != metadata["uid"]:
             record.uid, record.tokens, record.tokens_doubted, record.replaced = metadata["uid"], False, False, 0
+        record.begin(metadata["resourceVersion"])
         visit = Visit(manifest)
         failure = await self._try(key, record, visit)
-        if not visit.findings.clean and visit.replicas is not None:
-            # Whatever is wrong with it: pods that are not wanted cost money.
-            visit.again += await hold_scale(self._cluster, key, record, visit.replicas, now=self._clock())
-        visit.again += await replace_uninjected(self._cluster, key, record, now=self._clock())
+        try:
+            await self._keep_pods(key, record, visit)
+        except (ApiError, Retry) as error:
+            # What was found is told all the same.
+            failure = failure or error
         await self._tell(key, record, visit)
         if failure:
             raise failure
         return min(visit.again, default=None)
+
+    async def _keep_pods(self, key: Key, record: Record, visit: Visit) -> None:
+        """What is done for the pods of an Agent whatever is wrong with it."""
+        if not visit.findings.clean and visit.replicas is not None:
+            # Pods that are not wanted cost money.
+            visit.again += await hold_scale(self._cluster, key, record, visit.replicas, now=self._clock())
+        visit.again += await replace_uninjected(self._cluster, key, record, now=self._clock())
 
     async def _try(self, key: Key, record: Record, visit: Visit) -> Exception | None:
         """Carry the Agent out. A failure is nobody's news, until it has happened several times in a row; then a mistake of ours is, too.
@@ -125,13 +138,15 @@ class Reconciler:
         """
         try:
             await self._carry_out(key, record, visit)
-        except (ApiError, NotLeading):
+        except NotLeading:
             raise
         except Exception as failure:
+            if isinstance(failure, ApiError) and (failure.transient or failure.status in {404, 409}):
+                raise
             self._failures[key] = self._failures.get(key, 0) + 1
             if self._failures[key] < _PATIENCE:
                 raise
-            known = isinstance(failure, Retry)
+            known = isinstance(failure, Retry | ApiError)
             words = str(failure) if known else f"an error in Holdfast, see the operator's log: {type(failure).__name__}: {failure}"
             visit.findings = Findings(accepted=Verdict("Unknown", conditions.RETRYING, words))
             return failure
@@ -263,7 +278,6 @@ class Reconciler:
             revision=_revision(record, visit) if config and visit.findings.clean else before.get("revision"),
             model=config.model.label if config else before.get("model"),
         )
-        record.version = metadata["resourceVersion"]
         self._memory.found(record, tuple((kind, verdict.status, verdict.reason) for kind, verdict in verdicts.items()))
         if status == before:
             return

@@ -72,6 +72,43 @@ async def test_what_fails_again_and_again_is_told_in_the_status(world: World, na
     assert api.condition(namespace, "a", conditions.ACCEPTED)["status"] == "True"
 
 
+async def test_what_is_forbidden_of_a_teams_list_is_told_after_some_attempts(world: World, namespace: str, api: Api) -> None:
+    apply: Callable[..., Awaitable[Any]] = world.cluster.apply
+
+    async def refusing(kind: kinds.Kind, manifest: dict[str, Any], **more: Any) -> Any:
+        if manifest["metadata"]["name"] == "holdfast-team-travel":
+            raise ApiError(403, "Forbidden", "configmaps is forbidden: exceeded quota")
+        return await apply(kind, manifest, **more)
+
+    world.cluster.apply = refusing
+    api.agent(namespace, "a", {"team": "travel"})
+    for _ in range(4):
+        with pytest.raises(Retry, match="exceeded quota"):
+            await world.look(namespace, "a")
+
+    accepted = api.condition(namespace, "a", conditions.ACCEPTED)
+    assert (accepted["status"], accepted["reason"]) == ("Unknown", conditions.RETRYING)
+    assert "exceeded quota" in accepted["message"]
+    world.cluster.apply = apply
+    await world.look(namespace, "a")
+    assert api.condition(namespace, "a", conditions.ACCEPTED)["status"] == "True"
+
+
+async def test_what_is_wrong_is_told_when_the_scale_is_refused_as_well(world: World, namespace: str, api: Api) -> None:
+    await made(world, namespace)
+    refuse(world, "PATCH", "deployments", ApiError(403, "Forbidden", "deployments is forbidden: frozen"))
+
+    with pytest.raises(Retry, match="frozen"):
+        await change(world, namespace, {"replicas": 0})
+
+    accepted = api.condition(namespace, "a", conditions.ACCEPTED)
+    assert (accepted["status"], accepted["reason"]) == ("False", conditions.APPLY_FAILED)
+    assert "frozen" in accepted["message"]
+    # A new Agent of this name does not wait for what the former one failed at.
+    world.reconciler.forget((namespace, "a"))
+    assert (world.reconciler._failures, world.reconciler._blocked) == ({}, {})
+
+
 async def test_a_policys_refusal_is_looked_at_again(world: World, namespace: str, api: Api) -> None:
     mend = refuse(world, "PATCH", "services", ApiError(422, "Invalid", "ValidatingAdmissionPolicy 'p' denied request"))
     api.agent(namespace, "a")
