@@ -10,6 +10,7 @@ import pytest
 import yaml
 from kubernetes import client
 
+from holdfast_api.v1alpha1.pod import PodFields
 from tests.operator.hostile.forbidden import forbidden
 from tests.operator.hostile.generated import generated
 from tests.operator.hostile.matrix import made
@@ -25,8 +26,12 @@ ALLOW = {
     "secrets": ["openai", "shared-*"],
     "serviceAccounts": [],
     "volumes": ["emptyDir"],
-    "env": ["APP_*", "LD_PRELOAD", "https_proxy"],
+    "env": ["APP_*", "LD_PRELOAD", "OPENSSL_CONF", "PATH", "https_proxy"],
     "python": ["reviewed"],
+    "podLabels": ["app", "team.example.com/*"],
+    "podAnnotations": ["example.com/note"],
+    "priorityClasses": ["batch-*"],
+    "tolerations": ["gpu"],
 }
 SECRET = {"name": "stolen", "key": "k"}
 FROM = {"name": "k", "secretKeyRef": SECRET}
@@ -115,7 +120,14 @@ REFUSED = {
     "hosts by a proxy": ("hosts", {"env": [{"name": "https_proxy", "value": "http://evil.example"}]}),
     "hosts by a Secret": ("hosts", model(optionsFrom=[{"name": "baseUrl", "secretKeyRef": {"name": "openai", "key": "k"}}])),
     "python": ("python", {"tools": [{"name": "t", "python": {"configMapKeyRef": {"name": "mine", "key": "k"}, "function": "f"}}]}),
-    "python by a variable": ("python", {"env": [{"name": "LD_PRELOAD", "value": "x"}]}),
+    **{f"python by {name}": ("python", {"env": [{"name": name, "value": "/data/x"}]}) for name in ("LD_PRELOAD", "OPENSSL_CONF", "PATH")},
+    "code by a variable that no list of loaders has": ("env", {"env": [{"name": "MODULES_OF_SOMETHING", "value": "/data/x"}]}),
+    "a host by a search domain": ("env", {"env": [{"name": "LOCALDOMAIN", "value": "evil.example"}]}),
+    "labels": ("podLabels", {"podLabels": {"app": "a", "trusted": "yes"}}),
+    "annotations": ("podAnnotations", {"podAnnotations": {"sidecar.istio.io/proxyImage": "evil.example/proxy"}}),
+    "priority classes": ("priorityClasses", {"priorityClassName": "system-cluster-critical"}),
+    "tolerations": ("tolerations", {"tolerations": [{"key": "gpu"}, {"key": "node-role.kubernetes.io/control-plane"}]}),
+    "a toleration of everything": ("tolerations", {"tolerations": [{"operator": "Exists"}]}),
     "python by a mount": ("python", {"volumes": [{"name": "v", "emptyDir": {}}], "volumeMounts": [{"name": "v", "mountPath": "/opt"}]}),
 }
 URLS = [
@@ -252,6 +264,10 @@ def test_what_is_on_the_lists_is_taken(cluster):
         "env": [{"name": "APP_MODE", "value": "x"}],
         "volumes": [{"name": "v", "emptyDir": {}}],
         "volumeMounts": [{"name": "v", "mountPath": "/data/x"}],
+        "podLabels": {"app": "a", "team.example.com/of": "b"},
+        "podAnnotations": {"example.com/note": "n"},
+        "priorityClassName": "batch-low",
+        "tolerations": [{"key": "gpu", "operator": "Exists"}],
     }
     assert cluster.refusal("lists", spec) is None
     assert cluster.refusal("lists", {}) is None
@@ -297,6 +313,22 @@ def test_every_place_of_the_crd_that_names_a_secret_a_component_or_a_host_is_tri
     assert secrets == set(SECRETS)
     assert {leaf for leaf in leaves if leaf.endswith(".component")} == set(COMPONENTS)
     assert {leaf for leaf in leaves if re.search(r"\.(url|endpoint|otlp|zipkin|host|address|uri)$", leaf)} == set(HOSTS)
+
+
+def test_every_field_that_goes_into_the_pods_is_on_a_list_or_is_known_to_lead_nowhere():
+    # They choose among the nodes that tolerations leave, say how much (a ResourceQuota bounds it), or how long an end may take.
+    free = {
+        "nodeSelector",
+        "affinity",
+        "topologySpreadConstraints",
+        "resources",
+        "dapr",
+        "terminationGracePeriodSeconds",
+        "imagePullPolicy",
+    }
+    tried = {field for _, spec in REFUSED.values() for field in spec}
+
+    assert {field.alias for field in PodFields.model_fields.values()} - tried == free
 
 
 def _leaves(node, path):

@@ -28,6 +28,13 @@ pytestmark = pytest.mark.apiserver
             "metrics.serviceMonitor.enabled needs metrics.service.enabled",
         ),
         ({"serviceAccount.create": False}, "serviceAccount.name is missing"),
+        # As numbers they would lose digits: 2.0261121e+07, and 1 for 1.0.
+        ({"image.tag": 20261121}, "at '/image/tag': got number, want string"),
+        ({"redis.image.tag": 7}, "at '/redis/image/tag': got number, want string"),
+        # A variable can load code, or lead a client elsewhere.
+        ({"policy.allow.python": []}, "policy.allow.python needs policy.allow.env"),
+        ({"policy.allow.hosts": ["gateway.internal"]}, "policy.allow.hosts needs policy.allow.env"),
+        ({"policy.allow": {"python": [], "env": ["*"]}}, "policy.allow.python needs policy.allow.env, a list of names and no * alone"),
     ],
     ids=lambda case: ",".join(case) if isinstance(case, dict) else "",
 )
@@ -50,3 +57,35 @@ def test_every_value_is_described_in_the_schema(chart):
                 yield from undescribed(value, node["properties"][key], f"{path}{key}.")
 
     assert list(undescribed(yaml.safe_load((chart / "values.yaml").read_text()), schema)) == []
+
+
+def test_names_that_yaml_reads_as_something_else_stay_names(helm, chart):
+    def shapes(word, namespace):
+        values = {
+            "redis.enabled": True,
+            "replicas": 2,
+            "networkPolicy.enabled": True,
+            "metrics.dashboard.enabled": True,
+            "metrics.serviceMonitor.enabled": True,
+            "watch.namespaces": [namespace],
+            "secrets.watch": True,
+            "daprNamespace": word,
+            "nameOverride": word,
+            "fullnameOverride": word,
+            "serviceAccount.name": word,
+            "priorityClassName": word,
+            "redis.persistence.storageClass": word,
+            "redis.persistence.size": "1",
+        }
+        settings = [part for key, value in values.items() for part in ("--set-json", f"{key}={json.dumps(value)}")]
+        command = ("template", word, str(chart), "--namespace", namespace, "--kube-version", "1.36.3", *settings)
+        return [_shape(document) for document in yaml.safe_load_all(helm(*command))]
+
+    assert shapes("123", "456") == shapes("true", "null") == shapes("name", "place")
+
+
+def _shape(value):
+    """The value with its type in place of each leaf."""
+    if isinstance(value, dict):
+        return {key: _shape(inner) for key, inner in value.items()}
+    return [_shape(inner) for inner in value] if isinstance(value, list) else type(value).__name__

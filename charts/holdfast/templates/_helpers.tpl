@@ -13,8 +13,8 @@
 {{- end }}
 
 {{- define "holdfast.selector" -}}
-app.kubernetes.io/name: {{ include "holdfast.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "holdfast.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "holdfast.labels" -}}
@@ -84,6 +84,12 @@ seccompProfile: {type: RuntimeDefault}
 {{- end -}}
 {{- if and .Values.policy.enabled .Values.policy.allow (semverCompare "<1.30.0-0" .Capabilities.KubeVersion.Version) -}}
 {{- fail "policy.allow needs Kubernetes 1.30 or newer, which has ValidatingAdmissionPolicies: leave the lists out, or upgrade the cluster" -}}
+{{- end -}}
+{{- range $kind := list "hosts" "python" -}}
+{{- $allow := $.Values.policy.allow | default dict -}}
+{{- if and $.Values.policy.enabled (kindIs "slice" (get $allow $kind)) (or (not (kindIs "slice" $allow.env)) (has "*" $allow.env)) -}}
+{{- fail (printf "policy.allow.%s needs policy.allow.env, a list of names and no * alone: variables that libraries read (PATH, OPENSSL_CONF, LOCALDOMAIN) load code and lead clients elsewhere. [] allows none" $kind) -}}
+{{- end -}}
 {{- end -}}
 {{- if and .Values.metrics.serviceMonitor.enabled (not .Values.metrics.service.enabled) -}}
 {{- fail "metrics.serviceMonitor.enabled needs metrics.service.enabled: Prometheus finds the operator by that Service" -}}

@@ -20,7 +20,6 @@ hosts:
   value: '"that nobody sees"'
 # What makes clients go elsewhere.
 - {list: 'variables.envItems.filter(x, x.name.matches("(?i)(_proxy|^otel_.*endpoint)$"))', at: '"spec.env " + x.name', value: '(has(x.value) ? x.value : "")'}
-- {list: variables.envSources, at: '"spec.envFrom"', value: '"with variables that nobody sees"'}
 - list: '["otlp", "zipkin"].filter(x, has(variables.spec.observability) && has(variables.spec.observability.tracing) && x in variables.spec.observability.tracing)'
   at: '"spec.observability.tracing." + x'
   value: 'variables.spec.observability.tracing[x]'
@@ -63,12 +62,25 @@ env:
 - {list: variables.envSources, at: '"spec.envFrom"', value: '("all of a " + (has(x.secretRef) ? "Secret" : "ConfigMap"))'}
 python:
 - {list: 'variables.tools.filter(x, has(x.python))', at: '"spec.tools (" + x.name + ").python.configMapKeyRef"', value: x.python.configMapKeyRef.name}
-# The ways to bring in Python by the back door.
-- {list: 'variables.envItems.filter(x, x.name.startsWith("PYTHON") || x.name.startsWith("LD_"))', at: '"spec.env"', value: x.name}
-- {list: variables.envSources, at: '"spec.envFrom"', value: '("all of a " + (has(x.secretRef) ? "Secret" : "ConfigMap"))'}
+# The ways to bring in code by the back door. What a variable may do else is for the list of variables, which has to be there (see
+# holdfast.check); these are what an entry with * must not let in by chance.
+- list: 'variables.envItems.filter(x, x.name.matches("^(PATH$|GCONV_PATH$|PYTHON|LD_|OPENSSL_|GLIBC_)"))'
+  at: '"spec.env"'
+  value: x.name
 - list: '(has(variables.spec.volumeMounts) ? variables.spec.volumeMounts : []).filter(x, !x.mountPath.matches("^/(data|mnt)(/[^./][^/]*)*$"))'
   at: '"spec.volumeMounts outside /data and /mnt"'
   value: x.mountPath
+podLabels:
+- {list: 'has(variables.spec.podLabels) ? variables.spec.podLabels.map(k, k) : []', at: '"spec.podLabels"', value: x}
+podAnnotations:
+- {list: 'has(variables.spec.podAnnotations) ? variables.spec.podAnnotations.map(k, k) : []', at: '"spec.podAnnotations"', value: x}
+priorityClasses:
+- {list: 'has(variables.spec.priorityClassName) ? [variables.spec.priorityClassName] : []', at: '"spec.priorityClassName"', value: x}
+tolerations:
+# One without a key tolerates everything.
+- list: 'has(variables.spec.tolerations) ? variables.spec.tolerations : []'
+  at: '"spec.tolerations"'
+  value: '(has(x.key) && x.key != "" ? x.key : "*")'
 {{- end }}
 
 {{/* Lists that `uses` is written with. */}}

@@ -27,7 +27,7 @@ def _has(entries: list[str], value: str, *, host: bool) -> bool:
 def _uses(spec: Any) -> Iterator[tuple[str, str]]:
     if not isinstance(spec, dict):
         return
-    for field, kind in (("image", "images"), ("serviceAccountName", "serviceAccounts")):
+    for field, kind in (("image", "images"), ("serviceAccountName", "serviceAccounts"), ("priorityClassName", "priorityClasses")):
         if field in spec:
             yield kind, str(spec[field])
     for volume in spec.get("volumes") or ():
@@ -39,6 +39,9 @@ def _uses(spec: Any) -> Iterator[tuple[str, str]]:
     for variable in spec.get("env") or ():
         yield "env", str(variable.get("name"))
     yield from (("env", "envFrom") for _ in spec.get("envFrom") or ())
+    for field in ("podLabels", "podAnnotations"):
+        yield from ((field, key) for key in spec.get(field) or ())
+    yield from (("tolerations", str(toleration.get("key") or "*")) for toleration in spec.get("tolerations") or ())
     yield from _anywhere(spec)
 
 
