@@ -51,6 +51,19 @@ def call_key(run: str, turn: int, call: int) -> str:
     return f"{run}/{turn}/{call}"
 
 
+def outgoing_key(key: str, epoch: int | None) -> str:
+    """What a tool gets as idempotency key of the effect with that key: no other run's, whoever had the run's id before.
+
+    Args:
+        key: of a call (`call_key`), or of its undoing.
+        epoch: see `Head`; None: the key alone, as runs have it that began before there was one.
+    """
+    if epoch is None:
+        return key
+    run, turn, call, *undoing = key.split("/")
+    return "/".join((run, turn, f"{call}~{epoch}", *undoing))
+
+
 def evaluation_key(run: str, turn: int) -> str:
     """Key of the critic's judgement of the answer of a turn."""
     return f"{run}/{turn}/evaluation"

@@ -113,6 +113,8 @@ class Head:
         exceeded: the limit that made the model answer early.
         evaluation: `{"accepted", "rounds"}`, what the critic said in the end.
         trace: the caller's traceparent.
+        epoch: when it began, in milliseconds: part of what tools get as idempotency key, since an id can be used again; None: begun by a
+            version that did not say it there.
         callers: app ids of the agents that led to it, the first one first; empty: nobody's run asked for it.
         trigger: what began it by itself: `{"kind": "schedule", "name", "tick"}` or `{"kind": "topic", "name", "component", "topic",
             "event_id"?, "event_source"?}`; None: a request did, or a version that did not say.
@@ -149,6 +151,7 @@ class Head:
     evaluation: Document | None = None
     rerun_of: str | None = None
     trace: str | None = None
+    epoch: int | None = None
     callers: tuple[str, ...] = ()
     trigger: Document | None = None
     audit: Document | None = None

@@ -128,6 +128,7 @@ class Runs:
             trace=self.observer.telemetry.begin(run, trace),
             rerun_of=rerun_of,
             publish=_publish(config),
+            epoch=int(now * 1000),
             callers=callers,
             trigger=trigger,
         )

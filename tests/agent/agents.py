@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -173,15 +174,21 @@ class Stage:
     config: AgentConfig
 
     async def ledger(self, kind: str | None = None) -> dict[str, Any]:
-        """The scripted server's own account of what was asked."""
+        """The scripted server's own account of what was asked, by the keys of the steps."""
         query = f"?kind={kind}" if kind else ""
         async with self.agent.session.get(f"{self.script_url}/ledger{query}") as response:
-            return await response.json()
+            found = await response.json()
+        return found | {"calls": [call | {"key": step_key(call["key"])} for call in found["calls"]]}
 
     async def underway(self, kind: str, count: int = 1) -> bool:
         """Whether that many requests have arrived and are not answered."""
         calls = (await self.ledger(kind))["calls"]
         return sum(call["finished"] is None for call in calls) >= count
+
+
+def step_key(sent: str) -> str:
+    """The key of the step from the idempotency key that a tool got, which has the moment in it at which the run began."""
+    return re.sub(r"~\d+", "", sent)
 
 
 def second_sidecar(dapr: DaprProcesses, folder: Path, *, app_port: int) -> tuple[Process, dict[str, str]]:

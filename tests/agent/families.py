@@ -5,6 +5,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import aiohttp
 import pytest
 import yaml
 
+from holdfast_agent import lineage
+from holdfast_agent.documents import call_key, outgoing_key
 from holdfast_agent.local.binaries import cache_folder, find
 from holdfast_agent.local.ports import free_ports
 from holdfast_agent.local.process import Process
@@ -69,6 +72,13 @@ class Family:
         """Whether the scripted model is thinking about that task."""
         calls = (await self.ledger("model"))["calls"]
         return any(call["finished"] is None and task in str(call["detail"]) for call in calls)
+
+
+async def child_run(parent: AgentProcess, name: str, run: str, call: int = 0) -> str:
+    """The id of the run that a call of the first turn begins at another agent."""
+    created = datetime.fromisoformat((await parent.run(run))["created"])
+    epoch = round(created.timestamp() * 1000)
+    return lineage.child_run(name, outgoing_key(call_key(run, 1, call), epoch))
 
 
 def access(config: AgentConfig) -> dict[str, Any]:

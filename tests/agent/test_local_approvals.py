@@ -6,6 +6,8 @@ import pty
 import aiohttp
 import pytest
 
+from tests.agent.agents import step_key
+
 pytestmark = pytest.mark.dapr
 TASK = "Book a seat"
 
@@ -32,7 +34,7 @@ async def desk(serve_script, command):
 
 async def _booked(url):
     async with aiohttp.ClientSession() as session, session.get(f"{url}/ledger?kind=tool") as response:
-        return [call["key"] for call in (await response.json())["calls"]]
+        return [step_key(call["key"]) for call in (await response.json())["calls"]]
 
 
 class Person:

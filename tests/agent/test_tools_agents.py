@@ -4,9 +4,7 @@ import asyncio
 
 import pytest
 
-from holdfast_agent import lineage
-from holdfast_agent.documents import call_key
-from tests.agent.families import agent_tool
+from tests.agent.families import agent_tool, child_run
 
 pytestmark = [pytest.mark.dapr, pytest.mark.timeout(240)]
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -19,10 +17,6 @@ def ask(tool, task):
 def told(task, tool, sub, answer="done", **more):
     """Rules of a task that an agent hands on by a tool."""
     return {"task": f"^{task}$", "turns": [ask(tool, sub), {"answer": answer, **more}]}
-
-
-def child(parent, run):
-    return lineage.child_run(parent, call_key(run, 1, 0))
 
 
 async def output(agent, run):
@@ -77,7 +71,7 @@ async def test_agents_call_each_other_once_and_only_those_that_may(family):
     assert {run: view["status"] for run, view in ended.items()} == dict.fromkeys(ended, "COMPLETED") | {"give-up": "CANCELED"}
 
     # The run at the other agent: whose it is, how long it may take, whose trace it is in.
-    judged = await critic.run(child("planner", "plan"))
+    judged = await critic.run(await child_run(planner, "planner", "plan"))
     assert (judged["result"], judged["callers"]) == ("a good plan", ["planner"])
     assert judged["deadline"] < ended["plan"]["deadline"]
     assert any(TRACE in line and judged["id"] in line for line in critic.log.read_text().splitlines())
@@ -95,12 +89,12 @@ async def test_agents_call_each_other_once_and_only_those_that_may(family):
     assert "no answer of the agent within 2 s" in slow["output"]
     assert slow["status"] == "unknown"
     assert "LimitExceeded: limits.maxIterations is 3" in (await output(planner, "fails"))["output"]
-    circle = await output(critic, child("planner", "round"))
+    circle = await output(critic, await child_run(planner, "planner", "round"))
     assert "circle: planner -> critic -> planner" in circle["output"]
 
     # A cancel reaches the run that was begun.
-    assert (await critic.ended(child("planner", "give-up")))["status"] == "CANCELED"
-    assert (await critic.ended(child("planner", "patience")))["status"] in ("CANCELED", "FAILED")
+    assert (await critic.ended(await child_run(planner, "planner", "give-up")))["status"] == "CANCELED"
+    assert (await critic.ended(await child_run(planner, "planner", "patience")))["status"] in ("CANCELED", "FAILED")
 
     # Access control: who may call, and what.
     members = house.members
@@ -146,4 +140,4 @@ async def test_a_call_outlives_kills_of_both_agents(family):
         status, page = await critic.call("GET", "/runs")
         return status == 200 and [found["id"] for found in page["runs"]]
 
-    assert await critic.until(listed, within=60.0) == [child("planner", run)]
+    assert await critic.until(listed, within=60.0) == [await child_run(planner, "planner", run)]

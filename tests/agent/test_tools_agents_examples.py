@@ -5,13 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from holdfast_agent import lineage
-from holdfast_agent.documents import call_key
 from holdfast_agent.scripted.script import parse
 from holdfast_api.defaults import AgentDefaults
 from holdfast_api.manifest import parse_agent
 from holdfast_api.resolve import resolve
 from holdfast_operator.desired import team as desired
+from tests.agent.families import child_run
 from tests.agent.otlp import receiving
 
 pytestmark = [pytest.mark.dapr, pytest.mark.timeout(240)]
@@ -62,7 +61,8 @@ async def test_a_team_and_a_critic_answer_as_their_examples_say(family, tmp_path
     assert answer["result"] == PLAN
     steps = [step["output"] for step in await house["travel-planner"].steps("plan") if step["kind"] == "tool"]
     assert steps == ["By bus from Pula, 40 minutes, 8.00.", "A room in the old town, 70.00 a night."]
-    assert (await house["lodging"].run(lineage.child_run("travel-planner", call_key("plan", 1, 1))))["callers"] == ["travel-planner"]
+    child = await child_run(house["travel-planner"], "travel-planner", "plan", 1)
+    assert (await house["lodging"].run(child))["callers"] == ["travel-planner"]
 
     written = await house["writer"].ask("Write a slogan for a kelp farm", wait="60s", id="slogan")
     assert written["result"] == "Hold fast, grow tall."

@@ -59,7 +59,7 @@ async def _pursued(steps: Steps, toolbox: Toolbox, order: Order) -> Delivery | O
     with _stopping(steps, order.call) as stop:
         errand = Errand(order.callers, intent.deadline - now, min(_FIRST_LOOK, intent.deadline - now), stop, intent.taken)
         with sent(errand):
-            result = await toolbox.call(order.tool.name, order.arguments, key=order.key)
+            result = await toolbox.call(order.tool.name, order.arguments, key=order.outgoing)
     if isinstance(result, ToolResult):
         return Delivery(result.content, "completed")
     if isinstance(result, Pending) and not intent.taken:
@@ -88,7 +88,7 @@ async def _overdue(steps: Steps, toolbox: Toolbox, order: Order, intent: Intent)
     took = intent.deadline - intent.started
     if tool and intent.taken:
         with sent(Errand(order.callers, _RECALL_LOOK, _RECALL_LOOK)):
-            known = await tool.call_off(order.arguments, key=order.key, reason="whoever asked for this waits no longer")
+            known = await tool.call_off(order.arguments, key=order.outgoing, reason="whoever asked for this waits no longer")
         if isinstance(known, ToolResult):
             return Delivery(known.content, "completed")
     failure = Failure("permanent", f"no answer of the agent within {took:.0f} s; it was told to stop", reach="lost")
@@ -109,7 +109,7 @@ async def called_off(steps: Steps, toolbox: Toolbox, order: Order, head: Head) -
         await steps.intents.mark(order.key, off=since)
     reason = f"the run {head.id} of the agent that asked for this {'was canceled' if head.cancel else 'has ended'}"
     with sent(Errand(order.callers, _RECALL_LOOK, _RECALL_LOOK)):
-        known = await tool.call_off(order.arguments, key=order.key, reason=reason)
+        known = await tool.call_off(order.arguments, key=order.outgoing, reason=reason)
     if isinstance(known, ToolResult):
         return Delivery(known.content, "completed")
     if isinstance(known, Failure) and known.kind != "transient":

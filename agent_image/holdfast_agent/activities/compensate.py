@@ -54,9 +54,7 @@ async def undo(steps: Steps, key: str, call: Input) -> Output:
     asked = ModelTurn.load(found[said_at].value).calls[int(number)]
     async with steps.revisions.use(call["revision"]) as revision:
         reason = (head.cancel and head.cancel.reason) or call["ending"]["error"]["message"]
-        tool, delivery = await _undone(
-            steps, revision, key, call, asked=asked, outcome=found.get(done_at), reason=reason, callers=head.callers
-        )
+        tool, delivery = await _undone(steps, revision, key, call, asked=asked, outcome=found.get(done_at), reason=reason, head=head)
     if not isinstance(delivery, Delivery):
         return delivery
     outcome = ToolOutcome(
@@ -74,7 +72,7 @@ async def undo(steps: Steps, key: str, call: Input) -> Output:
         _LOG.error("not undone", extra={"run": run, "step": key, "tool": tool})
     document = await keep(steps, outcome, late=True)
     async with steps.revisions.use(call["revision"]) as revision:
-        revision.toolbox.stored(tool, key=key)
+        revision.toolbox.stored(tool, key=documents.outgoing_key(key, head.epoch))
     return came_to(outcome, document)
 
 
@@ -87,7 +85,7 @@ async def _undone(
     asked: ToolCall,
     outcome: Entry | None,
     reason: str,
-    callers: tuple[str, ...],
+    head: Head,
 ) -> tuple[str, Delivery | Output]:
     """The tool that undoes, and what became of its call or the activity's answer if that is not settled."""
     called = revision.config.tool(asked.name)
@@ -99,7 +97,7 @@ async def _undone(
         return tool.name, Delivery.error(arguments.message)
     result = ToolOutcome.load(outcome.value) if outcome else None
     retries = tool.retries.model_copy(update={"max_attempts": max(_ATTEMPTS, tool.retries.max_attempts)})
-    order = Order(key, call, tool, arguments, retries, callers=callers)
+    order = Order(key, call, tool, arguments, retries, callers=head.callers, epoch=head.epoch)
     spec = await revision.toolbox.spec(tool.name)
     if isinstance(spec, Failure):
         return tool.name, await weighed(steps, order, spec, before=await begun(steps, order))

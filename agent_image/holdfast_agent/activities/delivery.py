@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from holdfast_agent.activities.intents import Intent
 from holdfast_agent.activities.steps import Input, Output, Steps
 from holdfast_agent.activities.waiting import held, wait_for
-from holdfast_agent.documents import Trouble
+from holdfast_agent.documents import Trouble, outgoing_key
 from holdfast_agent.failures import stands
 from holdfast_agent.logs import moment
 from holdfast_agent.outcome import Failure
@@ -31,13 +31,14 @@ class Order:
     """A call to be made.
 
     Attributes:
-        key: of its effect, and what the tool gets as idempotency key.
+        key: of its effect.
         call: the activity's input.
         tool: what is called.
         arguments: what it gets.
         retries: how passing failures are met.
         left: seconds in which the result is of use.
         callers: app ids of the agents that led to the run.
+        epoch: of the run, see `Head`.
     """
 
     key: str
@@ -47,6 +48,12 @@ class Order:
     retries: RetriesConfig
     left: float = math.inf
     callers: tuple[str, ...] = ()
+    epoch: int | None = None
+
+    @property
+    def outgoing(self) -> str:
+        """What the tool gets as idempotency key."""
+        return outgoing_key(self.key, self.epoch)
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ async def deliver(steps: Steps, toolbox: Toolbox, order: Order) -> Delivery | Ou
     if kept is not None:
         return kept
     if not guarded(order.tool):
-        result = await toolbox.call(order.tool.name, order.arguments, key=order.key)
+        result = await toolbox.call(order.tool.name, order.arguments, key=order.outgoing)
         return Delivery(result.content, "completed") if isinstance(result, ToolResult) else await weighed(steps, order, settled(result))
     longest, once = toolbox.longest(order.tool.name), order.tool.delivery == "atMostOnce"
     intent, first = await steps.intents.claim(order.key, longest, again=not once)
@@ -100,7 +107,7 @@ async def _bounded(toolbox: Toolbox, order: Order, longest: float) -> ToolResult
     """The call, over when its intent says so, whatever it waited for inside the agent."""
     try:
         async with asyncio.timeout(longest + _SLACK):
-            result = await toolbox.call(order.tool.name, order.arguments, key=order.key)
+            result = await toolbox.call(order.tool.name, order.arguments, key=order.outgoing)
             return result if isinstance(result, ToolResult) else settled(result)
     except TimeoutError:
         return Failure("transient", f"no result within {longest:g} s", reach="lost")

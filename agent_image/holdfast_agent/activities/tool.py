@@ -89,7 +89,7 @@ class _Job:
     def order(self, head: Head, tool: ToolConfig, arguments: dict[str, Any]) -> Order:
         """The call as it is to be made."""
         left = self.call["deadline"] - time.time()
-        return Order(self.key, self.call, tool, arguments, tool.retries, left, head.callers)
+        return Order(self.key, self.call, tool, arguments, tool.retries, left, head.callers, head.epoch)
 
     async def _approved(self, head: Head, tool: ToolConfig, arguments: dict[str, Any]) -> Delivery | Output | None:
         assert tool.approval
@@ -152,7 +152,9 @@ class _Job:
             attempt=self.call["failed"] + 1,  # a round that only waited is no attempt
             outcome=delivery.outcome,
             approval=self.decision,
-            child=lineage.child_run(self.revision.config.name, self.key) if self.tool and self.tool.agent else None,
+            child=lineage.child_run(self.revision.config.name, documents.outgoing_key(self.key, head.epoch))
+            if self.tool and self.tool.agent
+            else None,
         )
         try:
             document = await keep(self.steps, outcome, late=self.tool is not None and guarded(self.tool))
@@ -163,7 +165,7 @@ class _Job:
 
     async def settled(self, head: Head, document: Document) -> Output:
         """The activity's answer once the outcome is stored. What was asked and answered is with it now and leaves the head."""
-        self.revision.toolbox.stored(self.asked.name, key=self.key)
+        self.revision.toolbox.stored(self.asked.name, key=documents.outgoing_key(self.key, head.epoch))
         name = approval.name_of(self.key)
         if self.decision or name in head.approvals:
             await self.steps.store.update(documents.head_key(self.call["run"]), change(lambda head: head.settles(name)))

@@ -240,7 +240,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "turn": _count(),
             "kind": {"type": "string", "enum": ["recall", "compaction", "model", "tool", "evaluation", "compensation"]},
             "name": _text(),
-            "key": _text("The idempotency key that a tool gets."),
+            "key": _text("Of the step, as it is stored; a tool gets it as idempotency key, with the moment at which the run began in it."),
             "status": {"type": "string", "enum": _STEP_STATUSES},
         },
         {

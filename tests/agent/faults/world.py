@@ -18,6 +18,7 @@ from typing import Any, Literal
 from aiohttp import web
 
 from holdfast_api.names import digest
+from tests.agent.agents import step_key
 
 UNDONE = {"pay": "refund"}
 SIGNED = ("sign",)
@@ -121,7 +122,7 @@ class World:
         )
 
     async def _tool(self, request: web.Request) -> web.Response:
-        name, key = request.match_info["name"], request.headers.get("Idempotency-Key", "")
+        name, key = request.match_info["name"], step_key(request.headers.get("Idempotency-Key", ""))
         run, turn = key.split("/")[:2]
         call = Call("undo" if key.endswith("/undo") else "tool", name, key, run, int(turn), time.monotonic())
         self.calls.append(call)
