@@ -46,6 +46,19 @@ def read(paths: Sequence[Path], *, name: str | None = None) -> Documents:
     Raises:
         LocalError: a file cannot be read, or there is not exactly one Agent, or it is not valid.
     """
+    return _read(paths, name, several=False)[0]
+
+
+def read_all(paths: Sequence[Path], *, name: str | None = None) -> list[Documents]:
+    """The same for each Agent in the files, or for the one of that name.
+
+    Raises:
+        LocalError: a file cannot be read, there is no such Agent, two have one name, or one is not valid.
+    """
+    return _read(paths, name, several=name is None)
+
+
+def _read(paths: Sequence[Path], name: str | None, *, several: bool) -> list[Documents]:
     agents: list[tuple[Path, dict[str, Any]]] = []
     config_maps, secrets, components, mcp_servers = {}, {}, {}, {}
     for path in paths:
@@ -62,8 +75,12 @@ def read(paths: Sequence[Path], *, name: str | None = None) -> Documents:
                     components[called] = document
                 case ("dapr.io", "MCPServer"):
                     mcp_servers[called] = document
-    path, chosen = _choose(agents, paths, name)
-    return Documents(_agent(path, chosen), config_maps, secrets, components, mcp_servers)
+    chosen = agents if several and agents else [_choose(agents, paths, name)]
+    found = [Documents(_agent(path, agent), config_maps, secrets, components, mcp_servers) for path, agent in chosen]
+    titles = [documents.agent.metadata.name for documents in found]
+    if twice := sorted({title for title in titles if titles.count(title) > 1}):
+        raise LocalError(f"{', '.join(map(str, paths))}: there are two Agents {twice[0]!r}: rename one of them")
+    return found
 
 
 def _documents(path: Path) -> Iterator[dict[str, Any]]:

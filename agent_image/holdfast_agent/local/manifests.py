@@ -37,13 +37,18 @@ class Plan:
     notes: tuple[str, ...]
 
 
-def plan(documents: Documents, database: Path) -> Plan:
+def plan(documents: Documents, database: Path, others: frozenset[str] = frozenset()) -> Plan:
     """Resolve an Agent with its state in a file.
+
+    Args:
+        documents: what it is.
+        database: the file.
+        others: names of the Agents that are served beside it.
 
     Raises:
         LocalError: it cannot be carried out as it is written.
     """
-    agent, notes = _on_this_machine(documents.agent)
+    agent, notes = _on_this_machine(documents.agent, others)
     metadata = [ComponentMetadata(name="connectionString", value=str(database)), ComponentMetadata(name="busyTimeout", value="10s")]
     defaults = AgentDefaults(state=State(type="state.sqlite", metadata=metadata), pubsub=Broker(type=_BROKER))
     try:
@@ -138,7 +143,7 @@ def _mapped(url: str, mappings: dict[str, str]) -> str:
     return url
 
 
-def _on_this_machine(agent: Agent) -> tuple[Agent, list[str]]:
+def _on_this_machine(agent: Agent, others: frozenset[str]) -> tuple[Agent, list[str]]:
     """Without what only a cluster has."""
     spec, notes = agent.spec, []
     if spec.state or (spec.memory and spec.memory.component):
@@ -151,9 +156,10 @@ def _on_this_machine(agent: Agent) -> tuple[Agent, list[str]]:
         notes.append("spec.volumes are not mounted here")
     if spec.suspend:
         notes.append("spec.suspend is not heeded here")
-    if called := sorted({tool.agent.name for tool in spec.tools if tool.agent}):
-        notes.append(f"only this Agent runs here, so calls of {', '.join(called)} fail and the model is told so: try them in a cluster")
-    if spec.team:
+    if called := sorted({tool.agent.name for tool in spec.tools if tool.agent} - others):
+        away = f"calls of {', '.join(called)} fail and the model is told so"
+        notes.append(f"{away}: serve all of them together, `serve` with the files of each and without --agent")
+    if spec.team and not others:
         notes.append(f"no other member of team {spec.team} is known here: in a cluster the operator keeps the list")
     memory = spec.memory.model_copy(update={"component": None}) if spec.memory else None
     return agent.model_copy(update={"spec": spec.model_copy(update={"state": None, "memory": memory})}), notes

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from holdfast_agent.local import manifests
-from holdfast_agent.local.documents import Documents, read
+from holdfast_agent.local.documents import Documents, read, read_all
 from holdfast_agent.local.workspace import Workspace, default_folder
 
 
@@ -30,17 +30,30 @@ def documents(options: argparse.Namespace) -> Documents:
     Raises:
         LocalError: a file cannot be read, or does not hold what is asked for.
     """
-    found = read([*options.files, *options.secrets], name=options.agent)
-    agent = manifests.redirected(found.agent, endpoint=options.endpoint, mappings=dict(options.map))
-    return replace(found, agent=agent)
+    return _redirected(options, read([*options.files, *options.secrets], name=options.agent))
 
 
-def workspace(options: argparse.Namespace, found: Documents) -> Workspace:
-    """The agent's folder.
+def everybody(options: argparse.Namespace) -> list[Documents]:
+    """The same for each Agent in the files, or for the one that is chosen.
+
+    Raises:
+        LocalError: see `documents`.
+    """
+    return [_redirected(options, found) for found in read_all([*options.files, *options.secrets], name=options.agent)]
+
+
+def _redirected(options: argparse.Namespace, found: Documents) -> Documents:
+    return replace(found, agent=manifests.redirected(found.agent, endpoint=options.endpoint, mappings=dict(options.map)))
+
+
+def workspace(options: argparse.Namespace, found: Documents, *, several: bool = False) -> Workspace:
+    """The agent's folder; of several, one in the folder that is named.
 
     Raises:
         LocalError: it cannot be made.
     """
+    if several and options.state_dir:
+        return Workspace(options.state_dir / found.agent.metadata.name)
     return Workspace(options.state_dir or default_folder(found.agent.metadata.name, os.environ, Path.home()))
 
 

@@ -44,6 +44,7 @@ class DaprOptions:
         app_token: what daprd sends to the app.
         environ: more variables for daprd: what `envRef` in Components names.
         configuration: `spec` of the Configuration, merged over the one needed here.
+        names: file in which sidecars look each other up; None: one of its own.
         keep_open: descriptors that all processes inherit.
         log_level: of daprd.
     """
@@ -57,6 +58,7 @@ class DaprOptions:
     app_token: str | None = None
     environ: Mapping[str, str] = field(default_factory=dict)
     configuration: Mapping[str, Any] = field(default_factory=dict)
+    names: Path | None = None
     keep_open: tuple[int, ...] = ()
     log_level: str = "info"
 
@@ -207,7 +209,7 @@ class DaprProcesses:
     def _configuration(self) -> Path:
         """The Configuration; names are resolved through a file, because the default (mDNS) talks to the whole network."""
         path = self.options.folder / "configuration.yaml"
-        resolution = {"connectionString": str(self.options.folder / "names.db")}
+        resolution = {"connectionString": str(self.options.names or self.options.folder / "names.db")}
         spec = {
             "features": [{"name": "HotReload", "enabled": False}],
             "nameResolution": {"component": "sqlite", "version": "v1", "configuration": resolution},

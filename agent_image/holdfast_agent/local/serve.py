@@ -1,17 +1,22 @@
-"""`holdfast_agent serve FILE`: an agent on this machine, with its HTTP API, until Ctrl-C."""
+"""`holdfast_agent serve FILE`: an agent on this machine, with its HTTP API, until Ctrl-C; or all Agents of the files, side by side."""
 
 import argparse
 import asyncio
 import contextlib
 import os
+import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from holdfast_agent.local import options as common
+from holdfast_agent.local.beside import Beside, beside
+from holdfast_agent.local.documents import Documents
 from holdfast_agent.local.faults import LocalError
 from holdfast_agent.local.frame import exit_code, say
 from holdfast_agent.local.session import Session, running
 from holdfast_agent.local.signals import interruption
+from holdfast_agent.local.workspace import Workspace
 from holdfast_api import names
 
 STOPPED = 0
@@ -32,12 +37,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="holdfast_agent serve",
-        description="Serve an agent on this machine, on Dapr's own processes and SQLite. Only this machine can call it.",
+        description="Serve an agent, or all Agents of the files, on Dapr's own processes and SQLite. Only this machine can call them.",
         epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     common.add(parser)
-    parser.add_argument("--port", type=_port, default=names.APP_PORT, help="port of the HTTP API (default: %(default)s; 0: any free one)")
+    parser.add_argument(
+        "--port",
+        type=_port,
+        default=names.APP_PORT,
+        help="port of the HTTP API (default: %(default)s; 0: any free one); of several Agents the first one's, the next ones follow",
+    )
     return parser
 
 
@@ -48,10 +58,19 @@ def _port(text: str) -> int:
 
 
 async def _main(given: argparse.Namespace) -> int:
-    documents = common.documents(given)
-    workspace = common.workspace(given, documents)
-    with workspace.alone(), interruption() as interrupted:
-        serving = asyncio.create_task(_serve(running(documents, workspace, os.environ, say, port=given.port), workspace.folder))
+    found = common.everybody(given)
+    several = len(found) > 1
+    if given.port and given.port + len(found) - 1 > _LAST_PORT:
+        raise LocalError(
+            f"--port {given.port}: {len(found)} Agents need as many ports from there on: choose a lower one, or 0 for any free ones"
+        )
+    with contextlib.ExitStack() as stack:
+        places = [common.workspace(given, documents, several=several) for documents in found]
+        for place in places:
+            stack.enter_context(place.alone())
+        shared = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="holdfast-"))) if several else None
+        interrupted = stack.enter_context(interruption())
+        serving = asyncio.create_task(_serve(found, places, given.port, beside(found, shared) if shared else None))
         stopping = asyncio.create_task(interrupted.wait())
         await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
         if not serving.done():
@@ -68,20 +87,32 @@ async def _main(given: argparse.Namespace) -> int:
     return STOPPED
 
 
-async def _serve(starting: "contextlib.AbstractAsyncContextManager[Session]", folder: Path) -> None:
-    async with starting as session:
-        for line in _welcome(session, folder):
-            say(line)
+async def _serve(found: Sequence[Documents], places: Sequence[Workspace], port: int, together: Beside | None) -> None:
+    """Serve until canceled. Of several Agents each gets its own port, from the first one on."""
+    async with contextlib.AsyncExitStack() as stack:
+        sessions = []
+        for number, (documents, place) in enumerate(zip(found, places, strict=True)):
+            name = documents.agent.metadata.name if together else ""
+            tell = partial(_tell, name) if together else say
+            here = running(documents, place, os.environ, tell, port=port and port + number, beside=together)
+            sessions.append(await stack.enter_async_context(here))
+            for line in _welcome(sessions[-1], place.folder, name):
+                say(line)
         while True:
-            session.mend()
+            for session in sessions:
+                session.mend()
             await asyncio.sleep(_POLL_SECONDS)
 
 
-def _welcome(session: Session, folder: Path) -> list[str]:
-    """What somebody needs who wants to call it."""
+def _tell(name: str, text: str) -> None:
+    say(f"{name}: {text}")
+
+
+def _welcome(session: Session, folder: Path, name: str) -> list[str]:
+    """What somebody needs who wants to call it; `name`: which one it is, where there are several."""
     url, bearer = session.client.url, '-H "Authorization: Bearer $TOKEN"'
     return [
-        f"serving at {url}, state in {folder}",
+        f"serving {name} at {url}, state in {folder}" if name else f"serving at {url}, state in {folder}",
         f"TOKEN={session.client.token}",
         f"curl -X POST '{url}/run?wait=30s' {bearer} -d '{{\"task\": \"…\"}}'",
         f"curl {url}/runs {bearer}",

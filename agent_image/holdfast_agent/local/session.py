@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 from holdfast_agent.local import environment, manifests
+from holdfast_agent.local.beside import Beside
 from holdfast_agent.local.binaries import find
 from holdfast_agent.local.client import AgentClient
 from holdfast_agent.local.documents import Documents
@@ -61,7 +62,13 @@ class Session:
 
 @contextlib.asynccontextmanager
 async def running(
-    documents: Documents, workspace: Workspace, environ: Mapping[str, str], say: Callable[[str], None], *, port: int = 0
+    documents: Documents,
+    workspace: Workspace,
+    environ: Mapping[str, str],
+    say: Callable[[str], None],
+    *,
+    port: int = 0,
+    beside: Beside | None = None,
 ) -> AsyncIterator[Session]:
     """Start an agent and all it needs; ready when entered, ended when left.
 
@@ -71,16 +78,18 @@ async def running(
         environ: the user's.
         say: for people.
         port: of its HTTP API; 0 for any free one.
+        beside: the Agents that are served together with it.
 
     Raises:
         LocalError: something is missing, or does not start.
     """
     port = _port(port)
-    plan = manifests.plan(documents, workspace.folder / "state.db")
+    others = beside.here(documents.agent) if beside else frozenset[str]()
+    plan = manifests.plan(documents, workspace.folder / "state.db", others)
     sidecar_secrets = environment.secret_environ(plan.sidecar_secrets, documents, environ)
     tool_secrets = environment.secret_environ(plan.resolved.container_secrets, documents, environ)
     binaries = find(environ, Path.home())
-    for note in plan.notes:
+    for note in (*plan.notes, *(beside.refused(documents.agent) if beside else ())):
         say(f"note: {note}")
     async with contextlib.AsyncExitStack() as stack:
         lock = await stack.enter_async_context(workspace.processes_lock(say))
@@ -96,6 +105,7 @@ async def running(
                 app_token=workspace.secret("app.token"),
                 environ=sidecar_secrets | {"NAMESPACE": documents.agent.metadata.namespace},
                 configuration=manifests.configuration(plan.resolved.config),
+                names=beside.lookup if beside else None,
                 keep_open=(lock,),
             )
         )
@@ -103,6 +113,8 @@ async def running(
             say("Dapr's scheduler was killed last time: it waits for its old lease to end, about 20 s, before the run goes on")
         await stack.enter_async_context(dapr)
         own = tool_secrets | dapr.app_environ | {names.ENV_AUDIT_KEY: workspace.secret("audit.key")}
+        members = beside.members(documents.agent) if beside else None
+        own |= {names.ENV_TEAM: str(members)} if members else {}
         agent = _agent(plan, documents, workspace, environ, own, port=port, lock=lock)
         stack.push_async_callback(_stop, agent, dapr, _grace(plan))
         agent.start()

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from holdfast_api import names
+from holdfast_api.teams import member
+
+__all__ = ["differs", "member", "owner", "team", "team_of", "team_volumes"]
 
 Manifest = dict[str, Any]
-_PHRASE: Final = 200
-_DESCRIPTION: Final = 1000
 _MOST_BYTES: Final = 900_000
 """A ConfigMap holds a mebibyte. Of a team that is too large for it only names, places and callers are told."""
 _MOST_MEMBERS: Final = 200
@@ -22,19 +23,6 @@ def team_of(manifest: Mapping[str, Any]) -> str | None:
     """The team of an Agent as the API server has it; one that is being deleted has none."""
     team = None if manifest["metadata"].get("deletionTimestamp") else (manifest.get("spec") or {}).get("team")
     return team if isinstance(team, str) and team else None
-
-
-def member(manifest: Mapping[str, Any]) -> Manifest:
-    """What the others are told of an Agent."""
-    spec, metadata = manifest["spec"], manifest["metadata"]
-    words = spec.get("description") or ". ".join(str(spec[field]) for field in ("role", "goal") if spec.get(field))
-    return {
-        "name": metadata["name"],
-        "description": _cut(str(words), _DESCRIPTION),
-        "capabilities": [_cut(str(phrase), _PHRASE) for phrase in spec.get("capabilities") or map(_told, spec.get("tools") or ())],
-        "callers": sorted(map(str, (spec.get("access") or {}).get("callers") or ())),
-        "endpoint": names.endpoint(metadata["name"], metadata["namespace"]),
-    }
 
 
 def owner(manifest: Mapping[str, Any]) -> Manifest:
@@ -80,14 +68,3 @@ def differs(live: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     same_owners = owners == {ref["uid"] for ref in wanted["metadata"]["ownerReferences"]}
     labels = (live["metadata"].get("labels") or {}).items() >= wanted["metadata"]["labels"].items()
     return not (same_owners and labels and (live.get("data") or {}).get(names.TEAM_KEY) == wanted["data"][names.TEAM_KEY])
-
-
-def _told(tool: Mapping[str, Any]) -> str:
-    """A tool as a phrase."""
-    name, first = str(tool.get("name", "")), str(tool.get("description") or "").strip().split("\n")[0]
-    return f"{name}: {first}" if first else name
-
-
-def _cut(text: str, most: int) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= most else line[: most - 1] + "…"
