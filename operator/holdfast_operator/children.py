@@ -197,7 +197,7 @@ class Children:
 
     def _pinned_models(self) -> set[str]:
         revisions = [found for (kind, _), found in self._record.children.items() if kind == CONFIG_MAP and found.owner == self._uid]
-        return {component for found in revisions if found.pins for component, _ in Pins.parse(found.pins).models}
+        return {component for found in revisions if (pins := Pins.parse(found.pins)) for component, _ in pins.models}
 
     def _known(self, child: Child) -> bool:
         """Whether a child was seen and is ours, not a former Agent's of the same name."""

@@ -299,7 +299,7 @@ def _past(record: Record) -> Past:
     """What the kept revisions, the current one among them, and the live Deployment say."""
     children = [found for (kind, _), found in record.children.items() if kind == CONFIG_MAP and found.digest]
     return Past(
-        pins=tuple(Pins.parse(found.pins) for found in children if found.owner == record.uid and found.pins),
+        pins=tuple(pins for found in children if found.owner == record.uid and (pins := Pins.parse(found.pins))),
         kept=record.deployment.kept if record.deployment else "",
         gone=lambda secret: any(waits_for(pod.problem, *secret) for pod in record.pods.values()),
     )

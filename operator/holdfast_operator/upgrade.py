@@ -25,16 +25,18 @@ MARK_MANAGER = f"{names.FIELD_MANAGER}-mark"
 
 
 def standing(key: Key, record: Record) -> Standing | None:
-    """The Deployment of an Agent, and what stands with it; None where it is not there, or its revision is not."""
+    """The Deployment of an Agent, and what stands with it; None where it is not there, or its revision is not, or not readably."""
     live, found = record.deployment, record.children.get((DEPLOYMENT, key[1]))
     if live is None or found is None or found.owner != record.uid:
         return None
     revision = record.children.get((CONFIG_MAP, names.config_map(key[1], live.revision)))
-    if revision is None or revision.owner != record.uid or not revision.pins or revision.superseded_at is not None:
+    if revision is None or revision.owner != record.uid or revision.superseded_at is not None:
+        return None
+    if (pins := Pins.parse(revision.pins)) is None:
         return None
     components = frozenset(name for (kind, name), child in record.children.items() if kind == COMPONENT and child.owner == record.uid)
     touched = bool(record.left) and record.left != found.digest
-    return Standing(Mark.parse(live.mark), live.revision, Pins.parse(revision.pins), components, touched, found.digest)
+    return Standing(Mark.parse(live.mark), live.revision, pins, components, touched, found.digest)
 
 
 async def write_down(

@@ -7,7 +7,9 @@ import pytest
 from holdfast_api import conditions, names
 from holdfast_operator import kinds
 from holdfast_operator.desired import desired
-from holdfast_operator.desired.pins import ANNOTATION_KEPT, Kept, Past, Pins, choose, pins_of
+from holdfast_operator.desired.pins import ANNOTATION_KEPT, ANNOTATION_PINS, Kept, Past, Pins, choose, pins_of
+from holdfast_operator.desired.rotation import Rotation
+from holdfast_operator.desired.standing import Mark
 from tests.operator.live import DEFAULTS, Api, World
 from tests.operator.test_children import change, made
 from tests.operator.test_desired import DEFAULT, agent, children, resolved
@@ -33,6 +35,40 @@ def test_what_the_first_shape_of_the_annotation_says_is_kept_too() -> None:
     first = json.dumps({"store": STORE, "model": ["a-llm-1", 2000], "sidecar": [list(OLD)], "container": [["tool", "token"]]})
 
     assert Pins.parse(first) == EARLIER == Pins.parse(EARLIER.text())
+
+
+HOSTILE = ["", "x", "[]", "1", "{}", '{"store": "s"}', "[" * 100_000, "9" * 5000]
+SHAPES = [
+    {"store": "s", "models": [["m", "soon"]], "sidecar": [], "container": []},
+    {"store": "s", "models": [["m", float("inf")]], "sidecar": [], "container": []},
+    {"store": "s", "models": [{}], "sidecar": [], "container": []},
+    {"store": "s", "models": [["m", 1]], "sidecar": [["a"]], "container": 1},
+    {"store": "s", "models": [["m", 1]], "sidecar": [], "container": [], "apis": 7},
+]
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, *map(json.dumps, SHAPES)], ids=range(len(HOSTILE) + len(SHAPES)))
+def test_what_somebody_else_has_written_into_an_annotation_pins_and_keeps_nothing(text: str) -> None:
+    assert Pins.parse(text) is None
+    assert Kept.parse(text) in {Kept(), Kept.parse('{"template": ""}')}
+    assert (Mark.parse(text), Rotation.parse(text, "r").rolled) == (Mark(), "r")
+    assert chosen(CURRENT, EARLIER, kept=text) == chosen(CURRENT, EARLIER)
+
+
+@pytest.mark.apiserver
+async def test_an_annotation_that_somebody_has_made_unreadable_is_put_right(world: World, namespace: str, api: Api) -> None:
+    await made(world, namespace, {"model": {"provider": "echo"}})
+    (revision,) = [live["metadata"] for live in api.list(kinds.CONFIG_MAP, namespace) if ANNOTATION_PINS in str(live["metadata"])]
+    places = ((kinds.CONFIG_MAP, revision["name"], ANNOTATION_PINS), (kinds.DEPLOYMENT, "a", ANNOTATION_KEPT))
+    for kind, name, annotation in places:
+        api.patch(kind, namespace, name, {"metadata": {"annotations": {annotation: "x"}}})
+        world.hear(kind, namespace, name)
+    assert (namespace, "a") in world.due
+
+    await change(world, namespace, {"replicas": 3})
+
+    assert api.get(kinds.DEPLOYMENT, namespace, "a")["spec"]["replicas"] == 3
+    assert api.get(kinds.CONFIG_MAP, namespace, revision["name"])["metadata"]["annotations"] == revision["annotations"]
 
 
 def test_the_models_in_place_of_an_earlier_one_and_its_critic_are_kept_with_it() -> None:

@@ -1,7 +1,7 @@
 """What all children have in common: labels, and the Agent as their controller."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from holdfast_api import names
 from holdfast_api.v1alpha1 import Agent
@@ -11,6 +11,9 @@ Manifest = dict[str, Any]
 
 ANNOTATION_KEEP = "holdfast.dev/keep-seconds"
 """On a versioned child: how long it stays after something has superseded it, because a run may be pinned to it."""
+
+UNREADABLE: Final = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What reading an annotation raises into which somebody else has written, whatever it was."""
 
 
 def labels(agent: str) -> dict[str, str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from holdfast_api import conditions, dapr, names
 from holdfast_api.resolve import Refused, Resolved
 from holdfast_api.v1alpha1 import SecretKeyRef
+from holdfast_operator.desired.meta import UNREADABLE
 
 ANNOTATION_PINS = "holdfast.dev/pins"
 """On a ConfigMap: what its revision needs."""
@@ -50,11 +51,14 @@ class Pins:
         return names.canonical({"store": self.store} | parts | ({"apis": sorted(self.apis)} if self.apis else {}))
 
     @classmethod
-    def parse(cls, text: str) -> "Pins":
-        """The reverse of `text`; it reads the first shape as well, which had one `model`."""
-        found = json.loads(text)
-        models = frozenset((component, limit) for component, limit in found.get("models") or [found["model"]])
-        return cls(found["store"], models, _keys(found["sidecar"]), _keys(found["container"]), frozenset(found.get("apis", ())))
+    def parse(cls, text: str) -> "Pins | None":
+        """The reverse of `text`; it reads the first shape as well, which had one `model`. None: it cannot be read, and pins nothing."""
+        try:
+            found = json.loads(text)
+            parts = _keys(found["sidecar"]), _keys(found["container"]), frozenset(map(str, found.get("apis", ())))
+            return cls(str(found["store"]), _models(found.get("models") or [found["model"]]), *parts)
+        except UNREADABLE:
+            return None
 
 
 @dataclass(frozen=True)
@@ -92,13 +96,14 @@ class Kept:
 
     @classmethod
     def parse(cls, text: str) -> "Kept":
-        """The reverse of `text`."""
-        if not text:
+        """The reverse of `text`; what cannot be read keeps nothing, and is written anew."""
+        try:
+            found = json.loads(text or "null") or {}
+            sidecar, container, missing = (_keys(found.get(name, ())) for name in ("sidecar", "container", "missing"))
+            apis = frozenset(map(str, found.get("apis", ())))
+            return cls(_models(found.get("models", ())), sidecar, container, missing, str(found.get("template", "")), apis)
+        except UNREADABLE:
             return cls()
-        found = json.loads(text)
-        models = frozenset((component, limit) for component, limit in found["models"])
-        sidecar, container, missing = (_keys(found[name]) for name in ("sidecar", "container", "missing"))
-        return cls(models, sidecar, container, missing, found["template"], frozenset(found.get("apis", ())))
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,10 @@ def check_store(current: Pins, past: Iterable[Pins]) -> None:
 
 def choose(current: Pins, past: Past, template: Callable[[], str]) -> Kept:
     """What the pods are to get for earlier revisions.
+
+    For example: revision 1 called the model `a-llm-1` with key `k` of Secret `old`, revision 2 calls `a-llm-2` with one of `new`. While
+    the ConfigMap of revision 1 is kept, the pods of revision 2 get both models and both keys. Once it is gone, they would need only their
+    own, but nothing is taken from them: that would roll them for nothing. With the next change of their template it is let go.
 
     Args:
         current: what they get anyway.
@@ -195,4 +204,8 @@ def _refs(refs: Iterable[SecretKeyRef]) -> frozenset[SecretKey]:
 
 
 def _keys(pairs: Iterable[list[str]]) -> frozenset[SecretKey]:
-    return frozenset((name, key) for name, key in pairs)
+    return frozenset((str(name), str(key)) for name, key in pairs)
+
+
+def _models(pairs: Iterable[tuple[str, int]]) -> frozenset[tuple[str, int]]:
+    return frozenset((str(component), int(limit)) for component, limit in pairs)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from holdfast_api import names
 from holdfast_api.resolve import Resolved
 from holdfast_api.v1alpha1 import Agent
+from holdfast_operator.desired.meta import UNREADABLE
 from holdfast_operator.desired.secrets import token_names
 
 ANNOTATION_SEEN = "holdfast.dev/secrets-seen"
@@ -42,7 +43,7 @@ class Rotation:
         """The reverse of `text`; what cannot be read was not seen."""
         try:
             return cls(tuple(sorted((str(name), str(version)) for name, version in json.loads(seen or "{}").items())), rolled)
-        except (ValueError, AttributeError):
+        except UNREADABLE:
             return cls((), rolled)
 
     def after(self, now: Mapping[str, str | None] | None) -> "Rotation":

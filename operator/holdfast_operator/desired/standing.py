@@ -18,6 +18,7 @@ import holdfast_operator
 from holdfast_api import names
 from holdfast_api.defaults import AgentDefaults
 from holdfast_api.v1alpha1 import Agent
+from holdfast_operator.desired.meta import UNREADABLE
 from holdfast_operator.desired.pins import Past, Pins, still_enough
 from holdfast_operator.desired.rotation import ANNOTATION_SEEN, Rotation
 from holdfast_operator.desired.steps import Child, Steps
@@ -51,7 +52,7 @@ class Mark:
         try:
             found = json.loads(text)
             return cls(str(found["program"]), str(found["inputs"]))
-        except (ValueError, KeyError, TypeError):
+        except UNREADABLE:
             return cls()
 
 
