@@ -1,6 +1,6 @@
 """/healthz, /readyz and /metrics, on the leader and on standbys alike."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from aiohttp import web
 
@@ -10,16 +10,25 @@ from holdfast_operator.metrics import CONTENT_TYPE
 class HealthServer:
     """The operator's own small HTTP server."""
 
-    def __init__(self, *, port: int, ready: Callable[[], bool], metrics: Callable[[], bytes], host: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        port: int,
+        ready: Callable[[], bool],
+        metrics: Callable[[], bytes],
+        unreadable: Callable[[], Mapping[str, str]] = dict,
+        host: str | None = None,
+    ) -> None:
         """Prepare.
 
         Args:
             port: port to listen on.
             ready: whether this replica is warm, or stands by.
             metrics: text of /metrics.
+            unreadable: namespaces that cannot be read, and why. The others are looked after, so the replica is ready all the same.
             host: address to listen on, all of them when None.
         """
-        self._port, self._host, self._ready, self._metrics = port, host, ready, metrics
+        self._port, self._host, self._ready, self._metrics, self._unreadable = port, host, ready, metrics, unreadable
         app = web.Application()
         app.add_routes([web.get("/healthz", self._healthz), web.get("/readyz", self._readyz), web.get("/metrics", self._text)])
         self._runner = web.AppRunner(app, access_log=None)
@@ -43,7 +52,7 @@ class HealthServer:
 
     async def _readyz(self, _: web.Request) -> web.Response:
         if self._ready():
-            return web.Response(text="ok\n")
+            return web.Response(text="\n".join(("ok", *self._unreadable().values(), "")))
         return web.Response(status=503, text="taking stock of what exists\n")
 
     async def _text(self, _: web.Request) -> web.Response:

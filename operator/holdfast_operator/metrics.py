@@ -1,10 +1,10 @@
 """What Prometheus can ask: work done and left, requests sent, Agents and how they are.
 
-Values of labels come from this program alone: condition types and reasons, kinds, verbs and HTTP codes. So the number of series does
-not grow with the number of Agents.
+Values of labels come from this program and its settings alone: condition types and reasons, kinds, verbs, HTTP codes, and namespaces of
+the administrator's own list that cannot be read. So the number of series does not grow with the number of Agents.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, disable_created_metrics, generate_latest
@@ -21,8 +21,10 @@ _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0)
 class _Now(Collector):
     """Counts that are looked up when asked for, so that no label outlives its Agent."""
 
-    def __init__(self, memory: Memory, queue: Callable[[], Sizes], leading: Callable[[], bool]) -> None:
-        self._memory, self._queue, self._leading = memory, queue, leading
+    def __init__(
+        self, memory: Memory, queue: Callable[[], Sizes], leading: Callable[[], bool], unreadable: Callable[[], Iterable[str]]
+    ) -> None:
+        self._memory, self._queue, self._leading, self._unreadable = memory, queue, leading, unreadable
 
     def collect(self) -> Iterator[Metric]:
         """Look."""
@@ -35,6 +37,10 @@ class _Now(Collector):
         for labelled, count in sorted(self._memory.condition_counts().items()):
             found.add_metric(labelled, count)
         yield found
+        refused = GaugeMetricFamily("holdfast_namespace_unreadable", "Namespaces of the list that cannot be read.", labels=["namespace"])
+        for namespace in self._unreadable():
+            refused.add_metric([namespace], 1)
+        yield refused
         yield from self._of_the_queue()
         yield GaugeMetricFamily("holdfast_leading", "1 on the replica that works, 0 on those that stand by.", value=float(self._leading()))
 
@@ -50,11 +56,18 @@ class _Now(Collector):
 class Metrics:
     """All metrics of one operator, in a registry of their own."""
 
-    def __init__(self, *, memory: Memory, queue: Callable[[], Sizes], leading: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        *,
+        memory: Memory,
+        queue: Callable[[], Sizes],
+        leading: Callable[[], bool],
+        unreadable: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
-        self._registry.register(_Now(memory, queue, leading))
+        self._registry.register(_Now(memory, queue, leading, unreadable))
         self._looks = Counter("holdfast_reconciles", "Looks at an Agent.", ["result"], registry=self._registry)
         self._seconds = Histogram("holdfast_reconcile_seconds", "Duration of a look.", buckets=_BUCKETS, registry=self._registry)
         self._requests = Counter(
