@@ -37,7 +37,7 @@ class _Now(Collector):
         for labelled, count in sorted(self._memory.condition_counts().items()):
             found.add_metric(labelled, count)
         yield found
-        refused = GaugeMetricFamily("holdfast_namespace_unreadable", "Namespaces of the list that cannot be read.", labels=["namespace"])
+        refused = GaugeMetricFamily("holdfast_namespace_unreadable", "Namespaces of the list that cannot be read.", labels=["name"])
         for namespace in self._unreadable():
             refused.add_metric([namespace], 1)
         yield refused
