@@ -161,7 +161,7 @@ async def watch_children(cluster: Cluster, namespace: str, seen: dict[str, float
     async for page in cluster.pages(kinds.DEPLOYMENT, namespace, metadata_only=True):
         version = version or page.version
     while True:
-        async for kind, live in cluster.watch_metadata(kinds.DEPLOYMENT, namespace, version):
+        async for kind, live in cluster.watch(kinds.DEPLOYMENT, namespace, version):
             version = live["metadata"]["resourceVersion"]
             if kind == "ADDED":
                 seen[live["metadata"]["name"]] = time.perf_counter()

@@ -4,9 +4,8 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TypeVar
 
 from holdfast_api import conditions, names
 from holdfast_api.v1alpha1 import Agent
@@ -16,53 +15,26 @@ from holdfast_operator.desired.pins import Pins
 from holdfast_operator.desired.secrets import token_names, token_secret
 from holdfast_operator.desired.steps import Child, Steps
 from holdfast_operator.drift import AT_ONCE, Told, meddlers_of, pause, repaired, tell
-from holdfast_operator.facts import ANNOTATION_SUPERSEDED, Seen, deployment_facts, seen, timestamp
-from holdfast_operator.kinds import (
-    COMPONENT,
-    CONFIG_MAP,
-    DAPR_GROUP,
-    DEPLOYMENT,
-    DISRUPTION_BUDGET,
-    NETWORK_POLICY,
-    SECRET,
-    SERVICE,
-    Key,
-    Kind,
-)
+from holdfast_operator.facts import ANNOTATION_SUPERSEDED, Seen, timestamp
+from holdfast_operator.kinds import COMPONENT, CONFIG_MAP, DEPLOYMENT, DISRUPTION_BUDGET, NETWORK_POLICY, SECRET, SERVICE, Kind
 from holdfast_operator.memory import Record
 from holdfast_operator.observe import Findings, failed
-from holdfast_operator.ownership import controlled_by, other_managers, wanted_digest
+from holdfast_operator.ownership import controlled_by, other_managers
 from holdfast_operator.queue import Retry
+from holdfast_operator.refusals import LOOK_AGAIN, Blocked, gather, raise_first, refusal
+from holdfast_operator.writing import remember, write
 
-T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 RETIREMENT_MANAGER = f"{names.FIELD_MANAGER}-retirement"
 """Owns the one annotation that says when a child was superseded; apart, so that marking a child never has to repeat its content."""
 
-SCALE_MANAGER = f"{names.FIELD_MANAGER}-scale"
-"""Owns the number of pods while nothing else of an Agent can be applied."""
-
 _TOKEN_BYTES = 32
-_LOOK_AGAIN = 5.0
 _YOUNG_SECONDS = 300.0
 _TOKENS_AGAIN = 20.0
 _NEVER_PRUNED = frozenset({SECRET, DEPLOYMENT})
 _NO_POD_NEEDS = frozenset({NETWORK_POLICY, DISRUPTION_BUDGET})
 """Kinds that only forbid something. A policy may be the very reason why no pod gets ready, so these go at once."""
-
-
-class Blocked(Exception):  # noqa: N818 - it reads as a verdict
-    """The children cannot be made.
-
-    Attributes:
-        findings: why.
-        again: seconds after which to look again, where no event tells that the cause has gone; longer when it stays.
-    """
-
-    def __init__(self, findings: Findings, *, again: float | None = None) -> None:
-        super().__init__(str(findings))
-        self.findings, self.again = findings, again
 
 
 class Children:
@@ -96,10 +68,10 @@ class Children:
             taken += await self._app_id_taken()
         if taken:
             findings = Findings(accepted=failed(conditions.CHILD_NAME_TAKEN, "; ".join(taken), stalled=True))
-            raise Blocked(findings, again=_LOOK_AGAIN)
+            raise Blocked(findings, again=LOOK_AGAIN)
         if former:
             message = f"{', '.join(former)}: of a deleted Agent of this name; made anew once the cluster has garbage-collected it"
-            raise Blocked(Findings(accepted=failed(conditions.FORMER_CHILDREN, message)), again=_LOOK_AGAIN)
+            raise Blocked(Findings(accepted=failed(conditions.FORMER_CHILDREN, message)), again=LOOK_AGAIN)
 
     async def _app_id_taken(self) -> list[str]:
         """Whether a Dapr app that is not this Agent has its app id: our Components, scoped by it, would disturb that app.
@@ -145,13 +117,13 @@ class Children:
             Retry: it could not be reached, or something else changed a child in the meantime.
         """
         steps = tuple(tuple(child for child in step if not child.stands) for step in steps)
-        everything = names.digest([_wanted(child) for step in steps for child in step], 16)
+        everything = names.digest([child.wanted for step in steps for child in step], 16)
         record = self._record
         undone = set(record.undone) if record.carried_out == everything else {child.place for step in steps for child in step}
         record.carried_out, record.undone = everything, tuple(undone)
         waits = []
         for step in steps:
-            differing = [child for child in step if not record.is_as_wanted(child.place, _wanted(child))]
+            differing = [child for child in step if not record.is_as_wanted(child.place, child.wanted)]
             pauses = [0.0 if child.place in undone else pause(record.repairs.get(child.place), self._clock()) for child in differing]
             due = [child for child, wait in zip(differing, pauses, strict=True) if not wait]
             waits += [wait for wait in pauses if wait]
@@ -212,19 +184,20 @@ class Children:
             manifest = {**manifest, "metadata": {**manifest["metadata"], "uid": known.uid, "resourceVersion": known.version}}
         try:
             # Never seen means that it is not there: what somebody else has made in the meantime is not to be overwritten.
-            live = await self._cluster.apply(child.kind, manifest, force=known is not None)
+            live = await write(self._cluster, self._record, child.kind, manifest, force=known is not None)
             if known is None and (others := other_managers(live)):
                 await self._give_back(child, others)
             if known and known.superseded_at is not None:
-                live = await self._cluster.apply(child.kind, _mark(child.kind, self._namespace, child.name), manager=RETIREMENT_MANAGER)
+                unmarked = _mark(child.kind, self._namespace, child.name)
+                live = await write(self._cluster, self._record, child.kind, unmarked, manager=RETIREMENT_MANAGER)
         except ApiError as error:
             if error.status in {404, 409} and not error.not_served:
                 # Somebody was faster, or it is gone: what we know of it is out of date.
                 self._record.children.pop(place, None)
             raise refusal(child.kind, child.name, error) from None
         found = self._saw(child.kind, child.name, live)
-        if found.digest != _wanted(child):
-            self._record.settled[place] = (_wanted(child), found.digest)
+        if found.digest != child.wanted:
+            self._record.settled[place] = (child.wanted, found.digest)
         logger.info(
             "%s/%s: %s %s %s", self._namespace, self._agent.metadata.name, "applied" if known else "made", child.kind.kind, child.name
         )
@@ -250,7 +223,7 @@ class Children:
     async def _retire(self, kind: Kind, name: str, found: Seen) -> None:
         mark = _mark(kind, self._namespace, name, at=datetime.fromtimestamp(self._clock(), UTC), precondition=found)
         try:
-            self._saw(kind, name, await self._cluster.apply(kind, mark, manager=RETIREMENT_MANAGER))
+            self._saw(kind, name, await write(self._cluster, self._record, kind, mark, manager=RETIREMENT_MANAGER))
         except ApiError as error:
             if error.status in {404, 409}:
                 self._forget(kind, name, found)
@@ -278,86 +251,7 @@ class Children:
         return True
 
     def _saw(self, kind: Kind, name: str, live: Manifest) -> Seen:
-        return _remember(self._record, kind, name, live)
-
-
-async def scale_only(cluster: Cluster, key: Key, record: Record, replicas: int) -> Seen | None:
-    """Give an existing Deployment its number of pods, and nothing else: for an Agent whose other wishes cannot be carried out.
-
-    Returns:
-        The Deployment, if that was to be written.
-
-    Raises:
-        Retry: it could not be reached, or something else changed it in the meantime.
-    """
-    known = record.children.get((DEPLOYMENT, key[1]))
-    if known is None or known.owner != record.uid or record.deployment is None or record.deployment.wanted == replicas:
-        return None
-    head = {"namespace": key[0], "name": key[1], "uid": known.uid, "resourceVersion": known.version}
-    body = {"apiVersion": DEPLOYMENT.api_version, "kind": DEPLOYMENT.kind, "metadata": head, "spec": {"replicas": replicas}}
-    try:
-        live = await cluster.apply(DEPLOYMENT, body, manager=SCALE_MANAGER)
-    except ApiError as error:
-        raise Retry(str(error), after=error.retry_after) from None
-    found = _remember(record, DEPLOYMENT, key[1], live)
-    logger.info("%s/%s: scaled to %d, the rest waits", *key, replicas)
-    return found
-
-
-async def hold_scale(cluster: Cluster, key: Key, record: Record, replicas: int, *, now: float) -> list[float]:
-    """Scale an Agent in trouble as `scale_only` does; a number that somebody else insists on waits as any other drift.
-
-    Returns:
-        Seconds until it is due, if it waits.
-
-    Raises:
-        Retry: as `scale_only`.
-    """
-    place, again = (DEPLOYMENT, key[1]), record.scaled == replicas
-    if again and record.deployment and record.deployment.wanted != replicas and (wait := pause(record.repairs.get(place), now)):
-        return [wait]
-    if await scale_only(cluster, key, record, replicas):
-        if again:
-            record.repairs[place] = repaired(record.repairs.get(place), now)
-        record.scaled = replicas
-    return []
-
-
-def refusal(kind: Kind, name: str, error: ApiError) -> Exception:
-    """What an API error means: try again, or tell the user."""
-    if error.transient:
-        return Retry(str(error), after=error.retry_after)
-    if error.not_served and kind.group == DAPR_GROUP:
-        return Retry(f"Dapr's kind {kind.kind} has vanished from the API server", after=1.0)
-    if error.status in {404, 405, 409} or "being terminated" in error.message:  # 405: the kind is being removed
-        return Retry(f"{kind.kind} {name}: {error.message}")
-    message = f"{kind.kind} {name} is refused: {error.message}"
-    if kind.group == DAPR_GROUP:
-        return Blocked(Findings(dapr=failed(conditions.DAPR_REJECTED, message)), again=_LOOK_AGAIN)
-    if error.status == 422 or error.unfit:  # noqa: PLR2004 - HTTP
-        # Mostly the spec, but a ValidatingAdmissionPolicy answers the same, and that may change.
-        return Blocked(Findings(accepted=failed(conditions.INVALID_SPEC, message, stalled=True)), again=_LOOK_AGAIN)
-    return Blocked(Findings(accepted=failed(conditions.APPLY_FAILED, message)), again=_LOOK_AGAIN)
-
-
-async def gather(work: Iterable[tuple[Kind, str, Awaitable[T]]]) -> list[T]:
-    """Do requests at once, each for an object of a kind and a name, all to the end; then raise what failed as what it means."""
-    requests = list(work)
-    results = await asyncio.gather(*(request for _, _, request in requests), return_exceptions=True)
-    pairs = zip(requests, results, strict=True)
-    raise_first(refusal(kind, name, found) if isinstance(found, ApiError) else found for (kind, name, _), found in pairs)
-    return [found for found in results if not isinstance(found, BaseException)]
-
-
-def raise_first(results: Iterable[object]) -> None:
-    """Raise the first error among results, one that cannot be retried before one that can."""
-    errors = [result for result in results if isinstance(result, BaseException)]
-    for error in sorted(errors, key=lambda error: isinstance(error, Retry)):
-        raise error
-
-
-def _wanted(child: Child) -> str:
-    return wanted_digest(child.manifest, metadata_only=child.kind.metadata_only)
+        return remember(self._record, kind, name, live)
 
 
 def _mark(kind: Kind, namespace: str, name: str, *, at: datetime | None = None, precondition: Seen | None = None) -> Manifest:
@@ -368,15 +262,6 @@ def _mark(kind: Kind, namespace: str, name: str, *, at: datetime | None = None, 
     if at:
         metadata["annotations"] = {ANNOTATION_SUPERSEDED: at.isoformat(timespec="seconds")}
     return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
-
-
-def _remember(record: Record, kind: Kind, name: str, live: Manifest) -> Seen:
-    found = seen(kind, live)
-    record.saw((kind, name), found)
-    # An event may have told of a later state before this answer was read.
-    if kind == DEPLOYMENT and record.children[kind, name].version == found.version:
-        record.deployment = deployment_facts(live)
-    return found
 
 
 def _is_former(live: Manifest, agent: Agent) -> bool:

@@ -1,6 +1,6 @@
-"""What Kopf calls: every event goes to the intake, and nothing else happens here.
+"""What Kopf calls: every event of an Agent goes to the intake, and nothing else happens here. All else is followed by `watch`.
 
-Only low-level `on.event` handlers: they keep no state on the objects, add no finalizer, and cost one call per event. Change handlers,
+Only a low-level `on.event` handler: it keeps no state on the objects, adds no finalizer, and costs one call per event. Change handlers,
 timers, daemons and indexes would write to the Agent or hold its body.
 """
 
@@ -8,17 +8,16 @@ from typing import Any
 
 import kopf
 
-from holdfast_api import names
+from holdfast_operator.backoff import Backoffs
 from holdfast_operator.intake import Intake
-from holdfast_operator.kinds import AGENT, COMPONENT, KOPF_WATCHED, POD, Kind
-from holdfast_operator.session import Backoffs
+from holdfast_operator.kinds import AGENT
 from holdfast_operator.stateless import NoDiffBase
 
 IDLE_SECONDS = 0.2
 """How long Kopf keeps a worker per object after its last event: most of an operator's memory is these, not the objects."""
 
 CHUNK = 100
-"""Objects of a kind that Kopf reads at a time when it begins to watch: all kinds are read at once, each object a task for a while."""
+"""Agents that Kopf reads at a time when it begins to watch: each is a task for a while."""
 
 REQUEST_SECONDS = 30.0
 
@@ -27,34 +26,21 @@ EXIT_SECONDS = 20.0
 
 
 def build_registry(intake: Intake) -> kopf.OperatorRegistry:
-    """Handlers for all watched kinds, in a registry of their own."""
+    """The handler of Agents, in a registry of its own."""
     registry = kopf.OperatorRegistry()
 
     @kopf.on.event(AGENT.group, AGENT.version, AGENT.plural, registry=registry)
     async def on_agent(event: kopf.RawEvent, **_: Any) -> None:  # noqa: ANN401 - Kopf's keyword arguments
         intake.agent(event["type"], dict(event["object"]))
 
-    @kopf.on.event(POD.group, POD.version, POD.plural, registry=registry)
-    async def on_pod(event: kopf.RawEvent, **_: Any) -> None:  # noqa: ANN401 - Kopf's keyword arguments
-        intake.pod(event["type"], dict(event["object"]))
-
-    for kind in KOPF_WATCHED:
-        _watch_children(registry, intake, kind)
     return registry
-
-
-def _watch_children(registry: kopf.OperatorRegistry, intake: Intake, kind: Kind) -> None:
-    @kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=f"on_{kind.plural}")
-    async def on_child(event: kopf.RawEvent, **_: Any) -> None:  # noqa: ANN401 - Kopf's keyword arguments
-        intake.child(kind, event["type"], dict(event["object"]))
 
 
 def build_settings() -> kopf.OperatorSettings:
     """Kopf as a watcher: no peering, no posting, no waiting workers, no look at CRDs.
 
     `worker_limit` stays unset: it would limit throughput to limit / idle_timeout. Scanning would need the right to list all CRDs of the
-    cluster, and would start the watches of Dapr's kinds without anybody knowing when. The operator asks for Dapr's API by itself and
-    starts Kopf anew when it comes or goes.
+    cluster. The operator asks for Dapr's API by itself and starts anew when it comes or goes.
     """
     settings = kopf.OperatorSettings()
     settings.peering.standalone = True
@@ -66,8 +52,4 @@ def build_settings() -> kopf.OperatorSettings:
     settings.process.ultimate_exiting_timeout = EXIT_SECONDS
     settings.networking.request_timeout = REQUEST_SECONDS
     settings.networking.error_backoffs = Backoffs()
-    for kind in (POD, *KOPF_WATCHED):
-        # Components are watched whole: Agents may name ones that somebody else made, and wait for them.
-        if kind != COMPONENT:
-            settings.watching.label_selectors[kind.group, kind.version, kind.plural] = names.LABEL_AGENT
     return settings

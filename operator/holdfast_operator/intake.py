@@ -10,8 +10,8 @@ from holdfast_api import names
 from holdfast_operator.components import ComponentFacts
 from holdfast_operator.dapr import DaprApi
 from holdfast_operator.facts import deployment_facts, newer, pod_facts, seen
-from holdfast_operator.kinds import COMPONENT, DAPR_GROUP, DEPLOYMENT, SECRET, Key, Kind
-from holdfast_operator.memory import Memory
+from holdfast_operator.kinds import AGENT, COMPONENT, DAPR_GROUP, DEPLOYMENT, SECRET, Key, Kind
+from holdfast_operator.memory import ChildId, Memory
 
 Manifest = dict[str, Any]
 DELETED = "DELETED"
@@ -39,7 +39,7 @@ class Intake:
         if record.uid and not newer(metadata["resourceVersion"], record.version):
             return
         record.keep(live)
-        self.due(key)
+        self._news(key, (AGENT, key[1]), metadata["resourceVersion"])
 
     def child(self, kind: Kind, event: str | None, live: Manifest) -> None:
         """An object of a child kind was seen: a child, or something that Agents need."""
@@ -62,7 +62,7 @@ class Intake:
             if known and known.uid == metadata["uid"]:
                 self._lost(key, kind, metadata["name"])
         elif record.is_news(place, metadata["resourceVersion"]) and record.saw(place, seen(kind, live)):
-            self.due(key)
+            self._news(key, place, metadata["resourceVersion"])
         if place == (DEPLOYMENT, key[1]) and event != DELETED:
             self._deployment(key, live)
 
@@ -91,7 +91,7 @@ class Intake:
         facts = deployment_facts(live)
         if known.version == live["metadata"]["resourceVersion"] and facts != record.deployment:
             record.deployment = facts
-            self.due(key)
+            self._news(key, (DEPLOYMENT, key[1]), known.version)
 
     def pod(self, event: str | None, live: Manifest) -> None:
         """A pod with the label of an Agent was seen."""
@@ -114,6 +114,10 @@ class Intake:
     def missing(self, key: Key, kind: Kind, name: str) -> None:
         """A list shows that a child is gone whose deletion nobody told us."""
         self._lost(key, kind, name)
+
+    def _news(self, key: Key, place: ChildId, version: str) -> None:
+        if not self._memory.record(key).awaits(place, version):
+            self.due(key)
 
     def due(self, key: Key, delay: float = 0.0) -> None:
         """Look at an Agent again."""

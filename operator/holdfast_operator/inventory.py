@@ -1,11 +1,10 @@
 """What exists, by lists.
 
 Once before the first look, so that a restart reads and writes nothing that is as it should be, and then every few minutes, as a net
-under events that were lost.
+under events that were lost. The watches go on from the first lists, so nothing is listed twice and nothing happens in between.
 
-ConfigMaps are watched here as well, because Kopf has no metadata-only watch and ConfigMaps are where clusters keep their megabytes.
-One stream of metadata of all ConfigMaps serves three ends: our own, those that Agents name, and their first appearance. Secrets, where
-that is granted, are watched in the same way.
+Of ConfigMaps, where clusters keep their megabytes, only the metadata are asked for. One stream of all of them serves three ends: our
+own, those that Agents name, and their first appearance. Secrets, where that is granted, are watched in the same way.
 """
 
 import asyncio
@@ -13,7 +12,8 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 
 from holdfast_api import names
 from holdfast_operator.cluster import ApiError, Cluster
@@ -22,6 +22,7 @@ from holdfast_operator.facts import newer
 from holdfast_operator.intake import Intake, Manifest
 from holdfast_operator.kinds import AGENT, CHILDREN, COMPONENT, CONFIG_MAP, DAPR_GROUP, POD, SECRET, Key, Kind
 from holdfast_operator.memory import Memory
+from holdfast_operator.watch import Followed, Watch
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,6 @@ SECOND_SECONDS = 30.0
 """After the start, everything is looked at once more; later as often as the settings say."""
 
 _SETTLE = 5.0
-_RECONNECT = (0.5, 2.0)
 
 
 class Inventory:
@@ -53,8 +53,9 @@ class Inventory:
         self._referenced = (CONFIG_MAP, SECRET) if secrets else (CONFIG_MAP,)
         self._cluster, self._memory, self._intake, self._dapr = cluster, memory, intake, dapr
         self._scopes: tuple[str | None, ...] = namespaces or (None,)
+        self._versions: dict[Followed, str] = {}
         self.listed = asyncio.Event()
-        """Set when a kind that is watched was listed anew, so that deletions may have been missed."""
+        """Set when Kopf has listed Agents anew, so that it may have missed deletions."""
 
     async def take(self, *, presence: bool = False) -> None:
         """List all children and pods, and note what has changed or vanished since it was last seen.
@@ -62,15 +63,22 @@ class Inventory:
         Args:
             presence: only look what is there, by metadata alone, which is far cheaper.
         """
-        for kind in dict.fromkeys((*CHILDREN, *self._referenced)):
-            if kind.group == DAPR_GROUP and not self._dapr.installed:
-                continue
-            # What Agents name is listed too, but not at the start: the watch does that then.
-            every = kind in self._referenced and not presence and not self._intake.quiet
-            for scope in self._scopes:
-                await self._children(kind, scope, every=every, presence=presence)
-        for scope in self._scopes:
-            await self._pods(scope, presence=presence)
+        for followed in self._followed():
+            self._versions[followed] = await self._list(followed, presence=presence)
+
+    def _followed(self) -> list[Followed]:
+        kinds = dict.fromkeys((*CHILDREN, *self._referenced, POD))
+        served = [kind for kind in kinds if kind.group != DAPR_GROUP or self._dapr.installed]
+        # Agents name ConfigMaps and Components that somebody else has made, and wait for them.
+        unmarked = {COMPONENT, *self._referenced}
+        return [Followed(kind, scope, "" if kind in unmarked else SELECTOR) for kind in served for scope in self._scopes]
+
+    async def _list(self, followed: Followed, *, presence: bool = False) -> str:
+        if followed.kind == POD:
+            return await self._pods(followed.scope, presence=presence)
+        # At the start no Agent has named anything yet, and each is looked at with what is there then.
+        every = followed.kind in self._referenced and not presence and not self._intake.quiet
+        return await self._children(followed.kind, followed.scope, every=every, presence=presence)
 
     async def take_agents(self) -> None:
         """List all Agents: those with something new are looked at, those that are gone are forgotten."""
@@ -89,20 +97,20 @@ class Inventory:
     async def repeat(self, every: float) -> None:
         """Take stock again and again.
 
-        Once more soon after the start, and soon after Kopf has listed a kind, at the start or anew: what was deleted before is in no event.
+        Once more soon after the start. And of Agents soon after Kopf has listed them: what was deleted before is in no event.
         """
         wait, presence = SECOND_SECONDS, True
         while True:
             due = time.monotonic() + wait * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load, guards nothing
             while await self._listed_before(due):
-                await self._again(presence=True)
-            if await self._again(presence=presence):
+                await self._tried(self.take_agents)
+            if await self._tried(self.take, presence=presence) and await self._tried(self.take_agents):
                 wait, presence = every, False
             else:
                 wait = min(every, SECOND_SECONDS)
 
     async def _listed_before(self, due: float) -> bool:
-        """Wait until that time; shortly after Kopf has listed a kind it is over, with True."""
+        """Wait until that time; shortly after Kopf has listed Agents it is over, with True."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(due - time.monotonic(), 0.0)):
                 await self.listed.wait()
@@ -111,39 +119,31 @@ class Inventory:
                 return True
         return False
 
-    async def _again(self, *, presence: bool) -> bool:
+    async def _tried(self, work: Callable[..., Awaitable[None]], **options: bool) -> bool:
         self.listed.clear()
         try:
-            await self.take(presence=presence)
-            await self.take_agents()
+            await work(**options)
         except ApiError as error:
             logger.warning("taking stock failed and is done again soon: %s", error)
             return False
         return True
 
-    def watches(self) -> list[Coroutine[None, None, None]]:
-        """Follow the metadata of what Agents name, in every namespace that is looked after, or in the cluster."""
-        return [self._watch(kind, scope) for kind in self._referenced for scope in self._scopes]
+    def watches(self, *, vanished: Callable[[], None]) -> list[Coroutine[None, None, None]]:
+        """Follow children, pods and what Agents name, in every namespace that is looked after, or in the cluster.
 
-    async def _watch(self, kind: Kind, scope: str | None) -> None:
-        while True:
-            try:
-                version = await self._children(kind, scope, every=True)
-                while version:
-                    version = await self._follow(kind, scope, version)
-                    # It ends every five minutes, or, where something on the way ends it, at once: no storm then.
-                    await asyncio.sleep(random.uniform(*_RECONNECT))  # noqa: S311 - spreads load, guards nothing
-            except ApiError as error:
-                level = logging.DEBUG if error.status == 410 else logging.WARNING  # noqa: PLR2004 - HTTP
-                logger.log(level, "the watch of %ss starts anew: %s", kind.kind, error)
-            await asyncio.sleep(random.uniform(*_RECONNECT))  # noqa: S311 - spreads load, guards nothing
+        Args:
+            vanished: called when a kind is not served any more.
+        """
+        return [self._watch(followed, vanished).run(self._versions.get(followed, "")) for followed in self._followed()]
 
-    async def _follow(self, kind: Kind, scope: str | None, version: str) -> str:
-        async for event, live in self._cluster.watch_metadata(kind, scope, version):
-            version = live["metadata"]["resourceVersion"]
-            if event != "BOOKMARK":
-                self._hand_in(kind, event, live)
-        return version
+    def _watch(self, followed: Followed, vanished: Callable[[], None]) -> Watch:
+        return Watch(
+            self._cluster,
+            followed,
+            take_list=partial(self._list, followed),
+            tell=partial(self._hand_in, followed.kind),
+            vanished=vanished,
+        )
 
     async def _children(self, kind: Kind, scope: str | None, *, every: bool = False, presence: bool = False) -> str:
         """List one kind of child.
@@ -172,7 +172,7 @@ class Inventory:
         return version
 
     def _hand_in(self, kind: Kind, event: str | None, live: Manifest) -> None:
-        """Give an object to the intake. One that cannot be understood is nobody else's trouble: Kopf sees it so as well."""
+        """Give an object to the intake. One that cannot be understood is nobody else's trouble."""
         try:
             if kind == POD:
                 self._intake.pod(event, live)
@@ -205,7 +205,7 @@ class Inventory:
             if any(one == kind and (key[0], name) not in seen and not newer(read, version) for (one, name), read in record.read.items()):
                 self._intake.due(key)
 
-    async def _pods(self, scope: str | None, *, presence: bool) -> None:
+    async def _pods(self, scope: str | None, *, presence: bool) -> str:
         seen, version = set(), ""
         async for page in self._cluster.pages(POD, scope, selector=SELECTOR, metadata_only=presence):
             version = version or page.version
@@ -221,3 +221,4 @@ class Inventory:
                 if not newer(record.pods[name].version, version):
                     del record.pods[name]
                     self._intake.due(key)
+        return version

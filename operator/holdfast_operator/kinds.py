@@ -75,6 +75,3 @@ CHILDREN: Final = (
     DISRUPTION_BUDGET,
 )
 """Kinds of children that are watched. Secrets are not among them: by default the operator may create them and nothing else."""
-
-KOPF_WATCHED: Final = tuple(kind for kind in CHILDREN if not kind.metadata_only)
-"""Kopf has no metadata-only watch; ConfigMaps are watched by `references`."""

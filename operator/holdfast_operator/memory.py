@@ -45,6 +45,8 @@ class Record:
         undone: those of them that were refused, or not reached.
         repairs: children that were repaired lately.
         scaled: number of pods that the Deployment was last given by itself, while nothing else could be carried out.
+        writing: what is being written, and the latest version of it that an event has told meanwhile.
+        overtaken: an event has told something later than the answer to the write that it met; see `writing`.
     """
 
     uid: str = ""
@@ -66,6 +68,8 @@ class Record:
     undone: tuple[ChildId, ...] = ()
     repairs: dict[ChildId, Repair] = field(default_factory=dict)
     scaled: int | None = None
+    writing: dict[ChildId, str] = field(default_factory=dict)
+    overtaken: bool = False
 
     def keep(self, manifest: Manifest) -> None:
         """Keep the manifest of an event until it is reconciled."""
@@ -103,6 +107,14 @@ class Record:
             return False
         self.children[child] = found
         return old is None or (old.digest, old.uid, old.superseded_at) != (found.digest, found.uid, found.superseded_at)
+
+    def awaits(self, child: ChildId, version: str) -> bool:
+        """Whether a child is just being written: what an event tells of it is judged with the answer, of which it may be the echo."""
+        if child not in self.writing:
+            return False
+        if newer(version, self.writing[child]):
+            self.writing[child] = version
+        return True
 
     def is_as_wanted(self, child: ChildId, wanted: str) -> bool:
         """Whether a child is known to be as its manifest says."""

@@ -12,7 +12,7 @@ from holdfast_api.manifest import parse_agent
 from holdfast_api.resolve import Refused, Resolved, components_of, config_maps_of, resolve
 from holdfast_api.v1alpha1 import Agent
 from holdfast_operator.advice import missing_token_secret, waits_for
-from holdfast_operator.children import Blocked, Children, gather, hold_scale, scale_only
+from holdfast_operator.children import Children
 from holdfast_operator.cluster import ApiError, Cluster, Manifest, NotLeading
 from holdfast_operator.components import problem
 from holdfast_operator.dapr import DaprApi
@@ -27,10 +27,13 @@ from holdfast_operator.memory import ChildId, Memory, Record
 from holdfast_operator.observe import Findings, Observed, Verdict, failed, observe
 from holdfast_operator.pods import replace_uninjected
 from holdfast_operator.queue import Retry
+from holdfast_operator.refusals import Blocked, gather
+from holdfast_operator.scaling import hold_scale, scale_only
 from holdfast_operator.settings import Settings
 from holdfast_operator.status import condition_list, status_fields
 from holdfast_operator.teams import Teams
 from holdfast_operator.upgrade import leave_alone, write_down
+from holdfast_operator.writing import write
 
 logger = logging.getLogger(__name__)
 
@@ -121,6 +124,9 @@ class Reconciler:
         await self._tell(key, record, visit)
         if failure:
             raise failure
+        if record.overtaken:
+            record.overtaken = False
+            return 0.0
         return min(visit.again, default=None)
 
     async def _keep_pods(self, key: Key, record: Record, visit: Visit) -> None:
@@ -283,8 +289,10 @@ class Reconciler:
             return
         head = {"name": key[1], "namespace": key[0], "uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
         body = {"apiVersion": names.GROUP_VERSION, "kind": names.KIND, "metadata": head, "status": status}
-        live = await self._cluster.apply(AGENT, body, subresource="status")
+        live = await write(self._cluster, record, AGENT, body, subresource="status")
         record.version = live["metadata"]["resourceVersion"]
+        if not record.overtaken:
+            record.pending = None
         await self._reporter.report(visit.manifest, _conditions(before), verdicts)
 
 

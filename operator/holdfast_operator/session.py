@@ -9,7 +9,7 @@ more needs more than that (`vanished`).
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -29,17 +29,6 @@ _TOLD_TO_KOPF = {HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS}
 
 _ERROR = b'"type":"ERROR"'
 _GONE = b'{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired","message":"the watch has failed"}}\n'
-
-
-class Backoffs:
-    """Seconds between Kopf's attempts at one request: for ever, since an API server that is away for an hour comes back as well."""
-
-    def __iter__(self) -> Iterator[float]:
-        """Begin with the shortest."""
-        delay = 0.5
-        while True:
-            yield delay * random.uniform(0.75, 1.25)  # noqa: S311 - spreads load, guards nothing
-            delay = min(2 * delay, 5.0)
 
 
 class Answer(ClientResponse):

@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from holdfast_api import conditions, names
-from holdfast_operator.children import Blocked
 from holdfast_operator.cluster import ApiError, Cluster
 from holdfast_operator.desired import team as desired
 from holdfast_operator.kinds import AGENT, CONFIG_MAP, Key
 from holdfast_operator.memory import ChildId, Memory
 from holdfast_operator.observe import Findings, failed
 from holdfast_operator.queue import Retry
+from holdfast_operator.refusals import Blocked
 
 logger = logging.getLogger(__name__)
 Manifest = dict[str, Any]

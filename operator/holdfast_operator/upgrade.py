@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from holdfast_api import names
-from holdfast_operator.children import gather
 from holdfast_operator.cluster import Cluster, Manifest
 from holdfast_operator.desired.deployment import ANNOTATION_DAPR
 from holdfast_operator.desired.pins import Pins
@@ -17,6 +16,7 @@ from holdfast_operator.facts import Seen, deployment_facts, seen
 from holdfast_operator.kinds import COMPONENT, CONFIG_MAP, DEPLOYMENT, Key
 from holdfast_operator.memory import Record
 from holdfast_operator.ownership import owned
+from holdfast_operator.refusals import gather
 
 logger = logging.getLogger(__name__)
 

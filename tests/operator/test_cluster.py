@@ -12,6 +12,7 @@ from holdfast_operator import kinds
 from holdfast_operator.cluster import ApiError, Cluster
 from holdfast_operator.credentials import Credentials
 from holdfast_operator.inventory import Inventory
+from holdfast_operator.watch import Followed
 from tests.operator.faults.plan import Plan
 from tests.operator.faults.proxy import Proxy
 from tests.operator.live import Api, World
@@ -64,7 +65,7 @@ async def test_a_watch_that_ends_in_the_middle_of_an_event_is_an_error_to_try_ag
     api.create(kinds.CONFIG_MAP, namespace, {"metadata": {"name": "a"}})
 
     with pytest.raises(ApiError) as caught:
-        async for _ in cluster.watch_metadata(kinds.CONFIG_MAP, namespace, page.version):
+        async for _ in cluster.watch(kinds.CONFIG_MAP, namespace, page.version):
             pass
 
     assert caught.value.transient
@@ -83,7 +84,7 @@ async def test_a_watch_that_is_ended_at_once_is_not_opened_in_a_storm(api: Api, 
     await proxy.start()
     cluster = Cluster(Credentials(lambda: kopf.ConnectionInfo(server=proxy.url, token=api.server.token)))
     inventory = Inventory(cluster=cluster, memory=world.memory, intake=world.intake, dapr=world.dapr, namespaces=(namespace,))
-    (watch,) = inventory.watches()
+    watch = inventory._watch(Followed(kinds.CONFIG_MAP, namespace), vanished=pytest.fail).run()
     try:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(watch, 4 * RECONNECT_SECONDS)

@@ -81,7 +81,7 @@ def test_idle_agents_cost_no_request_and_a_restart_changes_nothing(api: Api, nam
 
     def settled() -> bool:
         count = asked()
-        time.sleep(1)
+        time.sleep(6)  # longer than until the look at what there is, once Kopf has listed the Agents
         return asked() == count
 
     eventually(settled, seconds=30)

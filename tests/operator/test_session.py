@@ -10,8 +10,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from holdfast_operator.backoff import Backoffs
 from holdfast_operator.credentials import Credentials
-from holdfast_operator.session import Backoffs, connect
+from holdfast_operator.session import connect
 
 AGENTS = "/apis/holdfast.dev/v1alpha1/agents"
 EVENT = b'{"type":"ADDED","object":{"kind":"Agent","metadata":{"name":"a"}}}\n'

@@ -7,12 +7,13 @@ import pytest
 
 from holdfast_api import conditions, names
 from holdfast_operator import kinds, reconcile
-from holdfast_operator.children import Blocked, refusal
 from holdfast_operator.cluster import ApiError
 from holdfast_operator.desired.meta import ANNOTATION_KEEP
 from holdfast_operator.facts import seen
 from holdfast_operator.inventory import Inventory
 from holdfast_operator.queue import Retry
+from holdfast_operator.refusals import Blocked, refusal
+from holdfast_operator.watch import Followed
 from tests.operator.live import World
 
 
@@ -110,7 +111,7 @@ async def test_an_object_that_cannot_be_read_ends_no_watch(world: World, namespa
     world.api.create(kinds.CONFIG_MAP, namespace, kept_for("9" * 5000))
     world.api.create(kinds.CONFIG_MAP, namespace, {"metadata": {"name": "next"}})
 
-    watch = asyncio.create_task(inventory._follow(kinds.CONFIG_MAP, namespace, listed))
+    watch = asyncio.create_task(inventory._watch(Followed(kinds.CONFIG_MAP, namespace), vanished=pytest.fail).run(listed))
     ended, _ = await asyncio.wait({watch, told := asyncio.create_task(heard.wait())}, timeout=60, return_when=asyncio.FIRST_COMPLETED)
     for task in (watch, told):
         task.cancel()

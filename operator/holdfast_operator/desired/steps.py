@@ -1,9 +1,11 @@
 """Children as data, in the order they have to be there."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from holdfast_operator.desired.meta import Manifest
 from holdfast_operator.kinds import Kind
+from holdfast_operator.ownership import wanted_digest
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,11 @@ class Child:
     def place(self) -> tuple[Kind, str]:
         """Kind and name, which tell it from its siblings."""
         return self.kind, self.name
+
+    @cached_property
+    def wanted(self) -> str:
+        """Digest that `owned_digest` finds in the live object while it is as it should be."""
+        return wanted_digest(self.manifest, metadata_only=self.kind.metadata_only)
 
     @property
     def stands(self) -> bool:

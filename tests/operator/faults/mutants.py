@@ -73,11 +73,11 @@ MUTANTS = (  # only what a cluster could see: what makes no difference while wat
     Mutant(
         "nothing is pruned",
         "children.py",
-        "        if not settled:\n            return None\n        wanted",
-        "        return None\n        wanted",
+        "            if not settled and kind not in _NO_POD_NEEDS:\n",
+        "            if True:\n",
     ),
     Mutant(
-        "pruned before the rollout", "children.py", "        if not settled:\n            return None\n        wanted", "        wanted"
+        "pruned before the rollout", "children.py", "            if not settled and kind not in _NO_POD_NEEDS:\n", "            if False:\n"
     ),
     Mutant(
         "superseded revisions are removed at once",
