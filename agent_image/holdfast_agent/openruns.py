@@ -41,7 +41,7 @@ class OpenRuns:
     def add(self, run: str) -> None:
         """The run is worked on here; it gets an entry if it lasts. In the list of all runs it gets one in any case."""
         self.listing.add(run)
-        self.admission.add(run)
+        self.admission.goes_on(run)
         self._dropping.discard(run)  # an id may be used again: what waits to go out was another run's
         if run not in self._written:
             self._adding.setdefault(run, time.time())
@@ -64,7 +64,7 @@ class OpenRuns:
             StoreError: it is not.
         """
         await self.ensure(run)
-        self.admission.drop(run)
+        self.admission.rest(run)
 
     def drop(self, run: str) -> None:
         """The run has ended."""
@@ -133,7 +133,8 @@ class OpenRuns:
 
     def keep(self, runs: Iterable[str]) -> None:
         """These are all the entries that there are; others need not be remembered here."""
-        self._written.intersection_update(runs)
+        self._written.intersection_update(there := set(runs))
+        self.admission.keep(there)
 
     async def _write_behind(self) -> None:
         while self._adding:

@@ -159,8 +159,10 @@ class Runs:
             admission.drop(head.id)
             raise
         stored = Head.load(document)
-        if _at_rest(stored) or not (created or ours):
+        if stored.terminal or not (created or ours):
             admission.drop(head.id)
+        elif _at_rest(stored):
+            admission.rest(head.id)
         return stored, created
 
     async def _at_rest(self, runs: Iterable[str]) -> list[str]:
@@ -261,6 +263,7 @@ class Runs:
             audit={name: head.audit[name] for name in ("count", "hash", "tail")} if head.plan and head.audit else None,
             trace=head.trace,
         )
+        self._index.admission.add(head.id)  # whoever took it may be gone
         with scope.traced(self.observer.telemetry.root(head.trace, head.id)):
             if await self._engine.schedule(head.id, state.dump()):
                 _LOG.info("run scheduled", extra={"run": head.id})

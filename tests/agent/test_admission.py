@@ -6,6 +6,8 @@ import pytest
 
 from holdfast_agent import admission
 from holdfast_agent.admission import Admission, BusyError
+from holdfast_agent.openruns import OpenRuns
+from tests.agent.houses import Memory
 
 
 async def _nobody(runs):
@@ -63,3 +65,32 @@ async def test_a_run_that_ended_elsewhere_is_found_out_before_anybody_is_refused
     with pytest.raises(BusyError):
         await door.admit("d", 2, at_rest)
     assert len(asked) == 1
+
+
+async def test_a_run_that_another_replica_took_counts_there_only(monkeypatch):
+    one, other = (OpenRuns(Memory(), pod=pod) for pod in ("a", "b"))
+    await one.admission.admit("r", 1, _nobody)
+    for index in (one, other):  # Dapr lets both carry out steps of it
+        index.add("r")
+    assert (one.admission.working, other.admission.working) == (1, 0)
+    await other.admission.admit("s", 1, _nobody)
+
+    # While it waits it does not count, and does again where it was taken once it goes on.
+    for index in (one, other):
+        await index.waits("r")
+    assert one.admission.working == 0
+    for index in (one, other):
+        index.add("r")
+    assert (one.admission.working, other.admission.working) == (1, 1)
+
+
+async def test_what_ended_elsewhere_is_forgotten_also_without_a_limit(monkeypatch):
+    index = OpenRuns(Memory(), pod="a")
+    for run in ("ended", "waited", "lasts"):
+        await index.admission.admit(run, None, _nobody)
+    await index.waits("waited")
+    index.keep(["lasts"])
+    assert [run in index.admission for run in ("ended", "waited", "lasts")] == [True, False, True], "an entry may still be written"
+    monkeypatch.setattr(admission, "_LISTED_SECONDS", 0.0)
+    index.keep(["lasts"])
+    assert [run in index.admission for run in ("ended", "waited", "lasts")] == [False, False, True]

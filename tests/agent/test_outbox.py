@@ -130,6 +130,7 @@ async def test_an_old_end_that_is_told_late_leaves_the_entry_of_a_newer_run_of_t
     former = telling.ended("r")
     telling.store.documents[head_key("r")] = head_of("r", created=former.created + 60, publish=WHERE).dump()
     await telling.index.ensure("r")
+    telling.index.admission.add("r")
     assert await telling.outbox.tell(former)
     await telling.index.flush()
     assert "r" in await telling.index.all()
