@@ -30,7 +30,10 @@ _MOST_DOUBLINGS: Final = 30
 
 
 def backoff(key: str, attempt: int, asked: float | None = None, retries: RetriesConfig = _USUAL) -> float:
-    """Seconds until the next attempt: doubling, spread by up to a quarter; or what the other side asked for, whatever it is.
+    """Seconds until the next attempt: doubling, spread by up to a quarter; or what the other side asked for, if that is longer.
+
+    Less than the doubling is never waited, or whoever is asked by many at once, and says the same short time to all, would use up their
+    attempts within seconds.
 
     Args:
         key: of the effect; the spread is derived from it, so that runs that failed together do not come back together.
@@ -38,11 +41,9 @@ def backoff(key: str, attempt: int, asked: float | None = None, retries: Retries
         asked: the other side's `Retry-After`, if any.
         retries: the first wait and the longest one.
     """
-    if asked is not None and asked > 0:
-        return asked
     spread = int.from_bytes(hashlib.sha256(f"{key}#{attempt}".encode()).digest()[:2]) / 0xFFFF
     doubled = retries.initial_seconds * 2 ** min(attempt - 1, _MOST_DOUBLINGS)
-    return float(min(doubled, retries.max_seconds) * (1 + spread / 4))
+    return max(float(min(doubled, retries.max_seconds) * (1 + spread / 4)), asked or 0.0)
 
 
 def envelope(key: str, failure: Failure, attempt: int, retries: RetriesConfig = _USUAL) -> dict[str, Any]:

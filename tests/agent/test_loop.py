@@ -83,6 +83,7 @@ def test_waits_double_are_spread_by_key_and_bounded_and_an_asked_for_wait_wins()
     assert backoff("r/1/0", 1) == backoff("r/1/0", 1) != backoff("s/1/0", 1)
     assert backoff("r/1/0", 1, asked=17) == 17
     assert backoff("r/1/0", 1, asked=86400) == 86400
+    assert backoff("r/1/0", 6, asked=1) == backoff("r/1/0", 6) > 30
     quick = RetriesConfig(initial_seconds=0.5, max_seconds=2)
     assert 0.5 <= backoff("r/1/0", 1, retries=quick) <= 0.625
     assert 2 <= backoff("r/1/0", 2000, retries=quick) <= 2.5

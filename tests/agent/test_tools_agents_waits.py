@@ -117,6 +117,37 @@ async def test_an_agent_that_took_the_call_may_be_away_and_one_that_did_not_cost
         assert (await desk.tool(attempt=attempt, failed=1))["waiting"]["kind"] == "agent"
 
 
+async def test_an_agent_that_is_busy_is_asked_again_later_and_later_and_costs_no_attempt(at, critic):
+    desk = await at()
+    critic.answer = (429, {"detail": "limits.maxConcurrentRuns is 50"})
+    waits = []
+    for attempt in range(1, 9):
+        answer = await desk.another().tool(attempt=attempt, failed=0)
+        waits.append(answer["waiting"]["until"] - time.time())
+    assert waits[0] < 3
+    assert waits[-1] > 50
+    assert desk.outcome() is None
+    assert "takes no more runs now" in desk.head.waits[0].message
+
+    # It never began: nobody is told to stop, and there is nothing to undo.
+    intent(desk)["deadline"] = time.time() - 1
+    assert (await desk.tool(attempt=9))["isError"]
+    assert (desk.outcome().outcome, "had no place" in desk.outcome().content) == ("failed", True)
+    assert set(critic.asked) == {"/run"}
+
+
+async def test_a_busy_agent_may_take_the_call_later_or_be_lost_then(at, critic):
+    desk = await at()
+    critic.answer = (429, {"detail": "limits.maxConcurrentRuns is 50"})
+    await desk.tool()
+    critic.answer = GONE
+    assert (await desk.tool(attempt=2))["error"]["class"] == "transient"
+    assert not intent(desk)["refused"], "it may have been begun"
+    critic.answer = DONE
+    assert (await desk.tool(attempt=3, failed=1))["isError"] is False
+    assert desk.outcome().content == "fine"
+
+
 async def test_when_its_time_is_over_the_agent_is_told_to_stop_and_the_outcome_is_unknown(at, critic):
     desk = await at(timeout_seconds=50.0)
     await desk.tool()

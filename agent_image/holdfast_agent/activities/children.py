@@ -19,6 +19,7 @@ from holdfast_agent.activities.intents import Intent
 from holdfast_agent.activities.steps import Input, Output, Steps
 from holdfast_agent.activities.waiting import wait_for
 from holdfast_agent.documents import Head, Trouble
+from holdfast_agent.failures import backoff
 from holdfast_agent.outcome import Failure
 from holdfast_agent.store import StoreError
 from holdfast_agent.tools import Toolbox
@@ -62,6 +63,11 @@ async def _pursued(steps: Steps, toolbox: Toolbox, order: Order) -> Delivery | O
             result = await toolbox.call(order.tool.name, order.arguments, key=order.outgoing)
     if isinstance(result, ToolResult):
         return Delivery(result.content, "completed")
+    busy = isinstance(result, Failure) and result.kind == "transient" and result.reach == "unsent"
+    if busy != intent.refused:
+        await steps.intents.mark(order.key, refused=busy)
+    if isinstance(result, Failure) and busy:
+        return await _wait(steps, order, intent, result)
     if isinstance(result, Pending) and not intent.taken:
         await steps.intents.mark(order.key, taken=True)
     if isinstance(result, Pending) or (intent.taken and result.kind == "transient"):
@@ -70,12 +76,14 @@ async def _pursued(steps: Steps, toolbox: Toolbox, order: Order) -> Delivery | O
 
 
 async def _wait(steps: Steps, order: Order, intent: Intent, known: Pending | Failure) -> Output:
-    """Look again later; the other agent has taken the call."""
+    """Ask again later: the other agent has taken the call, or has no place for it now, which costs no attempt."""
     now = time.time()
     least, most = _PAUSES
     pause = max(least, min(most, (now - intent.started) * _PAUSE_SHARE))
     trouble = known.trouble if isinstance(known, Pending) else known.message
-    if trouble:
+    if isinstance(known, Failure) and known.reach == "unsent":
+        pause = max(pause, backoff(order.key, order.call["attempt"], known.retry_after, order.retries))
+    elif trouble:
         _LOG.info("an agent that has taken a call does not answer", extra={"run": order.call["run"], "step": order.key})
     message = f"waits for another agent{f'; {trouble}' if trouble else ''}"
     wait = Trouble(order.key, order.call["attempt"], message, until=min(now + pause, intent.deadline), kind="agent")
@@ -92,6 +100,8 @@ async def _overdue(steps: Steps, toolbox: Toolbox, order: Order, intent: Intent)
         if isinstance(known, ToolResult):
             return Delivery(known.content, "completed")
     failure = Failure("permanent", f"no answer of the agent within {took:.0f} s; it was told to stop", reach="lost")
+    if intent.refused:
+        failure = Failure("permanent", f"not called: the agent had no place for one more run for {took:.0f} s", reach="unsent")
     return await weighed(steps, order, failure)
 
 

@@ -1,7 +1,7 @@
 """What is written down before a call that must not be made twice, or whose undoing depends on whether it was made.
 
     run/<key>/intent    {process, started, deadline, again}; `unsent` once it is sure that nothing was sent. Times: seconds since the epoch
-                        of a call of another agent: `taken`, `off`
+                        of a call of another agent: `taken`, `off`, `refused`
 
 The first to write it makes the call. Whoever finds it without a result knows that the call was begun, and by whom. A call that may be made
 again is written down anew each time, so that it is known until when anybody may be at it.
@@ -32,6 +32,7 @@ class Intent:
         again: whether it was begun before that, and nobody knows what came of it.
         taken: whether another agent has said that it is at it.
         off: since when another agent is told to stop.
+        refused: whether another agent had no place for it when it was asked last, so that nothing was begun there.
     """
 
     process: str
@@ -40,6 +41,7 @@ class Intent:
     again: bool = False
     taken: bool = False
     off: float | None = None
+    refused: bool = False
 
     @property
     def over(self) -> float:
@@ -48,7 +50,7 @@ class Intent:
 
     def dump(self) -> Document:
         """As JSON-ready data, without what is said of agents only where it is not so."""
-        return {name: value for name, value in vars(self).items() if name not in ("taken", "off") or value}
+        return {name: value for name, value in vars(self).items() if name not in ("taken", "off", "refused") or value}
 
     @classmethod
     def load(cls, document: Document) -> Self:

@@ -7,7 +7,7 @@ decides who may call (docs/teams.md).
 import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from holdfast_api import names
 _FORBIDDEN: Final = 403
 _UNAUTHORIZED: Final = 401
 _NOT_FOUND: Final = 404
+_BUSY: Final = 429
 _WORDS: Final = 300
 _MAX_ANSWER: Final = 2 * MAX_RESULT_BYTES
 _DAPR_ERROR: Final = "errorCode"
@@ -131,6 +132,10 @@ def judged(app: str, status: int, text: bytes, asked: float | None) -> Answer | 
 
 
 def _said(app: str, answer: Answer) -> Answer | Failure:
+    if answer.status == _BUSY:
+        # A run that is there is never refused: there is none.
+        busy = _passing(app, f"takes no more runs now (HTTP 429: {answer.words})", answer.retry_after, public="HTTP 429")
+        return replace(busy, reach="unsent")
     if answer.status in TRANSIENT_STATUS or answer.status >= SERVER_ERROR:
         message = f"answered HTTP {answer.status}: {answer.words}"
         return _passing(app, message, answer.retry_after, public=f"HTTP {answer.status}")
