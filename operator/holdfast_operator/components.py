@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast_api.config import AgentConfig
@@ -19,11 +19,13 @@ class ComponentFacts:
         type: for example `state.redis`.
         scopes: app ids that see it; empty: all of the namespace.
         actors: whether Dapr keeps workflows in it.
+        version: resourceVersion; two that differ in nothing else are equal.
     """
 
     type: str = ""
     scopes: tuple[str, ...] = ()
     actors: bool = False
+    version: str = field(default="", compare=False)
 
     @classmethod
     def of(cls, live: Mapping[str, Any]) -> "ComponentFacts":
@@ -34,7 +36,8 @@ class ComponentFacts:
             str(entry.get("name", "")).lower() == "actorstatestore" and str(entry.get("value", "")).strip().lower() in _TRUE
             for entry in spec.get("metadata") or ()
         )
-        return cls(sys.intern(str(spec.get("type", ""))), scopes, actors)
+        version = str((live.get("metadata") or {}).get("resourceVersion", ""))
+        return cls(sys.intern(str(spec.get("type", ""))), scopes, actors, version)
 
     def seen_by(self, app: str) -> bool:
         """Whether an app's sidecar loads it."""

@@ -6,16 +6,17 @@ from collections.abc import Callable, Mapping
 
 from holdfast_operator.cluster import ApiError, Cluster
 from holdfast_operator.components import ComponentFacts
-from holdfast_operator.kinds import COMPONENT, CONFIGURATION, DAPR_GROUP, RESILIENCY
+from holdfast_operator.facts import newer
+from holdfast_operator.kinds import COMPONENT, CONFIGURATION, DAPR_GROUP, RESILIENCY, SUBSCRIPTION
 
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 3.0
-_NEEDED = frozenset(kind.plural for kind in (COMPONENT, CONFIGURATION, RESILIENCY))
+_NEEDED = (COMPONENT, CONFIGURATION, RESILIENCY, SUBSCRIPTION)
 
 
 class DaprApi:
-    """What is known of Dapr in this cluster. One cheap discovery request for the whole operator every few seconds keeps it true."""
+    """What is known of Dapr in this cluster. Cheap discovery requests for the whole operator every few seconds keep it true."""
 
     def __init__(self, cluster: Cluster, *, namespace: str) -> None:
         self._cluster, self._namespace = cluster, namespace
@@ -39,12 +40,21 @@ class DaprApi:
         """Names of the Components that keep workflows and that an app's sidecar sees."""
         return self._actor_stores.get((namespace, app), set()) | self._actor_stores.get((namespace, ""), set())
 
-    def saw_component(self, namespace: str, name: str, facts: ComponentFacts | None) -> list[ComponentFacts]:
-        """Remember a Component, or with None that it is gone.
+    def saw_component(self, namespace: str, name: str, facts: ComponentFacts | None, *, version: str = "") -> list[ComponentFacts]:
+        """Remember a Component, or with None that it is gone. What is older than what is known is no news: lists come late.
+
+        Args:
+            namespace: of the Component.
+            name: of it.
+            facts: what is known of it.
+            version: resourceVersion of its deletion, if an event told of that.
 
         Returns:
             What it was and is, as far as it keeps workflows and that has changed.
         """
+        known, told = self.components_in(namespace).get(name), facts.version if facts else version
+        if known and told and newer(known.version, told):
+            return []
         there = self._components.setdefault(namespace, {})
         before = there.pop(name, None)
         if facts:
@@ -71,8 +81,9 @@ class DaprApi:
         Returns:
             Whether the answer has changed.
         """
-        served = await self._cluster.served(DAPR_GROUP, COMPONENT.version)
-        before, self.installed = self.installed, served >= _NEEDED
+        versions = sorted({kind.version for kind in _NEEDED})
+        served = {version: await self._cluster.served(DAPR_GROUP, version) for version in versions}
+        before, self.installed = self.installed, all(kind.plural in served[kind.version] for kind in _NEEDED)
         return before != self.installed
 
     async def poll(self, changed: Callable[[], None]) -> None:

@@ -10,7 +10,8 @@ from holdfast_api import names
 from holdfast_operator.components import ComponentFacts
 from holdfast_operator.dapr import DaprApi
 from holdfast_operator.facts import deployment_facts, newer, pod_facts, seen
-from holdfast_operator.kinds import AGENT, COMPONENT, DAPR_GROUP, DEPLOYMENT, SECRET, Key, Kind
+from holdfast_operator.graves import Graves
+from holdfast_operator.kinds import AGENT, COMPONENT, DAPR_GROUP, DEPLOYMENT, POD, SECRET, Key, Kind
 from holdfast_operator.memory import ChildId, Memory
 
 Manifest = dict[str, Any]
@@ -24,6 +25,7 @@ class Intake:
 
     def __init__(self, *, memory: Memory, dapr: DaprApi, due: Callable[[Key, float], None], forget: Callable[[Key], None]) -> None:
         self._memory, self._dapr, self._enqueue, self._forget = memory, dapr, due, forget
+        self.graves = Graves()
         self.quiet = False
         """True while the first inventory is taken: what it finds is no news, every Agent is looked at once anyway."""
 
@@ -43,9 +45,13 @@ class Intake:
 
     def child(self, kind: Kind, event: str | None, live: Manifest) -> None:
         """An object of a child kind was seen: a child, or something that Agents need."""
+        if not self.graves.hold(kind, event, live):
+            self._child(kind, event, live)
+
+    def _child(self, kind: Kind, event: str | None, live: Manifest) -> None:
         metadata = live["metadata"]
         if kind == COMPONENT:
-            self.component(metadata["namespace"], metadata["name"], None if event == DELETED else live)
+            self.component(metadata["namespace"], metadata["name"], None if event == DELETED else live, version=metadata["resourceVersion"])
         for needing in self._memory.needing(metadata["namespace"], kind, metadata["name"]):
             # What a look has read already is no news to that Agent, so a list may be told as often as one likes.
             if newer(metadata["resourceVersion"], self._memory.record(needing).read.get((kind, metadata["name"]), "")):
@@ -66,9 +72,9 @@ class Intake:
         if place == (DEPLOYMENT, key[1]) and event != DELETED:
             self._deployment(key, live)
 
-    def component(self, namespace: str, name: str, live: Manifest | None) -> None:
+    def component(self, namespace: str, name: str, live: Manifest | None, *, version: str) -> None:
         """A Component was seen, or is gone. One that keeps workflows concerns every Agent whose sidecar sees it, named or not."""
-        changed = self._dapr.saw_component(namespace, name, ComponentFacts.of(live) if live else None)
+        changed = self._dapr.saw_component(namespace, name, ComponentFacts.of(live) if live else None, version=version)
         if live and owner(live):
             return
         for facts in changed:
@@ -97,6 +103,8 @@ class Intake:
         """A pod with the label of an Agent was seen."""
         metadata = live["metadata"]
         key, name = (metadata["namespace"], metadata["labels"][names.LABEL_AGENT]), metadata["name"]
+        if self.graves.hold(POD, event, live):
+            return
         record = self._memory.record(key)
         old = record.pods.get(name)
         if event == DELETED:

@@ -12,11 +12,11 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from functools import partial
 
 from holdfast_api import names
-from holdfast_operator.cluster import ApiError, Cluster
+from holdfast_operator.cluster import ApiError, Cluster, Page
 from holdfast_operator.dapr import DaprApi
 from holdfast_operator.facts import newer
 from holdfast_operator.intake import Intake, Manifest
@@ -160,7 +160,7 @@ class Inventory:
         # Components are listed whole: which ones exist is asked for by Agents that name one.
         selector = "" if every or kind == COMPONENT else SELECTOR
         seen, version = set(), ""
-        async for page in self._cluster.pages(kind, scope, selector=selector, metadata_only=presence or kind.metadata_only):
+        async for page in self._pages(kind, scope, selector=selector, metadata_only=presence or kind.metadata_only):
             version = version or page.version
             for live in page.items:
                 seen.add((live["metadata"]["namespace"], live["metadata"]["name"]))
@@ -170,6 +170,11 @@ class Inventory:
         if every:
             self._notice_unreadable(kind, scope, seen, version)
         return version
+
+    async def _pages(self, kind: Kind, scope: str | None, *, selector: str, metadata_only: bool) -> AsyncIterator[Page]:
+        with self._intake.graves.listing():
+            async for page in self._cluster.pages(kind, scope, selector=selector, metadata_only=metadata_only):
+                yield page
 
     def _hand_in(self, kind: Kind, event: str | None, live: Manifest) -> None:
         """Give an object to the intake. One that cannot be understood is nobody else's trouble."""
@@ -194,7 +199,8 @@ class Inventory:
         if kind == COMPONENT:
             for namespace, name in self._dapr.components() - seen:
                 if scope in {None, namespace}:
-                    self._intake.component(namespace, name, None)
+                    # The list's version: a Component that was made after it was read is in no list yet either.
+                    self._intake.component(namespace, name, None, version=version)
 
     def _notice_unreadable(self, kind: Kind, scope: str | None, seen: set[tuple[str, str]], version: str) -> None:
         """Agents that have read an object which is in no list any more are looked at."""
@@ -207,7 +213,7 @@ class Inventory:
 
     async def _pods(self, scope: str | None, *, presence: bool) -> str:
         seen, version = set(), ""
-        async for page in self._cluster.pages(POD, scope, selector=SELECTOR, metadata_only=presence):
+        async for page in self._pages(POD, scope, selector=SELECTOR, metadata_only=presence):
             version = version or page.version
             for live in page.items:
                 seen.add((live["metadata"]["namespace"], live["metadata"]["name"]))

@@ -73,6 +73,37 @@ def test_which_stores_keep_workflows_in_a_sidecars_sight_is_known_as_components_
     assert dapr.components() == {("ns", "shared"), ("ns", "documents")}
 
 
+def test_what_is_told_late_of_a_component_is_no_news() -> None:
+    dapr = DaprApi(None, namespace="dapr-system")  # type: ignore[arg-type] - nothing is asked of the cluster
+    wide, narrow = ComponentFacts("state.redis", version="9"), ComponentFacts("state.redis", ("b",), version="12")
+    dapr.saw_component("ns", "store", narrow)
+
+    dapr.saw_component("ns", "store", wide)
+    dapr.saw_component("ns", "store", None, version="11")
+    assert dapr.components_in("ns") == {"store": narrow}
+
+    dapr.saw_component("ns", "store", None, version="13")
+    assert dapr.components() == set()
+
+
+@pytest.mark.parametrize("missing", ["components", "subscriptions"])
+async def test_dapr_without_one_of_the_kinds_that_agents_are_made_of_is_not_installed(missing: str) -> None:
+    served = {"v1alpha1": {"components", "configurations", "resiliencies"}, "v2alpha1": {"subscriptions"}}
+
+    class Cluster:
+        async def served(self, group: str, version: str) -> frozenset[str]:
+            assert group == "dapr.io"
+            return frozenset(served[version])
+
+    dapr = DaprApi(Cluster(), namespace="dapr-system")  # type: ignore[arg-type]
+    assert await dapr.check()
+    assert dapr.installed
+    for there in served.values():
+        there.discard(missing)
+    assert await dapr.check()
+    assert not dapr.installed
+
+
 def test_components_that_fit_are_no_problem() -> None:
     assert problem(CONFIG, GOOD, GOOD.keys(), {"store"}) is None
     assert problem(CONFIG, GOOD | {"store": ComponentFacts("state.redis", actors=True)}, {"store"}, ()) is None
