@@ -4,9 +4,10 @@ import json
 
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from holdfast_agent.outcome import Failure
-from holdfast_agent.tools import ToolResult
+from holdfast_agent.tools.http import _at_home
 from tests.agent.toolboxes import echo
 
 
@@ -26,11 +27,11 @@ async def test_redirects_are_followed_within_an_origin_and_a_post_becomes_a_get_
     assert [each["headers"]["Idempotency-Key"] for each in seen] == ["k", "k"]
 
 
-async def test_a_redirect_to_another_origin_never_carries_credentials(serve, open_toolbox):
+async def test_a_redirect_to_another_origin_is_not_followed(serve, open_toolbox):
     stolen = []
 
     async def thief(request):
-        stolen.append(request.headers.get("Authorization"))
+        stolen.append(request.headers)
         return web.Response(text="thanks")
 
     there = await serve(thief)
@@ -40,14 +41,29 @@ async def test_a_redirect_to_another_origin_never_carries_credentials(serve, ope
 
     url = await serve(handler)
     source = [{"name": "Authorization", "env": "X"}]
-    for environ, http in (({"X": "secret"}, {"headersFrom": source}), ({}, {"headers": {"Authorization": "Basic abc"}})):
+    for environ, http in (({"X": "secret"}, {"headersFrom": source}), ({}, {"headers": {"X-Api-Key": "abc"}}), ({}, {})):
         failure = await (await open_toolbox(url, environ=environ, **http)).call("t", {}, key="k")
         assert failure.kind == "permanent"
-        assert "must not see the credentials" in failure.message
+        assert f"redirected to {there}, which is another server: if it is meant, set url" in failure.message
         assert failure.reach == "lost"
     assert stolen == []
-    assert await (await open_toolbox(url)).call("t", {}, key="k") == ToolResult("thanks")
-    assert stolen == [None]
+
+
+@pytest.mark.parametrize(
+    ("url", "following", "home"),
+    [
+        ("http://a.example/x", "http://a.example/y", True),
+        ("http://a.example/x", "https://a.example/x", True),
+        ("https://a.example/x", "http://a.example/x", False),
+        ("http://a.example/x", "https://b.example/x", False),
+        ("http://a.example/x", "http://a.example:3500/x", False),
+        ("http://a.example:8080/x", "https://a.example:8443/x", False),
+        ("http://a.example/x", "http://169.254.169.254/latest", False),
+        ("http://127.0.0.1:8080/x", "http://127.0.0.1:3500/v1.0/metadata", False),
+    ],
+)
+def test_a_server_may_send_a_call_on_to_itself_and_to_its_tls_only(url, following, home):
+    assert _at_home(URL(url), URL(following)) is home
 
 
 async def test_endless_redirects_and_redirects_out_of_http_are_refused(serve, open_toolbox):

@@ -30,7 +30,6 @@ _BODYLESS = frozenset({"GET", "DELETE"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SEE_OTHER = 303
 _MOVED = frozenset({301, 302})
-_CREDENTIALS = frozenset({"authorization", "cookie", "proxy-authorization"})
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -66,7 +65,6 @@ class HttpTool:
         self._method, self._headers, self._session, self._secrets = config.method, headers, session, secrets
         self._bodyless = config.method in _BODYLESS
         self._timeout = self.longest = tool.timeout_seconds
-        self._guarded = bool(config.headers_from) or any(name.lower() in _CREDENTIALS for name in headers)
 
     async def check(self, arguments: Mapping[str, Any]) -> Failure | None:
         """Check the arguments; see `Tool.check`."""
@@ -117,8 +115,8 @@ class HttpTool:
             following = url.join(URL(target))
             if following.scheme not in {"http", "https"}:
                 return _astray(f"redirected to {following.scheme or 'nothing'}://, which is not followed")
-            if self._guarded and following.origin() != url.origin():
-                return _astray(f"redirected to {following.origin()}, which must not see the credentials: set url to where it leads")
+            if not _at_home(url, following):
+                return _astray(f"redirected to {following.origin()}, which is another server: if it is meant, set url to where it leads")
             if response.status in _MOVED and method not in {"GET", "POST"}:
                 # Servers and clients disagree on the method that follows; with the wrong one, something else would happen.
                 return _astray(f"{method} was redirected to {following} with {response.status}: set url to where it leads")
@@ -127,6 +125,15 @@ class HttpTool:
                 handed_on, method, body = handed_on or method != "GET", "GET", None
             url = following
         return _astray(f"more than {MAX_REDIRECTS} redirects")
+
+
+def _at_home(url: URL, following: URL) -> bool:
+    """Whether a redirect stays with the server that url names, or goes on to TLS there.
+
+    Whom else it names, a server must not choose: what only this pod can reach would be open to it, and its headers would be told.
+    """
+    upgraded = url.scheme == "http" and following.scheme == "https" and url.is_default_port() and following.is_default_port()
+    return following.origin() == url.origin() or (upgraded and following.host == url.host)
 
 
 def _astray(message: str) -> Failure:
