@@ -144,7 +144,8 @@ class Program:
                 return await revisions.publish()
             except StoreError as error:
                 _LOG.warning("the revision cannot be stored yet: %s", error)
-                self._server.waiting_for = str(error)
+                # Anybody may read it on /readyz: what the store says, names of hosts say, is for the log.
+                self._server.waiting_for = "the state store, which does not take the agent's revision yet: see the agent's log"
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _ready(self) -> bool:
