@@ -5,11 +5,13 @@ on however its Agent is served the next time. All that they share is the file in
 """
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast_agent.local.documents import Documents
+from holdfast_agent.local.workspace import Workspace
 from holdfast_api.teams import member
 from holdfast_api.v1alpha1 import Agent
 
@@ -20,7 +22,7 @@ class Beside:
 
     Attributes:
         agents: all of them, itself too.
-        folder: for what they share; made by whoever serves them, for as long as it does.
+        folder: for what they share.
     """
 
     agents: tuple[Agent, ...]
@@ -57,6 +59,14 @@ class Beside:
         ]
 
 
-def beside(found: Sequence[Documents], folder: Path) -> Beside:
-    """All Agents that are served together."""
+def beside(found: Sequence[Documents], place: Workspace) -> Beside:
+    """All Agents that are served together.
+
+    Args:
+        found: what they are.
+        place: of one of them, which nobody else uses meanwhile. What was shared there before is forgotten.
+    """
+    folder = place.folder / "together"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
     return Beside(tuple(documents.agent for documents in found), folder)

@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import contextlib
 import os
-import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -68,9 +67,8 @@ async def _main(given: argparse.Namespace) -> int:
         places = [common.workspace(given, documents, several=several) for documents in found]
         for place in places:
             stack.enter_context(place.alone())
-        shared = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="holdfast-"))) if several else None
         interrupted = stack.enter_context(interruption())
-        serving = asyncio.create_task(_serve(found, places, given.port, beside(found, shared) if shared else None))
+        serving = asyncio.create_task(_serve(found, places, given.port, beside(found, places[0]) if several else None))
         stopping = asyncio.create_task(interrupted.wait())
         await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
         if not serving.done():

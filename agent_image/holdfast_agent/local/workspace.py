@@ -6,6 +6,7 @@ resources/           Components and Resiliency that daprd reads, written anew at
 configuration.yaml   as above
 agent.json           the resolved AgentConfig
 runs.json            ids and tasks of the last runs, so that the same command goes on with an unfinished one
+together/            where Agents that are served beside this one find each other, if this is the first of them
 app.token            what callers of the HTTP API send; kept, so that scripts go on working
 audit.key            what signs the records of runs
 logs/                of every process
