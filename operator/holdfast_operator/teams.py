@@ -81,10 +81,11 @@ class Teams:
 
     def _is_right(self, namespace: str, live: Manifest, manifest: Mapping[str, Any]) -> bool:
         owners = {ref["name"]: ref["uid"] for ref in live["metadata"].get("ownerReferences", ()) if ref["kind"] == names.KIND}
-        if owners.get(manifest["metadata"]["name"]) != manifest["metadata"]["uid"] or not _is_ours(live):
+        members, name = _members(live), manifest["metadata"]["name"]
+        if set(members) != set(owners) or not _is_ours(live):
             return False
-        members = _members(live)
-        if set(members) != set(owners) or members.get(manifest["metadata"]["name"]) != desired.member(manifest):
+        own = owners.get(name) == manifest["metadata"]["uid"] and members.get(name) == desired.member(manifest)
+        if not own and not (name not in members and desired.leaves_out(name, members)):
             return False
         return all((namespace, other) in self._memory for other in members)
 

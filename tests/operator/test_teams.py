@@ -1,12 +1,17 @@
 """The ConfigMap of a team: whoever is in it by its spec, always, written when that changes, and gone with the last member."""
 
 import json
+from collections import Counter
+from collections.abc import AsyncIterator
 
 import pytest
 
 from holdfast_api import conditions, names
 from holdfast_operator import kinds
+from holdfast_operator.cluster import Page
 from holdfast_operator.desired import team as desired
+from holdfast_operator.memory import Memory
+from holdfast_operator.teams import Teams
 from tests.operator.conftest import StartOperator
 from tests.operator.live import Api, World, eventually
 from tests.operator.test_desired import agent, children, pod
@@ -67,6 +72,35 @@ def test_a_team_too_large_for_a_config_map_tells_names_and_places_only() -> None
     text = desired.team("ns", "travel", large)["data"][names.TEAM_KEY]
     assert len(text) < 1_000_000
     assert [entry["name"] for entry in json.loads(text)] == [f"a{number:055}" for number in range(200)]
+
+
+async def test_a_member_that_a_large_team_does_not_list_costs_one_read_a_look() -> None:
+    everybody = [manifest(f"a{number:03}") for number in range(202)]
+    live = desired.team("ns", "travel", everybody)
+    live["metadata"]["resourceVersion"], asked = "5", Counter[str]()
+
+    class Cluster:
+        async def get(self, _kind: object, _namespace: str, name: str) -> dict:
+            asked[name] += 1
+            return live
+
+        async def pages(self, kind: kinds.Kind, _namespace: str) -> AsyncIterator[Page]:
+            asked[kind.plural] += 1
+            yield Page(everybody, "6")
+
+    memory = Memory()
+    for each in everybody:
+        memory.record(("ns", each["metadata"]["name"]))
+    teams = Teams(Cluster(), memory)  # type: ignore[arg-type]
+    for name in ("a000", "a199", "a201"):
+        await teams.settle(("ns", name), manifest(name))
+    assert asked == {CM: 3}
+    # One that would be among them is missing, and so is one that has gone but is listed.
+    await teams.settle(("ns", "a000b"), manifest("a000b"))
+    assert asked["agents"] == 1
+    memory.forget(("ns", "a007"))
+    await teams.settle(("ns", "a201"), manifest("a201"))
+    assert asked["agents"] == 2
 
 
 def test_the_list_is_mounted_into_members_alone_and_may_come_later() -> None:

@@ -4,13 +4,13 @@ It belongs to all members alike: each is an owner and none the controller, so th
 in it follows from the Agents' specs alone, so no rollout, no missing pod and no condition ever takes a member out.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from holdfast_api import names
 from holdfast_api.teams import member
 
-__all__ = ["differs", "member", "owner", "team", "team_of", "team_volumes"]
+__all__ = ["differs", "leaves_out", "member", "owner", "team", "team_of", "team_volumes"]
 
 Manifest = dict[str, Any]
 _MOST_BYTES: Final = 900_000
@@ -60,6 +60,16 @@ def team_volumes(team: str | None) -> list[Manifest]:
     if team is None:
         return []
     return [{"name": names.TEAM_VOLUME, "configMap": {"name": names.team_config_map(team), "optional": True}}]
+
+
+def leaves_out(name: str, listed: Collection[str]) -> bool:
+    """Whether a team is so large that a member of that name is not listed. Else it is missing.
+
+    Args:
+        name: of the member.
+        listed: names of those that are.
+    """
+    return len(listed) >= _MOST_MEMBERS and name > max(listed)
 
 
 def differs(live: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
