@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from holdfast_agent.documents import head_key
+from holdfast_agent.documents import Head, head_key
 from holdfast_agent.http.asked import asked
 from holdfast_agent.metrics import Metrics
 from holdfast_agent.openruns import OpenRuns
@@ -143,6 +143,23 @@ class Stored:
         if self.task is not None:
             self.store.documents[head_key(run)] = head_of(run, task=self.task).dump()
         return await self.intake.take(route, _delivered(data)), [found for found, _ in self.dapr.scheduled] == [run]
+
+
+async def test_a_run_that_somebody_else_began_under_the_id_of_an_event_does_not_stand_for_it(caplog):
+    stored, data = Stored(), EVENT | {"data": {"order": 7}}
+    begun = []
+
+    async def accept(task, run, *, trigger, **_):
+        head = head_of(run, task=task, epoch=1800, trigger=trigger)
+        begun.append(run)
+        return Head.load(stored.store.documents.setdefault(head_key(run), head.dump()))
+
+    stored.intake._runs.accept = accept
+    usual = asked(read(_delivered(data)), ORDERS).run
+    stored.store.documents[head_key(usual)] = head_of(usual, epoch=1700).dump()
+    assert [await stored.intake.take(ORDERS, _delivered(data)) for _ in range(2)] == ["SUCCESS"] * 2
+    assert begun == [f"{usual}-2"] * 2
+    assert "somebody else began a run under the id" in caplog.text
 
 
 EXPIRED = EVENT | {"expiration": "2020-01-01T00:00:00Z", "data": {"task": "go"}}

@@ -33,6 +33,9 @@ class Accepting:
             raise self.failure
         self.begun.append(run)
 
+    async def find(self, run):
+        return await self._runs.find(run)
+
     async def resume(self, run):
         return await self._runs.resume(run)
 
@@ -302,3 +305,56 @@ async def test_between_two_ticks_a_process_only_sleeps(clocks, monkeypatch):
     with pytest.raises(asyncio.CancelledError):
         await ticker.run()
     assert slept == [30.0, 30.0, 30.0]
+
+
+def _theirs(clocks, run, **more):
+    """A run that somebody begins under that id."""
+    clocks.store.documents[head_key(run)] = head_of(run, epoch=1700, **more).dump()
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before-the-decision", "before-another-process-begins-it"])
+async def test_a_run_that_somebody_else_began_under_the_id_of_a_tick_does_not_stand_for_it(clocks, before, caplog):
+    (dying, dead), (ticker, runs) = clocks.process(_trigger()), clocks.process(_trigger())
+    await dying.look()
+    await ticker.look()
+    clocks.at("06:00")
+    tick = time.time()
+    if before:
+        _theirs(clocks, "t-20261121T0600Z", task="nothing")
+        await ticker.look()
+    else:
+        dead.failure = StoreError("away")
+        await dying.look()
+        _theirs(clocks, "t-20261121T0600Z", task="work", trigger={"kind": "schedule", "name": "t", "tick": tick - 3600})
+        clocks.at("06:00:06")
+        await ticker.look()
+    assert (runs.begun, clocks.state()["begun"], clocks.state().get("owed")) == (["t-20261121T0600Z-2"], 1, None)
+    assert clocks.state()["active"] == ["t-20261121T0600Z-2"]
+    assert "somebody else began a run under the id" in caplog.text
+
+
+@pytest.mark.parametrize("said", [{"epoch": 1700, "trigger": {"kind": "schedule", "name": "t"}}, {}], ids=["named", "of-an-older-version"])
+async def test_a_run_of_the_tick_itself_stands_for_it(clocks, said):
+    (dying, dead), (ticker, runs) = clocks.process(_trigger()), clocks.process(_trigger())
+    await dying.look()
+    await ticker.look()
+    clocks.at("06:00")
+    dead.failure = StoreError("away")
+    await dying.look()
+    if said:
+        said["trigger"]["tick"] = time.time()
+    clocks.store.documents[head_key("t-20261121T0600Z")] = head_of("t-20261121T0600Z", **said).dump()
+    clocks.at("06:00:06")
+    await ticker.look()
+    assert (runs.begun, runs.scheduled, clocks.state()["begun"]) == ([], ["t-20261121T0600Z"], 1)
+
+
+async def test_who_takes_all_ids_of_a_tick_keeps_it_waiting_and_not_for_over(clocks):
+    ticker, runs = clocks.process(_trigger())
+    await ticker.look()
+    clocks.at("06:00")
+    usual = "t-20261121T0600Z"
+    for run in (usual, *(f"{usual}-{number}" for number in range(2, 21))):
+        _theirs(clocks, run)
+    await ticker.look()
+    assert (runs.begun, clocks.state()["owed"]) == ([], time.time())

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from holdfast_agent.admission import BusyError
+from holdfast_agent.documents import Head
 from holdfast_agent.metrics import Metrics
 from holdfast_agent.publishing import Publication, PublishError
 from holdfast_agent.runs import ConflictError, Runs
 from holdfast_agent.store import StoreError
 from holdfast_agent.triggers import event as events
 from holdfast_agent.triggers.event import Asked, Event, MalformedError
+from holdfast_agent.triggers.ownership import Own, is_own, settled
 from holdfast_api.config import AgentConfig
 
 _LOG = logging.getLogger(__name__)
@@ -102,25 +104,34 @@ class Intake:
             return self._status(route, "postponed", "RETRY")
 
     async def _begin(self, route: Route, event: Event, asked: Asked) -> Status:
-        known = await self._runs.find(asked.run)
+        run, known = await self._settled(route, asked)
+        head: Head | None
         try:
-            await self._runs.accept(asked.task, asked.run, session=asked.session, trace=event.trace, trigger=_origin(route, event))
+            head = await self._runs.accept(asked.task, run, session=asked.session, trace=event.trace, trigger=_origin(route, event))
         except ConflictError as error:
             if asked.chosen:
                 raise MalformedError(f"the id {asked.run!r} is that of a run that another request began: use a new id, or none") from error
             # The same event, told in other words: the trigger's task was another one when it came first.
-            await self._runs.resume(asked.run)
-        told = {"route": route.name, "run": asked.run} | _named(event)
+            head = await self._runs.resume(run) or known
+        if head and not asked.chosen and not is_own(head, _of(route)):
+            raise StoreError("somebody else has just begun a run under its id")
+        told = {"route": route.name, "run": run} | _named(event)
         if known:
             _LOG.info("an event came again", extra=told)
             return self._status(route, "repeated", "SUCCESS")
         _LOG.info("event", extra=told)
         return self._status(route, "accepted", "SUCCESS")
 
+    async def _settled(self, route: Route, asked: Asked) -> tuple[str, Head | None]:
+        """The id that an event's run has or is to get, and its head if it is there. Raises StoreError."""
+        if asked.chosen:
+            return asked.run, await self._runs.find(asked.run)
+        return await settled(self._runs, asked.run, _of(route), trigger=route.name)
+
     async def _resumed(self, route: Route, event: Event) -> str | None:
         """The run of an event that nobody wants any more, if it was stored in time: then it is carried out, or was."""
         try:
-            run = self._ask(event, route).run
+            run, _ = await self._settled(route, self._ask(event, route))
         except MalformedError:
             return None
         return run if await self._runs.resume(run) else None
@@ -150,6 +161,10 @@ class Intake:
     def _status(self, route: Route, outcome: str, status: Status) -> Status:
         self._metrics.event(route.name, outcome)
         return status
+
+
+def _of(route: Route) -> Own:
+    return lambda origin: (origin.get("kind"), origin.get("name")) == ("topic", route.name)
 
 
 def _origin(route: Route, event: Event) -> dict[str, str]:

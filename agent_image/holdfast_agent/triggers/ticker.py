@@ -21,6 +21,7 @@ from holdfast_agent.metrics import Metrics
 from holdfast_agent.runs import ConflictError, Runs
 from holdfast_agent.store import Store, StoreError
 from holdfast_agent.triggers import schedule
+from holdfast_agent.triggers.ownership import Own, is_own, settled
 from holdfast_agent.triggers.schedule import State, Verdict, run_id
 from holdfast_api.config import ScheduleConfig, TriggerConfig
 from holdfast_api.cron import Cron, CronError, stamp
@@ -61,6 +62,8 @@ class Ticker:
         self._store, self._runs, self._controls, self._metrics = store, runs, controls, metrics
         self._triggers = {found.name: found for trigger in triggers if (found := _read(trigger))}
         self._trying: dict[str, int] = {}
+        # Ticks whose run could not have the usual id, see `ownership`.
+        self._ids: dict[tuple[str, int], str] = {}
         # Up to when this process has decided about ticks of a trigger, where the document has another schedule's word.
         self._since: dict[str, float] = {}
         self._taken_up = False
@@ -110,10 +113,10 @@ class Ticker:
                     continue
                 state = self._adopted(name, stands.get(name), begun)
                 seen = state
-                if state.owed is not None and (run := run_id(name, state.owed)) in begun:
+                if state.owed is not None and (run := self._id(name, state.owed)) in begun:
                     seen = state.begins(state.owed, run)  # whoever began it died before writing that down
                 seen = replace(seen, active=tuple(run for run in seen.active if run not in over))
-                if seen.owed is not None and run_id(name, seen.owed) in beginning:
+                if seen.owed is not None and self._id(name, seen.owed) in beginning:
                     verdicts[name] = Verdict(seen)
                 else:
                     trying = self._trying.get(name) == state.owed
@@ -174,7 +177,7 @@ class Ticker:
             state: as it is stored.
             begun: runs of ticks that are owed which are there and scheduled.
         """
-        if state and not self._has(name, state) and state.owed is not None and (run := run_id(name, state.owed)) in begun:
+        if state and not self._has(name, state) and state.owed is not None and (run := self._id(name, state.owed)) in begun:
             state = state.begins(state.owed, run)
         return schedule.adopted(state, self._triggers[name].schedule, self._since[name])
 
@@ -196,7 +199,7 @@ class Ticker:
             StoreError: the store does not answer.
         """
         active = {run for state in states.values() for run in state.active}
-        owed = {run_id(name, state.owed): name for name, state in states.items() if state.owed is not None}
+        owed = {await self._settle(name, state.owed): name for name, state in states.items() if state.owed is not None}
         heads = await self._store.get_many(map(documents.head_key, active | owed.keys())) if active or owed else {}
         there = {run: Head.load(heads[key].value) for run in active | owed.keys() if (key := documents.head_key(run)) in heads}
         begun, beginning, now = set[str](), set[str](), time.time()
@@ -214,22 +217,37 @@ class Ticker:
             self._trying.pop(name, None)
             return
         self._trying[name] = tick
-        run = run_id(name, tick)
         try:
+            run = await self._settle(name, tick)
             if trigger.schedule.concurrency_policy == "Replace":
                 await self._cancel(verdict.state.active, run)
-            try:
-                await self._runs.accept(trigger.task, run, trigger={"kind": "schedule", "name": name, "tick": tick})
-            except ConflictError:  # its task was another one when it was stored, and that is all the difference
-                await self._runs.resume(run)
+            await self._accept(trigger, run, tick)
             await self._store.update(KEY, lambda document: _begun(document, name, tick, run))
         except (BusyError, StoreError) as error:
-            _LOG.warning("the run of a tick cannot begin yet: %s", error, extra={"trigger": name, "run": run})
+            _LOG.warning("the run of a tick cannot begin yet: %s", error, extra={"trigger": name, "tick": stamp(tick)})
             self._next = min(self._next, time.time() + _AGAIN_SECONDS)
             return
         self._trying.pop(name, None)
         self._metrics.ticked(name, "begun")
         _LOG.info("tick", extra={"trigger": name, "run": run, "late": round(time.time() - tick, 3)})
+
+    async def _accept(self, trigger: Trigger, run: str, tick: int) -> None:
+        head: Head | None
+        try:
+            head = await self._runs.accept(trigger.task, run, trigger={"kind": "schedule", "name": trigger.name, "tick": tick})
+        except ConflictError:  # its task was another one when it was stored, and that is all the difference
+            head = await self._runs.resume(run)
+        if head and not is_own(head, _tick_of(trigger.name, tick)):
+            raise StoreError("somebody else has just begun a run under its id")
+
+    async def _settle(self, name: str, tick: int) -> str:
+        """The id of the run of a tick. Raises StoreError."""
+        run, _ = await settled(self._runs, run_id(name, tick), _tick_of(name, tick), trigger=name)
+        self._ids = {at: known for at, known in self._ids.items() if at[0] != name} | {(name, tick): run}
+        return run
+
+    def _id(self, name: str, tick: int) -> str:
+        return self._ids.get((name, tick)) or run_id(name, tick)
 
     async def _cancel(self, runs: Iterable[str], successor: str) -> None:
         for run in runs:
@@ -259,6 +277,10 @@ def _read(trigger: TriggerConfig) -> Trigger | None:
         _LOG.error("trigger %r never fires: %s", trigger.name, error)
         return None
     return Trigger(trigger.name, trigger.task or "", trigger.schedule, cron)
+
+
+def _tick_of(name: str, tick: int) -> Own:
+    return lambda origin: (origin.get("kind"), origin.get("name"), origin.get("tick")) == ("schedule", name, tick)
 
 
 def _states(document: Mapping[str, Any] | None) -> dict[str, State]:
