@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+import jsonschema
 import pytest
 
 from holdfast_agent.documents import Approval, Head, ModelTurn, Plan, ToolCall, ToolOutcome, Trouble, Usage
 from holdfast_agent.http import views
+from holdfast_agent.http.shapes import SCHEMAS
 from holdfast_agent.http.steps import steps
 from holdfast_agent.postponed import Postponed
 from holdfast_agent.timelines import Timeline
@@ -207,3 +209,23 @@ def test_an_end_that_cannot_be_published_yet_says_why_and_what_mends_it():
     assert views.publishing(over, known)["publishing"].items() >= told.items()
     assert views.publishing(replace(over, published=2.0), known) == {}
     assert views.publishing(HEAD, known) == {}
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        {"kind": "schedule", "name": "nightly", "tick": 60},
+        {"kind": "topic", "name": "orders", "component": "c", "topic": "t", "event_id": "1", "event_source": "s"},
+        {"kind": "topic", "name": "broadcast", "component": "c", "topic": "t"},
+    ],
+    ids=["tick", "event", "text"],
+)
+def test_what_is_said_of_triggers_and_of_the_outbox_is_in_the_openapi_document(origin):
+    over = replace(HEAD, status="COMPLETED", ended=1.0, publish={"component": "broker", "topic": "results"}, trigger=origin)
+    for schema, view in (
+        ("RunSummary", views.summary(over)),
+        ("Run", views.run(over) | views.publishing(over, None)),
+        ("Run", views.run(over) | views.publishing(over, Postponed(("broker", "results"), 3, 30.0, "away"))),
+    ):
+        document = {"$ref": f"#/components/schemas/{schema}", "components": {"schemas": SCHEMAS}}
+        jsonschema.validate(view, document, cls=jsonschema.Draft202012Validator)
