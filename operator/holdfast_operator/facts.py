@@ -63,6 +63,7 @@ class DeploymentFacts:
         revision: of its pod template.
         mark: who wrote it; see `desired.standing`.
         rotation: the Secrets its pods carry; see `desired.rotation`.
+        completed: its controller has seen the rollout of this pod template complete. It says so still when pods are lost or added.
     """
 
     generation: int
@@ -79,6 +80,7 @@ class DeploymentFacts:
     revision: str = ""
     mark: str = ""
     rotation: tuple[str, str] = ("", "")
+    completed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +172,7 @@ def deployment_facts(live: Manifest) -> DeploymentFacts:
         revision=of_pods.get(names.ANNOTATION_REVISION, ""),
         mark=sys.intern(annotations.get(ANNOTATION_MARK, "")),
         rotation=(annotations.get(ANNOTATION_SEEN, ""), of_pods.get(ANNOTATION_ROLLED, "")),
+        completed=progressing.get("reason") == "NewReplicaSetAvailable",
     )
 
 

@@ -5,8 +5,9 @@ they are True, so that kstatus (Helm, Flux, `kubectl wait`) reads the Agent righ
 get better by waiting*.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from holdfast_api import conditions
 from holdfast_api.v1alpha1 import SecretKeyRef
@@ -54,6 +55,7 @@ class Observed:
         revision: the revision that should run; None when the Agent was not accepted.
         suspended: whether the Agent asks for no pods.
         secrets: Secret keys that the pods refer to, for messages.
+        was_available: all its pods were ready at this generation of the Agent, so nothing but a loss explains that some are not.
     """
 
     findings: Findings
@@ -62,6 +64,14 @@ class Observed:
     revision: str | None = None
     suspended: bool = False
     secrets: Sequence[SecretKeyRef] = ()
+    was_available: bool = False
+
+
+def was_available(status: Mapping[str, Any], generation: int) -> bool:
+    """Whether an Agent's status says that its pods were all ready at this generation of it, or that some of them have been lost since."""
+    found: Mapping[str, Any] = next((one for one in status.get("conditions", ()) if one["type"] == conditions.AVAILABLE), {})
+    good = found.get("status") == "True" or found.get("reason") == conditions.NOT_READY
+    return good and found.get("observedGeneration") == generation
 
 
 def failed(reason: str, message: str, *, stalled: bool = False) -> Verdict:
@@ -133,9 +143,12 @@ def _trouble(agent: str, observed: Observed, deployment: DeploymentFacts) -> tup
     if troubled and troubled[-1].problem:
         condition, reason, message = advise_pod(agent, troubled[-1].problem, observed.secrets)
         return failed(reason, message + _who_serves(observed), stalled=exceeded), condition
+    describe = f"see `kubectl describe pod -l holdfast.dev/agent={agent}`"
     if exceeded:
-        message = f"{_counts(observed, deployment)} within the progress deadline: see `kubectl describe pod -l holdfast.dev/agent={agent}`"
+        message = f"{_counts(observed, deployment)} within the progress deadline: {describe}"
         return failed(conditions.ROLLOUT_TIMEOUT, message, stalled=True), conditions.AVAILABLE
+    if current and deployment.completed and observed.was_available:
+        return failed(conditions.NOT_READY, f"{_counts(observed, deployment)}, and no rollout is under way: {describe}"), conditions.AVAILABLE
     return failed(conditions.PROGRESSING, _counts(observed, deployment)), conditions.AVAILABLE
 
 

@@ -24,7 +24,7 @@ from holdfast_operator.desired.steps import Steps
 from holdfast_operator.events import Reporter
 from holdfast_operator.kinds import AGENT, COMPONENT, CONFIG_MAP, DEPLOYMENT, SECRET, Key
 from holdfast_operator.memory import ChildId, Memory, Record
-from holdfast_operator.observe import Findings, Observed, Verdict, failed, observe
+from holdfast_operator.observe import Findings, Observed, Verdict, failed, observe, was_available
 from holdfast_operator.pods import replace_uninjected
 from holdfast_operator.queue import Retry
 from holdfast_operator.refusals import Blocked, gather
@@ -265,6 +265,7 @@ class Reconciler:
             revision=_revision(record, visit) if visit.findings.clean else None,
             suspended=visit.suspended,
             secrets=(*resolved.sidecar_secrets, *resolved.container_secrets) if resolved else (),
+            was_available=was_available(visit.manifest.get("status", {}), visit.manifest["metadata"]["generation"]),
         )
         return observe(key[1], observed)
 

@@ -6,8 +6,9 @@ import pytest
 
 from holdfast_api import conditions
 from holdfast_api.v1alpha1 import SecretKeyRef
+from holdfast_operator.events import turned
 from holdfast_operator.facts import DeploymentFacts, PodFacts, Problem, pod_facts
-from holdfast_operator.observe import Findings, Observed, failed, observe
+from holdfast_operator.observe import Findings, Observed, failed, observe, was_available
 
 GOOD = DeploymentFacts(generation=2, observed_generation=2, wanted=1, replicas=1, updated=1, ready=1, available=1)
 ROLLING = replace(GOOD, replicas=2, ready=1, available=1, updated=1)
@@ -55,6 +56,38 @@ def test_a_rollout_beyond_its_deadline_is_stalled() -> None:
     assert found[conditions.AVAILABLE].reason == conditions.ROLLOUT_TIMEOUT
     assert found[conditions.STALLED].status == "True"
     assert conditions.RECONCILING not in found
+
+
+def test_pods_that_are_lost_without_a_rollout_are_not_on_their_way() -> None:
+    lost = replace(GOOD, ready=0, available=0, completed=True)
+
+    found = seen(lost, was_available=True)
+
+    assert (found[conditions.READY].status, found[conditions.READY].reason) == ("False", conditions.NOT_READY)
+    assert "kubectl describe pod -l holdfast.dev/agent=a" in found[conditions.READY].message
+    assert turned({}, found) == found[conditions.READY], "that is worth an Event"
+    crashing = seen(lost, pod(Problem(conditions.AGENT_CRASHING, "agent", "x")), was_available=True)
+    assert crashing[conditions.READY].reason == conditions.AGENT_CRASHING, "a pod that says why comes first"
+    for other in (seen(lost), seen(replace(lost, completed=False), was_available=True), seen(replace(lost, observed_generation=1))):
+        assert other[conditions.READY].reason == conditions.PROGRESSING
+
+
+@pytest.mark.parametrize(
+    ("condition", "was"),
+    [
+        ({"status": "True", "reason": conditions.SUCCEEDED, "observedGeneration": 2}, True),
+        ({"status": "False", "reason": conditions.NOT_READY, "observedGeneration": 2}, True),
+        ({"status": "False", "reason": conditions.PROGRESSING, "observedGeneration": 2}, False),
+        ({"status": "True", "reason": conditions.SUCCEEDED, "observedGeneration": 1}, False),
+        ({}, False),
+    ],
+    ids=["available", "lost", "starting", "before-the-change", "nothing-said"],
+)
+def test_whether_pods_were_ready_is_read_from_the_status(condition: dict, was: bool) -> None:  # noqa: FBT001
+    said = {"conditions": [{"type": conditions.ACCEPTED, "status": "True"}, {"type": conditions.AVAILABLE, **condition}]}
+
+    assert was_available(said, 2) is was
+    assert not was_available({}, 2)
 
 
 def test_no_deployment_yet_is_not_known_yet() -> None:

@@ -33,6 +33,12 @@ CASES: dict[str, tuple[Observed, str, str, str]] = {
     # name: what is known, health in Argo CD, how its message begins, kstatus
     "ready": (Observed(Findings(), GOOD), "Healthy", "Succeeded: 1 of 1 pods are ready", "Current"),
     "starting": (Observed(Findings(), STARTING), "Progressing", "Progressing: 0 of 1 pods of this revision are ready", "InProgress"),
+    "lost": (
+        Observed(Findings(), replace(STARTING, completed=True), was_available=True),
+        "Progressing",
+        "NotReady: 0 of 1 pods of this revision are ready, and no rollout is under way",
+        "InProgress",
+    ),
     "not-seen": (Observed(Findings()), "Progressing", "NotYetKnown: There is no Deployment yet", "InProgress"),
     "crashing": (
         Observed(Findings(), STARTING, (CRASHING,), "r"),
@@ -189,6 +195,17 @@ async def test_an_agents_life_as_the_api_server_has_it_reads_right_at_every_step
     api.delete(kinds.SERVICE, namespace, "a")
     await world.look(namespace, "a")
     assert read() == ("Progressing", "InProgress"), "pods start"
+    await rolled_out()
+    assert read() == ("Healthy", "Current")
+    complete = {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}
+    lost = {"readyReplicas": 0, "availableReplicas": 0, "conditions": [complete]}
+    api.patch(kinds.DEPLOYMENT, namespace, "a", {"status": lost}, status=True)
+    for _ in range(2):
+        world.hear(kinds.DEPLOYMENT, namespace, "a")
+        world.hear(kinds.AGENT, namespace, "a")
+        await world.look(namespace, "a")
+        assert (*read(), api.condition(namespace, "a")["reason"]) == ("Progressing", "InProgress", "NotReady"), "its pod is lost"
+    assert "NotReady" in {event["reason"] for event in api.list(kinds.EVENT, namespace)}
     await rolled_out()
     assert read() == ("Healthy", "Current")
     api.patch(kinds.AGENT, namespace, "a", {"spec": {"suspend": True}})
