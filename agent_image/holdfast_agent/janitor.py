@@ -134,7 +134,7 @@ class Janitor:
             message = f"Dapr ended the workflow as {instance.status}: {instance.failure or 'no reason given'}"
             await self._runs.close(head, {"type": WORKFLOW_ENDED, "message": message})
         elif _outlived(head, now):
-            await self._end(head, instance.status, now)
+            await self._end(head, instance, now)
         elif why := await self._why_wake(head, instance, now):
             await self._wake(head, why, now)
 
@@ -163,20 +163,22 @@ class Janitor:
         pause = 2 * pause if pause and before == waited else _AGAIN_SECONDS
         self._poked[head.id] = waited, now + pause, pause
 
-    async def _end(self, head: Head, status: str, now: float) -> None:
+    async def _end(self, head: Head, instance: Instance, now: float) -> None:
         """A run that outlived its deadline, when nothing can be under way any more.
 
         First it is woken, if it can be, and given time to end by itself: it may only just have got a process again, or stand in a wait
-        that nobody knows of.
+        that nobody knows of. As long as Dapr hears of it after that, it is at its end: it calls off other agents, or is about to undo what
+        it did.
         """
         if head.id not in self._outlived:
             self._outlived[head.id] = now
             if head.plan:
                 await self._engine.wake(head.id, poke_event(head.id))
-        if now < self._outlived[head.id] + _GRACE_SECONDS:
+        heard = max(self._outlived[head.id], instance.updated.timestamp())
+        if now < heard + head.longest_call + _SETTLE_SECONDS:
             return
         await self._engine.terminate(head.id)
-        message = f"limits.runTimeout has passed long ago and the run did not end by itself: Dapr held its workflow as {status}"
+        message = f"limits.runTimeout has passed long ago and the run did not end by itself: Dapr held its workflow as {instance.status}"
         await self._runs.close(head, {"type": RUN_TIMEOUT, "message": message})
 
 

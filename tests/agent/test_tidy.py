@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -14,6 +15,8 @@ from holdfast_agent.loop import poke_event
 from holdfast_agent.store import StoreError
 from tests.agent.houses import House, head_of
 
+QUIET = 60.0 + 900.0
+"""Seconds after which a run that waits for nothing known should have told Dapr something."""
 USED = Usage(turns=1, tool_calls=1, input_tokens=10, output_tokens=5)
 
 
@@ -43,7 +46,7 @@ async def test_a_run_that_outlives_its_deadline_by_far_is_ended_after_a_last_cha
         await house.janitor.tidy(thorough=False)
     assert (house.dapr.terminated, house.head("late").status) == ([], "RUNNING")
     assert bool(caplog.records) == (status == "STALLED")
-    house.passes(monkeypatch, 61)
+    house.passes(monkeypatch, QUIET + 1)
     await house.janitor.tidy(thorough=False)
     late = house.head("late")
     assert (house.dapr.terminated, late.status, late.error["type"]) == (["late"], "FAILED", "RunTimeout")
@@ -103,8 +106,6 @@ async def test_a_run_that_waits_for_good_reason_is_left_alone(kind):
 
 PLAN = Plan(max_iterations=5)
 ENDING = {"status": "FAILED", "error": {"type": "LimitExceeded", "message": "enough"}}
-QUIET = 60.0 + 900.0
-"""Seconds after which a run that waits for nothing known should have told Dapr something."""
 
 
 @pytest.mark.parametrize(
@@ -137,6 +138,19 @@ async def test_a_run_that_outlives_its_deadline_is_woken_before_it_is_ended_so_t
     house.passes(monkeypatch, 61)
     await house.janitor.tidy(thorough=False)
     assert house.dapr.terminated == []
+
+
+async def test_a_run_that_calls_off_other_agents_once_it_is_woken_is_not_ended_before_it_can_undo_what_it_did(monkeypatch):
+    """Head and deadline say that it outlived; but Dapr hears of it, and nothing is being undone yet."""
+    house, start = House(head_of("r", plan=PLAN, left=-61 - 901), r="RUNNING"), time.time()
+    for second in (0, 50, 100, 800, 1600):
+        monkeypatch.setattr(time, "time", lambda second=second: start + second)
+        house.dapr.updated = datetime.fromtimestamp(start + second - 5, UTC)
+        await house.janitor.tidy(thorough=False)
+    assert house.dapr.terminated == []
+    monkeypatch.setattr(time, "time", lambda: start + 1600 + QUIET + 1)
+    await house.janitor.tidy(thorough=False)
+    assert (house.dapr.terminated, house.head("r").error["type"]) == (["r"], "RunTimeout")
 
 
 @pytest.mark.parametrize("kind", WAITS)
