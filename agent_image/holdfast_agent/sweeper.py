@@ -161,14 +161,17 @@ class Sweeper:
         """Erase one run; False if that has to wait."""
         began = time.monotonic()
         try:
-            if not await self._claimed(run):
+            head = await self._claimed(run)
+            if head is None:
                 return False
             if not await self._engine.purge(run):
                 await self._engine.terminate(run)  # its head has ended long ago, so nothing that it does now counts
                 return False
             async with asyncio.timeout(_ERASE_SECONDS):  # less than a claim holds, so nobody erases after another has begun
                 await erase(self._store, run)
-                await self._store.delete(documents.head_key(run))
+                # As it was read: a request whose answer was lost is made again, and must not take the head of a new run of that id.
+                if not await self._store.delete(documents.head_key(run), etag=head.etag):
+                    return False
         except (EngineError, StoreError, TimeoutError) as error:
             _LOG.warning("a run cannot be erased now: %s", error or "it takes too long", extra={"run": run})
             return False
@@ -176,8 +179,8 @@ class Sweeper:
         await asyncio.sleep((time.monotonic() - began) / 2)
         return True
 
-    async def _claimed(self, run: str) -> bool:
-        """Whether this sweeper is the one that erases the run, which has expired."""
+    async def _claimed(self, run: str) -> Entry | None:
+        """The head of the run, which has expired, if this sweeper is the one that erases it."""
         ours = False
 
         def claim(document: Document | None) -> Document | None:
@@ -188,7 +191,8 @@ class Sweeper:
             return {**document, ERASING: {"by": self._name, "at": now}} if document and ours else None
 
         await self._store.update(documents.head_key(run), claim)
-        return ours
+        head = await self._store.get(documents.head_key(run)) if ours else None
+        return head if head and (head.value.get(ERASING) or {}).get("by") == self._name else None
 
     async def _drop_page(self, day: str, name: str, span: dict[str, float]) -> None:
         """Take an empty page away. One that a process has only just entered may be about to be written, and is left."""

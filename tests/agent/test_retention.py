@@ -219,6 +219,23 @@ async def test_a_new_run_of_an_id_that_another_sweeper_has_freed_meanwhile_is_le
     assert (await store.get(head_key("second"))).value == new
 
 
+async def test_a_delete_that_is_made_again_takes_no_head_of_a_new_run_of_that_id(store, dapr, listing):
+    await store_run(store, listing, "r", ended=time.time() - 4 * DAY)
+    delete = store.delete
+
+    async def repeated(key, *, etag=None):
+        """Its answer is lost, and before it is asked again somebody uses the id that is free now."""
+        done = await delete(key, etag=etag)
+        if key == head_key("r"):
+            await store.create(key, replace(head("r", ended=None, status="RUNNING"), task="another").dump())
+            done = await delete(key, etag=etag)
+        return done
+
+    store.delete = repeated
+    await sweeping(store, dapr).sweep()
+    assert Head.load((await store.get(head_key("r"))).value).task == "another"
+
+
 async def test_a_death_at_any_write_leaves_nothing_for_ever(monkeypatch):
     monkeypatch.setattr(erasure, "_GROUP", 2)
     dies_after, finished = 0, False
