@@ -118,17 +118,23 @@ class Controls:
         Raises:
             UnknownRun: see there.
             UnknownCall: see there.
-            ConflictError: it was answered otherwise before, or the time ran out.
+            ConflictError: it was answered otherwise before, the time ran out, or the run is ending and makes no more calls.
             EndedRun: see there.
         """
         name, decision, now = call.replace(".", "/"), _SAID[approved], time.time()
-        head = await self._change(run, lambda head: head.decides(name, decision, reason, now, by=by), "decided", name)
+
+        def decided(head: Head) -> Head:
+            return head if head.ending or head.cancel else head.decides(name, decision, reason, now, by=by)
+
+        head = await self._change(run, decided, "decided", name)
         asked = head.approvals.get(name)
         if asked is None:
             entry = await self._store.get(documents.effect_document(f"{run}/{name}"))
             asked = ToolOutcome.load(entry.value).approval if entry else None
         if asked is None:
             raise UnknownCall(call)
+        if asked.decision is None:
+            raise ConflictError(f"the run is about to end, so the call {call} is not made any more")
         if asked.decision != decision:
             raise ConflictError(f"the call {call} was decided before: {asked.decision}")
         await self._wake(head)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from holdfast_agent.controls import EndedRun, UnknownCall, UnknownRun
-from holdfast_agent.documents import Approval, Plan, ToolOutcome, Trouble, Usage
+from holdfast_agent.documents import Approval, Cancel, Plan, ToolOutcome, Trouble, Usage
 from holdfast_agent.loop import poke_event
 from holdfast_agent.runs import ConflictError
 from holdfast_agent.store import StoreError
@@ -127,3 +127,19 @@ async def test_force_can_be_asked_for_after_a_plain_cancel():
     house = House(WAITING.canceled(1.0, "first"), r="RUNNING")
     head = await house.controls.force_cancel("r", "second")
     assert (head.status, head.cancel.reason, head.cancel.forced) == ("CANCELED", "first", True)
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [{"ending": {"status": "FAILED", "error": {"type": "LimitExceeded", "message": "enough"}}}, {"cancel": Cancel(1.0)}],
+    ids=["undone", "canceled"],
+)
+async def test_a_call_of_a_run_that_is_about_to_end_cannot_be_approved_any_more(ends):
+    house = House(replace(WAITING, **ends), r="RUNNING")
+    with pytest.raises(ConflictError, match="about to end"):
+        await house.controls.approve("r", "2.1", approved=True)
+    assert house.head("r").approvals["2/1"].decision is None
+
+    # What was said before stands, and may be said again.
+    house = House(replace(WAITING.decides("2/1", "approved", "", 1.0), **ends), r="RUNNING")
+    assert (await house.controls.approve("r", "2.1", approved=True)).approvals["2/1"].decision == "approved"

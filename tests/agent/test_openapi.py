@@ -49,6 +49,12 @@ def test_operations_have_names_of_their_own_and_tell_of_every_place_in_their_pat
         assert operation["responses"]
 
 
+@pytest.mark.parametrize(("path", "known"), [("cancel", {"reason", "by"}), ("approvals/{call}", {"approved", "reason", "by"})])
+def test_bodies_tell_of_every_field_that_is_taken(path, known):
+    [content] = DOCUMENT["paths"][f"/runs/{{id}}/{path}"]["post"]["requestBody"]["content"].values()
+    assert set(content["schema"]["properties"]) == known
+
+
 def test_every_reference_leads_somewhere_and_every_schema_is_one_and_is_used():
     schemas = DOCUMENT["components"]["schemas"]
     references = set(_references(DOCUMENT))

@@ -131,7 +131,7 @@ OPERATIONS: Final = (
         _STANDS,
         place=_RUN,
         query=(requests.FORCE,),
-        body=(requests.REASON,),
+        body=(requests.REASON, requests.BY),
         errors=(404, 409),
     ),
     Operation("suspend", "POST", "/runs/{id}/suspend", "Hold a run before its next step", _STANDS, place=_RUN, body=(), errors=(404, 409)),
@@ -143,7 +143,7 @@ OPERATIONS: Final = (
         "Decide about a call that waits for it",
         _STANDS,
         place=(requests.RUN_PATH, requests.CALL_PATH),
-        body=(requests.APPROVED, requests.REASON),
+        body=(requests.APPROVED, requests.REASON, requests.BY),
         errors=(404, 409),
     ),
     Operation(
