@@ -26,6 +26,7 @@ from holdfast_operator.memory import Memory
 from holdfast_operator.metrics import Metrics
 from holdfast_operator.queue import Queue, Retry
 from holdfast_operator.reconcile import Reconciler
+from holdfast_operator.scopes import Scopes
 from holdfast_operator.session import connect
 from holdfast_operator.settings import Settings
 
@@ -58,12 +59,16 @@ class Operator:
             identity=settings.pod_name,
             duration=settings.lease_seconds,
         )
-        self._memory, self._queue = Memory(), Queue(self._look, workers=settings.workers)
+        self._memory, self._queue, self._scopes = Memory(), Queue(self._look, workers=settings.workers), Scopes()
         self._dapr = DaprApi(self._cluster, namespace=settings.dapr_namespace)
-        self._metrics = Metrics(memory=self._memory, queue=self._queue.sizes, leading=lambda: self._working)
+        self._metrics = Metrics(
+            memory=self._memory, queue=self._queue.sizes, leading=lambda: self._working, unreadable=self._scopes.unreadable
+        )
         self._cluster.observer = self._election.observer = self._metrics.requested
         self._reconciler = Reconciler(cluster=self._cluster, memory=self._memory, settings=settings, dapr=self._dapr)
-        self._health = HealthServer(port=settings.http_port, ready=self._ready, metrics=self._metrics.text)
+        self._health = HealthServer(
+            port=settings.http_port, ready=self._ready, metrics=self._metrics.text, unreadable=self._scopes.unreadable
+        )
         self._working = False
         self._watching, self._stop = asyncio.Event(), asyncio.Event()
 
@@ -117,6 +122,7 @@ class Operator:
             intake=intake,
             dapr=self._dapr,
             namespaces=self._settings.namespaces,
+            scopes=self._scopes,
             secrets=self._settings.watch_secrets,
         )
         await self._take_stock(intake, inventory)

@@ -232,23 +232,20 @@ class Children:
     async def _delete(self, kind: Kind, name: str, found: Seen) -> None:
         try:
             removed = await self._cluster.delete(kind, self._namespace, name, uid=found.uid, version=found.version)
+            live = None if removed else await self._cluster.get(kind, self._namespace, name, metadata_only=True)
         except ApiError as error:
             raise refusal(kind, name, error) from None
-        if not self._forget(kind, name, found) and not removed:
+        if live and live["metadata"]["uid"] == found.uid:
+            # Not forgotten: no event might ever tell of it again.
             raise Retry(f"{kind.kind} {name} was changed in the meantime")
+        self._forget(kind, name, found)
         if removed:
             logger.info("%s/%s: removed %s %s", self._namespace, self._agent.metadata.name, kind.kind, name)
 
-    def _forget(self, kind: Kind, name: str, found: Seen) -> bool:
-        """Forget a child as it was found. What an event has told since stays: nothing would tell it again.
-
-        Returns:
-            False when an event has told something since.
-        """
-        if self._record.children.get((kind, name), found) is not found:
-            return False
-        self._record.children.pop((kind, name), None)
-        return True
+    def _forget(self, kind: Kind, name: str, found: Seen) -> None:
+        """Forget a child as it was found. What an event has told since stays: nothing would tell it again."""
+        if self._record.children.get((kind, name)) is found:
+            del self._record.children[kind, name]
 
     def _saw(self, kind: Kind, name: str, live: Manifest) -> Seen:
         return remember(self._record, kind, name, live)

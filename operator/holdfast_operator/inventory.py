@@ -12,7 +12,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from functools import partial
 
 from holdfast_api import names
@@ -22,6 +22,7 @@ from holdfast_operator.facts import newer
 from holdfast_operator.intake import Intake, Manifest
 from holdfast_operator.kinds import AGENT, CHILDREN, COMPONENT, CONFIG_MAP, DAPR_GROUP, POD, SECRET, Key, Kind
 from holdfast_operator.memory import Memory
+from holdfast_operator.scopes import Scopes, forbidden
 from holdfast_operator.watch import Followed, Watch
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,15 @@ class Inventory:
     """Lists everything that Agents are made of."""
 
     def __init__(
-        self, *, cluster: Cluster, memory: Memory, intake: Intake, dapr: DaprApi, namespaces: tuple[str, ...], secrets: bool = False
+        self,
+        *,
+        cluster: Cluster,
+        memory: Memory,
+        intake: Intake,
+        dapr: DaprApi,
+        namespaces: tuple[str, ...],
+        scopes: Scopes | None = None,
+        secrets: bool = False,
     ) -> None:
         """Prepare.
 
@@ -48,23 +57,28 @@ class Inventory:
             intake: who is told.
             dapr: whether Dapr's kinds are there.
             namespaces: which ones; none for all.
+            scopes: is told which of these can be read; None where nobody asks.
             secrets: whether Secrets may be listed, too.
         """
         self._referenced = (CONFIG_MAP, SECRET) if secrets else (CONFIG_MAP,)
         self._cluster, self._memory, self._intake, self._dapr = cluster, memory, intake, dapr
         self._scopes: tuple[str | None, ...] = namespaces or (None,)
         self._versions: dict[Followed, str] = {}
+        self._readable = scopes or Scopes()
         self.listed = asyncio.Event()
         """Set when Kopf has listed Agents anew, so that it may have missed deletions."""
 
     async def take(self, *, presence: bool = False) -> None:
         """List all children and pods, and note what has changed or vanished since it was last seen.
 
+        A namespace that may not be read is left out; see `scopes`.
+
         Args:
             presence: only look what is there, by metadata alone, which is far cheaper.
         """
         for followed in self._followed():
-            self._versions[followed] = await self._list(followed, presence=presence)
+            with self._where_it_may_be_read(followed.scope):
+                self._versions[followed] = await self._list(followed, presence=presence)
 
     def _followed(self) -> list[Followed]:
         kinds = dict.fromkeys((*CHILDREN, *self._referenced, POD))
@@ -73,7 +87,19 @@ class Inventory:
         unmarked = {COMPONENT, *self._referenced}
         return [Followed(kind, scope, "" if kind in unmarked else SELECTOR) for kind in served for scope in self._scopes]
 
+    @contextlib.contextmanager
+    def _where_it_may_be_read(self, scope: str | None) -> Iterator[None]:
+        try:
+            yield
+        except ApiError as error:
+            if scope is None or not forbidden(error):
+                raise
+
     async def _list(self, followed: Followed, *, presence: bool = False) -> str:
+        with self._readable.reading(followed.kind, followed.scope):
+            return await self._list_it(followed, presence=presence)
+
+    async def _list_it(self, followed: Followed, *, presence: bool) -> str:
         if followed.kind == POD:
             return await self._pods(followed.scope, presence=presence)
         # At the start no Agent has named anything yet, and each is looked at with what is there then.
@@ -83,16 +109,20 @@ class Inventory:
     async def take_agents(self) -> None:
         """List all Agents: those with something new are looked at, those that are gone are forgotten."""
         for scope in self._scopes:
-            present: set[Key] = set()
-            async for page in self._cluster.pages(AGENT, scope, metadata_only=True):
-                for live in page.items:
-                    key = (live["metadata"]["namespace"], live["metadata"]["name"])
-                    present.add(key)
-                    if newer(live["metadata"]["resourceVersion"], self._memory.record(key).version):
-                        self._intake.due(key)
-            for key in self._memory:
-                if key not in present and scope in {None, key[0]}:
+            with self._where_it_may_be_read(scope), self._readable.reading(AGENT, scope):
+                await self._agents(scope)
+
+    async def _agents(self, scope: str | None) -> None:
+        present: set[Key] = set()
+        async for page in self._cluster.pages(AGENT, scope, metadata_only=True):
+            for live in page.items:
+                key = (live["metadata"]["namespace"], live["metadata"]["name"])
+                present.add(key)
+                if newer(live["metadata"]["resourceVersion"], self._memory.record(key).version):
                     self._intake.due(key)
+        for key in self._memory:
+            if key not in present and scope in {None, key[0]}:
+                self._intake.due(key)
 
     async def repeat(self, every: float) -> None:
         """Take stock again and again.

@@ -8,10 +8,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from holdfast_operator.backoff import Backoffs
 from holdfast_operator.cluster import ApiError, Cluster, Manifest
 from holdfast_operator.kinds import Kind
+from holdfast_operator.scopes import forbidden
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +98,8 @@ class Watch:
         if error.transient and self._deaf < _PATIENCE:
             logger.info("the watch of %s goes on: %s", plural, error)
             return
-        level = logging.DEBUG if error.status == 410 else logging.WARNING  # noqa: PLR2004 - HTTP
+        # A namespace that may not be read is told by `scopes`, once and not by each watch each time.
+        expected = error.status == HTTPStatus.GONE or (self._followed.scope and forbidden(error))
+        level = logging.DEBUG if expected else logging.WARNING
         logger.log(level, "the watch of %s starts anew: %s", plural, error)
         self._version, self._deaf = "", 0

@@ -39,6 +39,30 @@ async def test_a_child_that_is_changed_while_it_is_removed_is_removed_at_the_nex
     assert api.get(kinds.DISRUPTION_BUDGET, namespace, "a") is None
 
 
+async def test_a_removal_that_is_refused_for_a_change_that_nobody_tells_of_is_tried_again(world: World, namespace: str) -> None:
+    api = world.api
+    api.agent(namespace, "a", {"replicas": 2})
+    world.hear(kinds.AGENT, namespace, "a", "ADDED")
+    await world.look(namespace, "a")
+    delete, refused = world.cluster.delete, []
+
+    async def refuse_once(kind: kinds.Kind, *args: Any, **more: Any) -> bool:
+        if refused:
+            return await delete(kind, *args, **more)
+        refused.append(kind)
+        return False
+
+    world.cluster.delete = refuse_once
+    api.patch(kinds.AGENT, namespace, "a", {"spec": {"replicas": 1}})
+    world.hear(kinds.AGENT, namespace, "a")
+    with pytest.raises(Retry, match="was changed in the meantime"):
+        await world.look(namespace, "a")
+
+    await world.look(namespace, "a")
+
+    assert api.get(kinds.DISRUPTION_BUDGET, namespace, "a") is None
+
+
 async def test_an_event_that_comes_late_does_not_bring_an_earlier_spec_back(world: World, namespace: str) -> None:
     api = world.api
     api.agent(namespace, "a", {"replicas": 1})
