@@ -85,10 +85,10 @@ class Children:
             return []
         return [f"a Dapr app with the app id {agent!r} exists already (Service {name!r} selects its pods): give the Agent another name"]
 
-    async def make_tokens(self, *, again: bool) -> float | None:
+    async def make_tokens(self, *, missed: bool) -> float | None:
         """Make the token Secrets, once. They cannot be read, so one that is there is used as it is.
 
-        An Agent whose Deployment names them got them before it; `again` says that a pod misses one all the same. Those that were there
+        An Agent whose Deployment names them got them before it; `missed` says that a pod misses one all the same. Those that were there
         before a new Agent may be a former Agent's, which the cluster is about to collect: for some minutes they are asked for again.
 
         Returns:
@@ -96,7 +96,7 @@ class Children:
         """
         record = self._record
         there = record.tokens or (record.deployment is not None and record.deployment.tokens)
-        if there and not again and not record.tokens_doubted:
+        if there and not missed and not record.tokens_doubted:
             return None
         made = await gather(
             (SECRET, name, self._cluster.create(SECRET, token_secret(self._agent, name, secrets.token_urlsafe(_TOKEN_BYTES))))
@@ -207,12 +207,12 @@ class Children:
         place = child.place
         lost, before = place not in self._record.children, self._record.repairs.get(place)
         count, by = repaired(before, self._clock()), ""
-        again = count.times > AT_ONCE
-        if again and not lost and (live := await self._cluster.get(child.kind, self._namespace, child.name)):
+        repeated = count.times > AT_ONCE
+        if repeated and not lost and (live := await self._cluster.get(child.kind, self._namespace, child.name)):
             by = meddlers_of(live, child.manifest)
         await self._apply(child)
         self._record.repairs[place] = count
-        self.told.append(tell(*place, lost=lost, meddlers=by, again=again))
+        self.told.append(tell(*place, lost=lost, meddlers=by, repeated=repeated))
 
     async def _give_back(self, child: Child, others: set[str]) -> None:
         """Undo an apply that hit an object which appeared between our look and our apply: an empty apply leaves it as it was."""

@@ -56,7 +56,7 @@ def repaired(repair: Repair | None, now: float) -> Repair:
     return Repair(repair.times + 1, now)
 
 
-def tell(kind: Kind, name: str, *, lost: bool, meddlers: str, again: bool) -> Told:
+def tell(kind: Kind, name: str, *, lost: bool, meddlers: str, repeated: bool) -> Told:
     """What to say about a repair.
 
     Args:
@@ -64,10 +64,10 @@ def tell(kind: Kind, name: str, *, lost: bool, meddlers: str, again: bool) -> To
         name: of the child.
         lost: it was deleted, not changed.
         meddlers: who owned what of it; see `meddlers_of`.
-        again: it is one of many in a row.
+        repeated: it is one of many in a row.
     """
     deed = "was deleted and is made again" if lost else "was changed and is as the Agent says again"
-    if not again:
+    if not repeated:
         return Told(DRIFT_REPAIRED, f"{kind.kind} {name!r} {deed}")
     by = f" by {meddlers}" if meddlers else ""
     fix = "change the Agent instead, or end what does this"

@@ -25,6 +25,14 @@ _MAX_KEPT = 16 * 1024
 class Record:
     """One Agent.
 
+    Five attributes say what has been done with its children; each answers another question about one that is not as it should be:
+
+    - `settled`: is it only that the server stores it in other words? Then there is nothing to do.
+    - `carried_out`: did the last look want the same? If not, the Agent has changed, and the child is applied at once.
+    - `undone`: was that look stopped before it came to this child? Then it is applied at once, too, and it is nobody's deed.
+    - `repairs`: else somebody has changed it; how often lately says how long its repair waits.
+    - `scaled`: the same for the number of pods of an Agent in trouble, of which nothing else is applied.
+
     Attributes:
         uid: of the Agent; empty while only children of it were seen.
         version: resourceVersion up to which events of the Agent are no news: that of the last look, or the one our own status write made.

@@ -148,7 +148,8 @@ def _trouble(agent: str, observed: Observed, deployment: DeploymentFacts) -> tup
         message = f"{_counts(observed, deployment)} within the progress deadline: {describe}"
         return failed(conditions.ROLLOUT_TIMEOUT, message, stalled=True), conditions.AVAILABLE
     if current and deployment.completed and observed.was_available:
-        return failed(conditions.NOT_READY, f"{_counts(observed, deployment)}, and no rollout is under way: {describe}"), conditions.AVAILABLE
+        message = f"{_counts(observed, deployment)}, and no rollout is under way: {describe}"
+        return failed(conditions.NOT_READY, message), conditions.AVAILABLE
     return failed(conditions.PROGRESSING, _counts(observed, deployment)), conditions.AVAILABLE
 
 

@@ -61,7 +61,7 @@ class Schedule:
         self._heap: list[tuple[float, int, Key]] = []
         self._order = itertools.count()
         self._working: set[Key] = set()
-        self._again: dict[Key, float] = {}
+        self._meanwhile: dict[Key, float] = {}
         self._failures: dict[Key, int] = {}
 
     def __len__(self) -> int:
@@ -77,7 +77,7 @@ class Schedule:
     def add(self, key: Key, due: float) -> None:
         """Make a key due at a time; an earlier time that it already has stays."""
         if key in self._working:
-            self._again[key] = min(due, self._again.get(key, due))
+            self._meanwhile[key] = min(due, self._meanwhile.get(key, due))
         elif due < self._due.get(key, float("inf")):
             self._due[key] = due
             heapq.heappush(self._heap, (due, next(self._order), key))
@@ -120,19 +120,19 @@ class Schedule:
         self._failures[key] = count + 1
         delay = min(FIRST_DELAY * 2.0 ** min(count, 32), MAX_DELAY)
         delay = max(delay * (0.75 + 0.5 * self._chance()), after or 0.0)
-        self._again.pop(key, None)
+        self._meanwhile.pop(key, None)
         self._release(key)
         self.add(key, now + delay)
         return delay
 
     def forget(self, key: Key) -> None:
         """Drop a key with its history."""
-        for held in (self._due, self._again, self._failures):
+        for held in (self._due, self._meanwhile, self._failures):
             held.pop(key, None)
 
     def _release(self, key: Key) -> None:
         self._working.discard(key)
-        if (due := self._again.pop(key, None)) is not None:
+        if (due := self._meanwhile.pop(key, None)) is not None:
             self.add(key, due)
 
 

@@ -167,8 +167,8 @@ class Reconciler:
             assert visit.agent is not None
             children = Children(self._cluster, record, visit.agent, clock=self._clock)
             await children.look(steps)
-            lost = any(missing_token_secret(key[1], pod.problem) for pod in record.pods.values())
-            waits = [await children.make_tokens(again=lost)]
+            missed = any(missing_token_secret(key[1], pod.problem) for pod in record.pods.values())
+            waits = [await children.make_tokens(missed=missed)]
             try:
                 waits.append(await children.apply(steps))
             finally:

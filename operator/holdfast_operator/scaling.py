@@ -49,11 +49,11 @@ async def hold_scale(cluster: Cluster, key: Key, record: Record, replicas: int, 
     Raises:
         Retry: as `scale_only`.
     """
-    place, again = (DEPLOYMENT, key[1]), record.scaled == replicas
-    if again and record.deployment and record.deployment.wanted != replicas and (wait := pause(record.repairs.get(place), now)):
+    place, insisted = (DEPLOYMENT, key[1]), record.scaled == replicas
+    if insisted and record.deployment and record.deployment.wanted != replicas and (wait := pause(record.repairs.get(place), now)):
         return [wait]
     if await scale_only(cluster, key, record, replicas):
-        if again:
+        if insisted:
             record.repairs[place] = repaired(record.repairs.get(place), now)
         record.scaled = replicas
     return []

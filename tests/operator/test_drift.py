@@ -49,7 +49,7 @@ def test_an_event_names_who_meddles_with_what_and_what_an_autoscaler_should_aim_
     }
 
     meddlers = meddlers_of(live, {"metadata": {"name": "a"}, "spec": {"replicas": 1, "template": {"spec": {}}}})
-    told = tell(kinds.DEPLOYMENT, "a", lost=False, meddlers=meddlers, again=True)
+    told = tell(kinds.DEPLOYMENT, "a", lost=False, meddlers=meddlers, repeated=True)
 
     assert "kube-controller-manager (spec.replicas)" in meddlers
     assert "kubectl" not in meddlers

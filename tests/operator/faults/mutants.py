@@ -44,7 +44,7 @@ MUTANTS = (  # only what a cluster could see: what makes no difference while wat
     Mutant(
         "events during a look are lost",
         "queue.py",
-        "            self._again[key] = min(due, self._again.get(key, due))",
+        "            self._meanwhile[key] = min(due, self._meanwhile.get(key, due))",
         "            return",
     ),
     Mutant(
