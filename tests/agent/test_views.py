@@ -107,6 +107,8 @@ def test_a_call_that_waits_for_a_yes_is_shown_with_what_it_would_do_and_where_to
     assert "retrying" not in view
     decided = head.decides("1/1", "approved", "fine", 20.0)
     assert "approvals" not in views.run(decided, Timeline([TURN], {"r/1/0": DONE}))
+    undone = replace(head, ending={"status": "FAILED", "error": {"type": "LimitExceeded", "message": "enough"}})
+    assert "approvals" not in views.run(undone, Timeline([TURN], {"r/1/0": DONE}))
     assert "approvals" not in views.run(head.canceled(20.0, ""), Timeline([TURN], {"r/1/0": DONE}))
 
 

@@ -123,7 +123,7 @@ def _waits(head: Head, timeline: Timeline) -> View:
             "decide": f"/runs/{head.id}/approvals/{call.replace('/', '.')}",
         }
         for call, question in sorted(head.approvals.items())
-        if question.decision is None and not head.cancel
+        if question.decision is None and not (head.cancel or head.ending)
     ]
     view |= {"approvals": asked} if asked else {}
     retrying = (wait for wait in head.waits if waits.of_step(head, wait) == "retrying" and not _settled(wait.key, timeline))
