@@ -132,7 +132,7 @@ class Case:
         try:
             self._prepare()
             self._start()
-            for stage in (self._make, self._change, self._lose, self._drift, self._remove):
+            for stage in (self._make, self._change, self._lose, self._change_late, self._drift, self._remove):
                 stage()
             settled = time.monotonic()
             time.sleep(STILL_SECONDS)
@@ -191,12 +191,14 @@ class Case:
 
     def _change(self) -> None:
         before = self._revision("a")
-        self._api.patch(kinds.AGENT, self.namespace, "a", {"spec": {"model": {"name": "m2"}, "replicas": 1}})
+        change = {"model": {"name": "m2"}, "replicas": 1, "serviceAccountName": "another"}
+        self._api.patch(kinds.AGENT, self.namespace, "a", {"spec": change})
         # Nothing rolls out but what `_ready` rolls out, so until then the old pods need what they have.
         self._until("roll out", {"quiet": self._quiet, "a rollout": self._rolling_out})
-        if self._gone(kinds.DISRUPTION_BUDGET, "a"):
+        if self._gone(kinds.SERVICE_ACCOUNT, "a"):
             self._early.append("a child was removed before the rollout was complete")
-        self._settle("change", lambda: self._revision("a") != before and self._gone(kinds.DISRUPTION_BUDGET, "a"))
+        unwanted = (kinds.DISRUPTION_BUDGET, kinds.SERVICE_ACCOUNT)
+        self._settle("change", lambda: self._revision("a") != before and all(self._gone(kind, "a") for kind in unwanted))
         before = self._revision("a")
         self._api.patch(kinds.CONFIG_MAP, self.namespace, "prompt", {"data": {"text": "two"}})
         self._settle("change the prompt", lambda: self._revision("a") != before)
@@ -209,6 +211,15 @@ class Case:
         for kind, name in lost:
             self._api.delete(kind, self.namespace, name)
         self._settle("lose", lambda: not any(self._gone(kind, name) for kind, name in lost))
+
+    def _change_late(self) -> None:
+        """What only the watch of Agents can tell: nothing else happens to this one."""
+        self._api.patch(kinds.AGENT, self.namespace, "b", {"spec": {"podAnnotations": {"late": "yes"}}})
+        self._settle("change late", self._annotated)
+
+    def _annotated(self) -> bool:
+        template = self._api.get(kinds.DEPLOYMENT, self.namespace, "b")["spec"]["template"]
+        return template["metadata"]["annotations"].get("late") == "yes"
 
     def _drift(self) -> None:
         self._api.patch(kinds.DEPLOYMENT, self.namespace, "a", {"spec": {"progressDeadlineSeconds": 7}})
