@@ -137,17 +137,24 @@ MUTANTS = (  # only what a cluster could see: what makes no difference while wat
         ("reset PATCH services/a",),
     ),
     Mutant(
-        "a watch that is too old is asked for again and again",
+        "a watch of Agents that is too old is asked for again and again",
         "session.py",
         'if answer.status == HTTPStatus.GONE and (watching or "continue" in request.url.query):',
         "if False:",
-        ("410 WATCH services", "410 WATCH agents"),
+        ("410 WATCH agents",),
+    ),
+    Mutant(
+        "a watch of children that is too old is asked for again and again",
+        "watch.py",
+        '        self._version, self._deaf = "", 0\n',
+        "        self._deaf = 0\n",
+        ("410 WATCH services", "410 WATCH deployments"),
     ),
     Mutant(
         "tokens are made after the Deployment's failure only",
         "children.py",
-        "        if there and not again and not record.tokens_doubted:",
-        "        if not again:",
+        "        if there and not missed and not record.tokens_doubted:",
+        "        if not missed:",
     ),
     Mutant(
         "the Secret that is there is an error",
