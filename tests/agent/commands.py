@@ -6,8 +6,23 @@ import os
 import sys
 from pathlib import Path
 
+import aiohttp
 import pytest
 import yaml
+
+
+class Caller:
+    """Somebody who calls an agent that is served at `url`."""
+
+    def __init__(self, url, token):
+        self.url, self.token = url, token
+
+    async def ask(self, method, path, **options):
+        async with (
+            aiohttp.ClientSession(headers={"Authorization": f"Bearer {self.token}"}) as session,
+            session.request(method, self.url + path, **options) as response,
+        ):
+            return response.status, await response.json(content_type=None)
 
 
 class Command:

@@ -6,8 +6,9 @@ import signal
 import socket
 import sys
 
-import aiohttp
 import pytest
+
+from tests.agent.commands import Caller
 
 AGENT = {"apiVersion": "holdfast.dev/v1alpha1", "kind": "Agent", "metadata": {"name": "desk"}}
 
@@ -16,20 +17,12 @@ def _agent(url, **spec):
     return AGENT | {"spec": {"model": {"provider": "openai", "name": "scripted", "endpoint": f"{url}/v1"}, **spec}}
 
 
-class Served:
+class Served(Caller):
     """An agent that a test has started, and who calls it."""
 
     def __init__(self, process, said):
         self.process, self.said = process, said
-        self.url = re.search(r"serving at (\S+),", said)[1]
-        self.token = re.search(r"TOKEN=(\S+)", said)[1]
-
-    async def ask(self, method, path, **options):
-        async with (
-            aiohttp.ClientSession(headers={"Authorization": f"Bearer {self.token}"}) as session,
-            session.request(method, self.url + path, **options) as response,
-        ):
-            return response.status, await response.json(content_type=None)
+        super().__init__(re.search(r"serving at (\S+),", said)[1], re.search(r"TOKEN=(\S+)", said)[1])
 
 
 async def _serve(command, *arguments):

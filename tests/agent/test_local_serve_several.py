@@ -4,7 +4,6 @@ import asyncio
 import re
 import signal
 
-import aiohttp
 import pytest
 import yaml
 
@@ -13,6 +12,7 @@ from holdfast_agent.local.documents import read, read_all
 from holdfast_agent.local.faults import LocalError
 from holdfast_agent.local.manifests import plan
 from holdfast_api.v1alpha1 import Agent
+from tests.agent.commands import Caller
 
 
 def _agent(name, url="http://127.0.0.1:9", **spec):
@@ -21,18 +21,11 @@ def _agent(name, url="http://127.0.0.1:9", **spec):
     return {"apiVersion": "holdfast.dev/v1alpha1", "kind": "Agent", "metadata": metadata, "spec": {"model": model, **spec}}
 
 
-class Served:
+class Served(Caller):
     """One of them, and who calls it."""
 
     def __init__(self, name, said):
-        self.url, self.token = re.search(rf"serving {name} at (\S+), state in \S+\nTOKEN=(\S+)", said).groups()
-
-    async def ask(self, method, path, **options):
-        async with (
-            aiohttp.ClientSession(headers={"Authorization": f"Bearer {self.token}"}) as session,
-            session.request(method, self.url + path, **options) as response,
-        ):
-            return response.status, await response.json(content_type=None)
+        super().__init__(*re.search(rf"serving {name} at (\S+), state in \S+\nTOKEN=(\S+)", said).groups())
 
     async def answer(self, task, eventually):
         status, accepted = await self.ask("POST", "/run", json={"task": task})
