@@ -23,9 +23,12 @@ Manifest = dict[str, Any]
 
 ANNOTATION_SUPERSEDED = "holdfast.dev/superseded-at"
 SIDECAR = "daprd"
+# Words of the kubelet for a container that waits, by what is to be told of them.
 _PULL_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable"}
 _CONFIG_REASONS = {"CreateContainerConfigError", "CreateContainerError"}
 _MESSAGE = 600
+"""Characters of somebody else's words that are kept: there may be five thousand pods in trouble at a time."""
+
 _KEEP_DIGITS = 11
 """Digits of a time to keep, in seconds; the API's longest takes 9. Whoever writes more did not get it from us."""
 

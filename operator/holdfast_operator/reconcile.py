@@ -41,11 +41,21 @@ _PATIENCE = 4
 """After so many failed looks in a row the status says what fails."""
 
 _MAX_WAIT = 60.0
+"""Seconds between two looks at an Agent that waits for something no event tells of; see `Reconciler._later`."""
 
 
 @dataclass
 class Visit:
-    """What one look has found so far."""
+    """What one look has found so far. It begins with the manifest alone; what is still None or empty was not reached.
+
+    Attributes:
+        manifest: the Agent as the API server has it.
+        findings: what stands in the way.
+        agent: the manifest, parsed.
+        resolved: what the Agent comes to, with the defaults and the texts that it names.
+        again: waits in seconds, the shortest of which is when to look again without an event.
+        standing: the pods stay as an earlier version of the operator wrote them; see `desired.standing`.
+    """
 
     manifest: Manifest
     findings: Findings = field(default_factory=Findings)
