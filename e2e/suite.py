@@ -44,6 +44,7 @@ class Stage:
         paths: where its tests are.
         workers: processes to run the tests in, each with servers of its own; they mostly wait, so more than there are cores.
         again: whether few failures are asked once more.
+        bare: whether it is kept from the programs in the cache, so that what needs one fails here as it would on a fresh machine.
     """
 
     prepare: tuple[tuple[str, ...], ...] = ()
@@ -52,6 +53,7 @@ class Stage:
     paths: tuple[str, ...] = ("tests",)
     workers: int = 0
     again: bool = False
+    bare: bool = False
 
 
 @dataclass
@@ -74,7 +76,7 @@ def _tool(name: str, *arguments: str) -> tuple[str, ...]:
 
 STAGES = {
     "checks": Stage(commands=(_tool("ruff", "format", "--check", "."), _tool("ruff", "check", "."), _tool("mypy"))),
-    "unit": Stage(select=f"not ({NEEDS_SOMETHING})", workers=2),
+    "unit": Stage(select=f"not ({NEEDS_SOMETHING})", workers=2, bare=True),
     "apiserver": Stage(
         prepare=(_cluster("tools", "kubernetes"), _cluster("tools", "dapr"), _cluster("tools", "client")),
         select="apiserver and not cluster",
@@ -184,7 +186,8 @@ def _report(name: str, stage: Stage, *options: str) -> Report | None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     command = (PYTHON, "-m", "pytest", "-q", "--durations=5", f"--junitxml={path}", *options, "-m", stage.select, *stage.paths)
-    code = subprocess.run(command, cwd=ROOT, check=False).returncode
+    environ = os.environ | ({"HOLDFAST_CACHE": str(path.parent / "no-cache")} if stage.bare else {})
+    code = subprocess.run(command, cwd=ROOT, check=False, env=environ).returncode
     return Report.read(code, path) if path.exists() else None
 
 

@@ -96,7 +96,7 @@ def run(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     stdin: Path | None = None,
-    timeout: float = 1800,
+    timeout: float = 3600,
     fix: str = "",
 ) -> None:
     """Run a program to its end, output appended to the log; raise a Fault that shows the log's end."""
@@ -112,7 +112,8 @@ def run(
         try:
             code = process.wait(timeout=timeout)
         except subprocess.TimeoutExpired:
-            raise Fault(f"{Path(words[0]).name} took longer than {timeout:.0f} s", fix=fix, log=log) from None
+            late = "run the same command again on a less busy machine: what is done is kept"
+            raise Fault(f"{Path(words[0]).name} took longer than {timeout:.0f} s", fix=late, log=log) from None
         finally:
             with _running_lock:
                 _running.discard(process)

@@ -27,6 +27,14 @@ ServeScript = Callable[..., Awaitable[str]]
 Probe = Callable[[], Awaitable[Any]]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever asks for a `stage` asks for a real Dapr, in whatever file the test is: modules of pure functions have a few of them."""
+    for item in items:
+        if "stage" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.dapr)
+
+
 @pytest.fixture
 def eventually() -> Callable[..., Awaitable[Any]]:
     """`await eventually(probe, within=10)` -> the first true value that the coroutine function gives."""
