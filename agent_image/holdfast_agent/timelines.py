@@ -1,6 +1,6 @@
 """What a run did, read back from its documents: all that people are shown of it. Only so much is held of each text as is shown."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -10,11 +10,13 @@ from holdfast_agent.store import Entry, Store
 
 SHOWN_CHARACTERS: Final = 2000
 _GROUP: Final = documents.TURNS_PER_GENERATION
+_WHOLE_RESULTS: Final = 16
+"""How many results are held whole at a time: each may be 256 KiB."""
 
 
 @dataclass
 class Timeline:
-    """Consecutive turns of one run.
+    """Consecutive turns of one run, from the first that was asked for: none is left out, so nothing comes between them later.
 
     Attributes:
         turns: those that have happened, in order.
@@ -45,19 +47,25 @@ class Timelines:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def read(self, head: Head, first: int, last: int) -> Timeline:
+    async def read(self, head: Head, first: int, last: int, known: Mapping[str, ToolOutcome] | None = None) -> Timeline:
         """What happened in these turns.
+
+        Args:
+            head: of the run.
+            first: number of the first turn, from 1.
+            last: number of the last one.
+            known: outcomes by key as a former reading of this run gave them. They are written once, so they are not read again.
 
         Raises:
             StoreError: the store does not answer.
         """
         timeline = Timeline()
+        for start in range(first, last + 1, _GROUP):
+            if not await self._group(timeline, head, range(start, min(start + _GROUP, last + 1)), known or {}):
+                break
+        # After the turns, which are written after it: whoever goes on from a turn never comes back for what stands before it.
         if first == 1 and head.session is not None:
             timeline.recall = await self._one(_recall_key(head.id))
-        # Results are up to 256 KiB each, so only those of a few turns are held whole at a time.
-        for start in range(first, last + 1, _GROUP):
-            if not await self._group(timeline, head, range(start, min(start + _GROUP, last + 1))):
-                break
         return timeline
 
     async def heads(self, runs: Iterable[str]) -> list[Head]:
@@ -90,27 +98,39 @@ class Timelines:
         for start in reversed(range(1, last + 1, _GROUP)):
             turns = await self._turns(head.id, range(start, min(start + _GROUP, last + 1)))
             keys = [f"{key}/undo" for turn in turns for key in turn.call_keys()]
-            there = await self._effects(keys)
-            found += [_cut(there[key]) for key in reversed(keys) if key in there]
+            there = await self._outcomes(keys, {})
+            found += [there[key] for key in reversed(keys) if key in there]
         return found
 
-    async def _group(self, timeline: Timeline, head: Head, numbers: range) -> bool:
+    async def _group(self, timeline: Timeline, head: Head, numbers: range, known: Mapping[str, ToolOutcome]) -> bool:
         """Read some turns. Returns whether there may be more after them."""
-        turns = await self._turns(head.id, numbers)
+        there = await self._turns(head.id, numbers)
+        # Many keys are not read at one moment: a turn that came in between can be there while the one before it was not yet.
+        turns = [turn for number, turn in zip(numbers, there, strict=False) if turn.number == number]
         if not turns:
             return False
         timeline.turns += turns
-        calls = [key for turn in turns for key in turn.call_keys()]
+        outcomes = await self._outcomes([key for turn in turns for key in turn.call_keys()], known)
+        timeline.outcomes |= outcomes
+        given_up = {key: f"{key}/late" for key, outcome in outcomes.items() if outcome.outcome == "unknown"}
+        came = await self._outcomes(given_up.values(), {})
+        timeline.late |= {key: came[late] for key, late in given_up.items() if late in came}
         compactions = {turn.number: documents.compact_key(head.id, turn.number) for turn in turns if turn.number > 1}
         evaluations = {turn.number: documents.evaluation_key(head.id, turn.number) for turn in turns if not turn.calls}
-        there = await self._effects([*calls, *compactions.values(), *evaluations.values()])
-        timeline.outcomes |= {key: _cut(there[key]) for key in calls if key in there}
-        given_up = {key: f"{key}/late" for key in calls if key in there and timeline.outcomes[key].outcome == "unknown"}
-        came = await self._effects(list(given_up.values()))
-        timeline.late |= {key: _cut(came[late]) for key, late in given_up.items() if late in came}
-        timeline.compactions |= {number: there[key].value for number, key in compactions.items() if key in there}
-        timeline.evaluations |= {number: there[key].value for number, key in evaluations.items() if key in there}
+        beside = await self._effects([*compactions.values(), *evaluations.values()])
+        timeline.compactions |= {number: beside[key].value for number, key in compactions.items() if key in beside}
+        timeline.evaluations |= {number: beside[key].value for number, key in evaluations.items() if key in beside}
         return turns[-1].number == numbers[-1]
+
+    async def _outcomes(self, keys: Iterable[str], known: Mapping[str, ToolOutcome]) -> dict[str, ToolOutcome]:
+        """Those that there are, each cut before more are read."""
+        wanted = list(keys)
+        found = {key: known[key] for key in wanted if key in known}
+        unread = [key for key in wanted if key not in known]
+        for start in range(0, len(unread), _WHOLE_RESULTS):
+            there = await self._effects(unread[start : start + _WHOLE_RESULTS])
+            found |= {key: ToolOutcome.load(entry.value).cut(SHOWN_CHARACTERS) for key, entry in there.items()}
+        return found
 
     async def _turns(self, run: str, numbers: range) -> list[ModelTurn]:
         keys = [documents.model_key(run, number) for number in numbers]
@@ -124,10 +144,6 @@ class Timelines:
     async def _one(self, key: str) -> Document | None:
         entry = await self._store.get(key)
         return entry.value if entry else None
-
-
-def _cut(entry: Entry) -> ToolOutcome:
-    return ToolOutcome.load(entry.value).cut(SHOWN_CHARACTERS)
 
 
 def _recall_key(run: str) -> str:

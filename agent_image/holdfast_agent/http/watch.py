@@ -45,8 +45,13 @@ class Watch:
         """
         now = asyncio.get_running_loop().time()
         if self._look is None or self._look[0] < max(now - POLL_SECONDS / 2, self._noticed):
-            self._look = now, asyncio.create_task(_look(parts, self._run))
+            self._look = now, asyncio.create_task(_look(parts, self._run, self._seen()))
         return await asyncio.shield(self._look[1])
+
+    def _seen(self) -> Look | None:
+        """The look before, if it saw something."""
+        task = self._look[1] if self._look else None
+        return task.result() if task and task.done() and not task.cancelled() and task.exception() is None else None
 
     async def wait(self, seconds: float) -> None:
         """Return when something happened to the run here, or after some seconds: it may be carried out by another process."""
@@ -72,9 +77,11 @@ class Watches:
             watch.notice()
 
 
-async def _look(parts: Parts, run: str) -> Look:
+async def _look(parts: Parts, run: str, seen: Look | None) -> Look:
     head = await parts.runs.find(run)
     if head is None:
         return Look(None, Timeline())
+    # An id may be used again once its run is gone, and then nothing is known of the new one.
+    known = seen.timeline.outcomes if seen and seen.head and seen.head.created == head.created else None
     # The head first: when it says that the run has ended, everything that the run did is stored.
-    return Look(head, await parts.timelines.read(head, head.packed + 1, head.packed + documents.UNPACKED))
+    return Look(head, await parts.timelines.read(head, head.packed + 1, head.packed + documents.UNPACKED, known))
