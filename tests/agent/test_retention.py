@@ -309,11 +309,28 @@ async def test_pages_with_nothing_due_are_not_read_again_and_again(store, dapr, 
     await store_run(store, listing, "failed", ended=time.time() - 4 * DAY, status="FAILED")
     sweeper_ = sweeping(store, dapr)
     await sweeper_.sweep()
-    read = []
-    get_many = store.get_many
+    assert await read_by(sweeper_, store) == []
+
+
+async def read_by(sweeper_, store):
+    """What one more sweep reads of runs."""
+    read, get_many = [], store.get_many
     store.get_many = lambda keys: get_many([read.append(key) or key for key in keys])
     await sweeper_.sweep()
-    assert [key for key in read if not key.startswith("sessions/")] == []
+    return [key for key in read if not key.startswith("sessions/")]
+
+
+async def test_a_run_that_enters_a_page_behind_one_that_is_kept_for_longer_goes_in_its_time(store, dapr, listing, monkeypatch):
+    monkeypatch.setattr(sweeper, "_AGAIN_SECONDS", 0.0)
+    sweeper_, ended = sweeping(store, dapr), time.time() - 4 * DAY
+    await store_run(store, listing, "failed", ended=ended, status="FAILED")
+    assert await sweeper_.sweep() == 0
+    await store_run(store, listing, "completed", ended=ended)
+    assert await sweeper_.sweep() == 1
+    assert await listed(store) == {"failed"}
+    await listing.close()
+    await sweeper_.sweep()
+    assert await read_by(sweeper_, store) == []  # the page is closed: nothing comes into it any more
 
 
 def exchange(at):
