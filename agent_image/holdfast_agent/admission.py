@@ -1,8 +1,9 @@
 """How many runs are at work that this process took, and whether it takes one more (`limits.maxConcurrentRuns`).
 
 At work is a run that was accepted here, or scheduled for one that died, and has neither ended nor waits for time, a person or a store.
-Dapr spreads its steps over all replicas; who carries out a step does not count the run, or each replica would count those of all. What is
-counted is this process's view: a run that ended elsewhere is found out by its head, which is read before anybody is refused.
+Dapr spreads its steps over all replicas; who carries out a step does not count the run, or each replica would count those of all. But a run
+that began before this process did may be one that nobody counts any more, because the process that took it is gone: it is counted here from
+its next step here on. What is counted is this process's view: its mistakes are found out by the heads, which are read before it is full.
 """
 
 import math
@@ -10,10 +11,16 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
+from holdfast_agent.heads import Head
+
 _LOOK_SECONDS: Final = 1.0
 _SETTLED_SECONDS: Final = 1.0
 _LISTED_SECONDS: Final = 60.0
 """After which a run that has not ended is in the index of open runs: its entry is written a second after its first step."""
+
+
+Heads = Callable[[Iterable[str]], Awaitable[Iterable[Head]]]
+"""The heads of some runs, of those that have one. Raises StoreError."""
 
 
 class BusyError(Exception):
@@ -35,7 +42,10 @@ class Admission:
     def __init__(self) -> None:
         self._working: dict[str, float] = {}
         self._resting: set[str] = set()
-        self._looked = -math.inf
+        # Runs that have steps here and were not taken here: those not asked about yet, and those that began later than this process.
+        self._unsure: set[str] = set()
+        self._others: set[str] = set()
+        self._began, self._looked = time.time(), -math.inf
 
     @property
     def working(self) -> int:
@@ -43,52 +53,74 @@ class Admission:
         return len(self._working)
 
     def __contains__(self, run: str) -> bool:
-        """Whether that run was taken here and is not known to have ended."""
+        """Whether that run counts here, or does once it goes on, and is not known to have ended."""
         return run in self._working or run in self._resting
 
     def add(self, run: str) -> None:
         """The run was just taken here."""
-        self._resting.discard(run)
+        for known in (self._resting, self._unsure, self._others):
+            known.discard(run)
         self._working[run] = time.monotonic()
 
     def goes_on(self, run: str) -> None:
-        """A step of the run begins here: if it was taken here, it waits no longer."""
+        """A step of the run begins here: if it counts here, it waits no longer."""
         if run in self:
             self.add(run)
+        elif run not in self._others:
+            self._unsure.add(run)
 
     def rest(self, run: str) -> None:
         """The run waits."""
+        self._unsure.discard(run)
         if self._working.pop(run, None) is not None:
             self._resting.add(run)
 
     def drop(self, run: str) -> None:
         """The run has ended."""
         self._working.pop(run, None)
-        self._resting.discard(run)
+        for known in (self._resting, self._unsure, self._others):
+            known.discard(run)
 
     def keep(self, runs: Iterable[str]) -> None:
         """These are all the runs that may not have ended, as far as is written down: others that were taken long ago have."""
         there, now = set(runs), time.monotonic()
-        self._resting &= there
+        for known in (self._resting, self._unsure, self._others):
+            known.intersection_update(there)
         self._working = {run: since for run, since in self._working.items() if run in there or since + _LISTED_SECONDS > now}
 
-    async def admit(self, run: str, most: int | None, at_rest: Callable[[Iterable[str]], Awaitable[Iterable[str]]]) -> None:
+    async def admit(self, run: str, most: int | None, heads: Heads) -> None:
         """Take one more run, at once: between the counting and the taking nobody else is taken.
 
         Args:
             run: its id.
             most: how many there may be; None: any number.
-            at_rest: which of some runs have ended or wait, by their heads.
+            heads: reads what is written down of runs.
 
         Raises:
             BusyError: there are as many as there may be.
             StoreError: the heads cannot be read.
         """
+        if most is not None and self._unsure and self.working + len(self._unsure) >= most:
+            await self._adopt(heads)
         now = time.monotonic()
         if most is not None and self.working >= most and now >= self._looked + _LOOK_SECONDS:
             self._looked = now
-            for other in await at_rest([run for run, since in self._working.items() if since + _SETTLED_SECONDS < now]):
-                self.rest(other)
+            for head in await heads([run for run, since in self._working.items() if since + _SETTLED_SECONDS < now]):
+                if head.at_rest:
+                    self.rest(head.id)
         if most is not None and self.working >= most and run not in self._working:
             raise BusyError(most, _LOOK_SECONDS)
         self.add(run)
+
+    async def _adopt(self, heads: Heads) -> None:
+        """Find out which runs with steps here began before this process. Each is asked about once."""
+        asked = set(self._unsure)
+        older = {head.id: head for head in await heads(asked) if head.created < self._began}
+        for run in asked & self._unsure:
+            self._unsure.discard(run)
+            if run not in older:
+                self._others.add(run)
+            elif older[run].at_rest:
+                self._resting.add(run)
+            else:
+                self._working[run] = time.monotonic()

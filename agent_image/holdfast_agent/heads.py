@@ -169,6 +169,11 @@ class Head:
         return self.status != "RUNNING"
 
     @property
+    def at_rest(self) -> bool:
+        """Whether it has ended or waits, so that nobody is at work on it."""
+        return self.terminal or self.trouble is not None
+
+    @property
     def left_session(self) -> bool:
         """Whether it has a session in which it must not be: only runs that completed are told of there."""
         return self.session is not None and self.terminal and self.status != "COMPLETED"

@@ -147,7 +147,7 @@ class Runs:
         admission = self._index.admission
         ours = head.id in admission
         try:
-            await admission.admit(head.id, most, self._at_rest)
+            await admission.admit(head.id, most, self._heads)
         except BusyError:
             stored = await self.find(head.id)
             if stored is None:
@@ -161,14 +161,13 @@ class Runs:
         stored = Head.load(document)
         if stored.terminal or not (created or ours):
             admission.drop(head.id)
-        elif _at_rest(stored):
+        elif stored.at_rest:
             admission.rest(head.id)
         return stored, created
 
-    async def _at_rest(self, runs: Iterable[str]) -> list[str]:
-        """Those that have ended or wait."""
+    async def _heads(self, runs: Iterable[str]) -> list[Head]:
         heads = await self._store.get_many(map(documents.head_key, runs))
-        return [head.id for entry in heads.values() if _at_rest(head := Head.load(entry.value))]
+        return [Head.load(entry.value) for entry in heads.values()]
 
     async def find(self, run: str) -> Head | None:
         """The head of a run, or None.
@@ -329,7 +328,3 @@ def _publish(config: AgentConfig) -> dict[str, str] | None:
     """Where the end of a run is told."""
     pubsub = config.pubsub
     return {"component": pubsub.component, "topic": pubsub.publish_results} if pubsub and pubsub.publish_results else None
-
-
-def _at_rest(head: Head) -> bool:
-    return head.terminal or head.trouble is not None

@@ -1,13 +1,15 @@
 """How many runs a process takes at once."""
 
 import asyncio
+import time
 
 import pytest
 
 from holdfast_agent import admission
 from holdfast_agent.admission import Admission, BusyError
+from holdfast_agent.heads import Trouble
 from holdfast_agent.openruns import OpenRuns
-from tests.agent.houses import Memory
+from tests.agent.houses import House, Memory, head_of
 
 
 async def _nobody(runs):
@@ -54,16 +56,16 @@ async def test_a_run_that_ended_elsewhere_is_found_out_before_anybody_is_refused
     monkeypatch.setattr(admission, "_SETTLED_SECONDS", 0.0)
     door, asked = Admission(), []
 
-    async def at_rest(runs):
+    async def heads(runs):
         asked.append(sorted(runs))
-        return ["a"]
+        return [head_of("a", status="COMPLETED")]
 
     for run in ("a", "b"):
-        await door.admit(run, 2, at_rest)
-    await door.admit("c", 2, at_rest)
+        await door.admit(run, 2, heads)
+    await door.admit("c", 2, heads)
     assert asked == [["a", "b"]]
     with pytest.raises(BusyError):
-        await door.admit("d", 2, at_rest)
+        await door.admit("d", 2, heads)
     assert len(asked) == 1
 
 
@@ -82,6 +84,28 @@ async def test_a_run_that_another_replica_took_counts_there_only(monkeypatch):
     for index in (one, other):
         index.add("r")
     assert (one.admission.working, other.admission.working) == (1, 1)
+
+
+async def test_a_process_that_begins_counts_the_runs_that_it_finds_at_work(monkeypatch):
+    waiting = Trouble(key="waits/1/0", attempt=1, message="", until=time.time() + 600)
+    before = [head_of(run, created=time.time() - 60) for run in ("one", "two", "elsewhere")]
+    house = House(*before, head_of("waits", created=time.time() - 60, trouble=waiting))
+    index = OpenRuns(house.store, pod="a")  # as after a restart: the same store, and nothing remembered
+    house.store.documents["run/new"] = head_of("new", created=time.time() + 1).dump()  # another replica's
+    for run in ("one", "two", "waits", "new"):
+        index.add(run)
+    with pytest.raises(BusyError):
+        await index.admission.admit("more", 2, house.runs._heads)
+    assert [run in index.admission for run in ("one", "two", "waits", "new", "elsewhere")] == [True, True, True, False, False]
+    assert index.admission.working == 2
+
+    # They make room like those that were taken here, and nobody is asked about twice.
+    index.drop("one")
+    house.store.broken = {"run/new", "run/waits"}
+    index.add("new")
+    await index.admission.admit("more", 2, house.runs._heads)
+    index.add("waits")
+    assert index.admission.working == 3
 
 
 async def test_what_ended_elsewhere_is_forgotten_also_without_a_limit(monkeypatch):
