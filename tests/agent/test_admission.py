@@ -9,6 +9,7 @@ from holdfast_agent import admission
 from holdfast_agent.admission import Admission, BusyError
 from holdfast_agent.heads import Trouble
 from holdfast_agent.openruns import OpenRuns
+from holdfast_agent.runs import Runs
 from tests.agent.houses import House, Memory, head_of
 
 
@@ -91,11 +92,12 @@ async def test_a_process_that_begins_counts_the_runs_that_it_finds_at_work(monke
     before = [head_of(run, created=time.time() - 60) for run in ("one", "two", "elsewhere")]
     house = House(*before, head_of("waits", created=time.time() - 60, trouble=waiting))
     index = OpenRuns(house.store, pod="a")  # as after a restart: the same store, and nothing remembered
+    runs = Runs(store=house.store, engine=house.dapr, revisions=None, index=index)
     house.store.documents["run/new"] = head_of("new", created=time.time() + 1).dump()  # another replica's
     for run in ("one", "two", "waits", "new"):
         index.add(run)
     with pytest.raises(BusyError):
-        await index.admission.admit("more", 2, house.runs._heads)
+        await runs._admitted(head_of("more"), 2)
     assert [run in index.admission for run in ("one", "two", "waits", "new", "elsewhere")] == [True, True, True, False, False]
     assert index.admission.working == 2
 
@@ -103,7 +105,7 @@ async def test_a_process_that_begins_counts_the_runs_that_it_finds_at_work(monke
     index.drop("one")
     house.store.broken = {"run/new", "run/waits"}
     index.add("new")
-    await index.admission.admit("more", 2, house.runs._heads)
+    await runs._admitted(head_of("more"), 2)
     index.add("waits")
     assert index.admission.working == 3
 
