@@ -349,12 +349,26 @@ async def test_a_run_of_the_tick_itself_stands_for_it(clocks, said):
     assert (runs.begun, runs.scheduled, clocks.state()["begun"]) == ([], ["t-20261121T0600Z"], 1)
 
 
-async def test_who_takes_all_ids_of_a_tick_keeps_it_waiting_and_not_for_over(clocks):
-    ticker, runs = clocks.process(_trigger())
+async def test_who_takes_all_ids_of_a_tick_keeps_it_waiting_and_nothing_else(clocks, caplog):
+    triggers = _trigger(), _trigger("30 * * * *", name="other")
+    ticker, runs = clocks.process(*triggers)
     await ticker.look()
     clocks.at("06:00")
     usual = "t-20261121T0600Z"
     for run in (usual, *(f"{usual}-{number}" for number in range(2, 21))):
         _theirs(clocks, run)
+    for second in range(3):
+        clocks.at(f"06:00:0{second}")
+        await ticker.look()
+    assert (runs.begun, clocks.state()["owed"]) == ([], time.time() - 2)
+    assert [record.levelname for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == ["ERROR"]
+    clocks.at("06:30")
     await ticker.look()
-    assert (runs.begun, clocks.state()["owed"]) == ([], time.time())
+    assert runs.begun == ["other-20261121T0630Z"]
+
+    # Nor does it keep a process from beginning, or the next tick from coming.
+    ticker, runs = clocks.process(*triggers)
+    await ticker.look()
+    clocks.at("07:00")
+    await ticker.look()
+    assert (runs.begun, clocks.state()["missed"], clocks.state().get("owed")) == (["t-20261121T0700Z"], 1, None)

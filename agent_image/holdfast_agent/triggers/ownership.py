@@ -16,6 +16,11 @@ _LOG = logging.getLogger(__name__)
 _ROW: Final = 20
 """Ids that are tried: who takes more of them is at war, and ids must not grow longer than ids may be."""
 
+
+class TakenError(StoreError):
+    """All ids of the row are other runs'."""
+
+
 Own = Callable[[Document], bool]
 """Whether a run with this `trigger` (see `Head`) is the one that is meant."""
 
@@ -25,7 +30,7 @@ def is_own(head: Head, own: Own) -> bool:
     return head.epoch is None or (head.trigger is not None and own(head.trigger))
 
 
-async def settled(runs: Runs, run: str, own: Own, *, trigger: str) -> tuple[str, Head | None]:
+async def settled(runs: Runs, run: str, own: Own, *, trigger: str, known: str | None = None) -> tuple[str, Head | None]:
     """The id that the trigger's run has or is to get, and its head if it is there.
 
     Args:
@@ -33,17 +38,20 @@ async def settled(runs: Runs, run: str, own: Own, *, trigger: str) -> tuple[str,
         run: the first id of the row.
         own: see there.
         trigger: for the log.
+        known: what came of it before; the same again is not logged.
 
     Raises:
-        StoreError: the store does not answer, or all ids of the row are other runs'.
+        TakenError: all ids of the row are other runs'.
+        StoreError: the store does not answer.
     """
     for number in range(1, _ROW + 1):
         candidate = run if number == 1 else f"{run}-{number}"
         head = await runs.find(candidate)
         if head is None or is_own(head, own):
+            if candidate not in (run, known):
+                _LOG.error(
+                    "somebody else began a run under the id of a trigger's run, which gets another one",
+                    extra={"trigger": trigger, "run": run, "instead": candidate},
+                )
             return candidate, head
-        _LOG.error(
-            "somebody else began a run under the id of a trigger's run, which gets another one",
-            extra={"trigger": trigger, "run": candidate},
-        )
-    raise StoreError(f"the ids {run} to {run}-{_ROW} are those of runs that the trigger {trigger!r} did not begin")
+    raise TakenError(f"the ids {run} to {run}-{_ROW} are those of runs that the trigger {trigger!r} did not begin")

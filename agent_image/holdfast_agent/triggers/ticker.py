@@ -21,7 +21,7 @@ from holdfast_agent.metrics import Metrics
 from holdfast_agent.runs import ConflictError, Runs
 from holdfast_agent.store import Store, StoreError
 from holdfast_agent.triggers import schedule
-from holdfast_agent.triggers.ownership import Own, is_own, settled
+from holdfast_agent.triggers.ownership import Own, TakenError, is_own, settled
 from holdfast_agent.triggers.schedule import State, Verdict, run_id
 from holdfast_api.config import ScheduleConfig, TriggerConfig
 from holdfast_api.cron import Cron, CronError, stamp
@@ -64,6 +64,8 @@ class Ticker:
         self._trying: dict[str, int] = {}
         # Ticks whose run could not have the usual id, see `ownership`.
         self._ids: dict[tuple[str, int], str] = {}
+        # Ticks that were told of, whose run can have none.
+        self._taken: dict[str, int] = {}
         # Up to when this process has decided about ticks of a trigger, where the document has another schedule's word.
         self._since: dict[str, float] = {}
         self._taken_up = False
@@ -193,13 +195,17 @@ class Ticker:
 
         Returns:
             Of the runs that may not be over those that are, or that are gone; of the ticks that are owed those whose run is there; and
-            those whose run is there while another process may be about to schedule it.
+            those whose run is there while another process may be about to schedule it. A tick whose ids are all taken is in neither.
 
         Raises:
             StoreError: the store does not answer.
         """
         active = {run for state in states.values() for run in state.active}
-        owed = {await self._settle(name, state.owed): name for name, state in states.items() if state.owed is not None}
+        owed: dict[str, str] = {}
+        for name, state in states.items():
+            if state.owed is not None:
+                with contextlib.suppress(TakenError):  # the next tick takes its place, and the other triggers have theirs
+                    owed[await self._settle(name, state.owed)] = name
         heads = await self._store.get_many(map(documents.head_key, active | owed.keys())) if active or owed else {}
         there = {run: Head.load(heads[key].value) for run in active | owed.keys() if (key := documents.head_key(run)) in heads}
         begun, beginning, now = set[str](), set[str](), time.time()
@@ -223,6 +229,12 @@ class Ticker:
                 await self._cancel(verdict.state.active, run)
             await self._accept(trigger, run, tick)
             await self._store.update(KEY, lambda document: _begun(document, name, tick, run))
+        except TakenError as error:
+            if self._taken.get(name) != tick:
+                _LOG.error("the run of a tick cannot begin: %s", error, extra={"trigger": name, "tick": stamp(tick)})
+            self._taken[name] = tick
+            self._next = min(self._next, time.time() + _OWED_SECONDS)
+            return
         except (BusyError, StoreError) as error:
             _LOG.warning("the run of a tick cannot begin yet: %s", error, extra={"trigger": name, "tick": stamp(tick)})
             self._next = min(self._next, time.time() + _AGAIN_SECONDS)
@@ -241,8 +253,9 @@ class Ticker:
             raise StoreError("somebody else has just begun a run under its id")
 
     async def _settle(self, name: str, tick: int) -> str:
-        """The id of the run of a tick. Raises StoreError."""
-        run, _ = await settled(self._runs, run_id(name, tick), _tick_of(name, tick), trigger=name)
+        """The id of the run of a tick. Raises TakenError and StoreError."""
+        known = self._ids.get((name, tick))
+        run, _ = await settled(self._runs, run_id(name, tick), _tick_of(name, tick), trigger=name, known=known)
         self._ids = {at: known for at, known in self._ids.items() if at[0] != name} | {(name, tick): run}
         return run
 
