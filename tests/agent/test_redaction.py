@@ -4,6 +4,7 @@ import base64
 import html
 import json
 import random
+import time
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -66,6 +67,24 @@ def test_results_failures_and_json_are_rid_of_secrets():
     assert without(Failure("permanent", f"it is {SECRET}"), (SECRET,)).message == "it is …"
     held = {"a": [1, None, f"x{SECRET}"], SECRET: {"b": True}}
     assert hidden_within(held, (SECRET,)) == {"a": [1, None, "x…"], "…": {"b": True}}
+
+
+def test_what_begins_a_secret_at_the_end_of_a_text_that_was_cut_is_hidden():
+    secret = "abcab" * 3
+    ends = ((14, 0), (6, 0), (4, 0), (3, 3), (0, 0))
+    for size, left in ends:
+        assert hidden(f"x {secret[:size]}…", (secret,)) == f"x {secret[:left]}…", size
+        assert hidden(f"abca {secret[:size]}…", (secret,)) == f"abca {secret[:left]}…", size
+    assert hidden(f"{secret[:4]}…", (secret,)) == "…"
+    assert hidden("abc…", ("a", "abc")) == "……"
+
+
+def test_a_long_secret_is_looked_for_at_the_end_of_many_texts_in_little_time():
+    secret = "".join(random.Random(3).choices("abcdefgh", k=64_000))
+    texts = [*(f"{secret[7:size]}…" for size in range(7, 27)), f"{secret[1:]}…"]
+    began = time.process_time()
+    assert hidden_within(texts, (secret,)) == texts
+    assert time.process_time() - began < 5.0  # it took 18 s when each possible length was tried
 
 
 def _tool(name, **more):

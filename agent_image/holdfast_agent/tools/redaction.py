@@ -36,9 +36,17 @@ def hidden(text: str, secrets: Sequence[str]) -> str:
         text = text.replace(form, _CUT)
         if text.endswith(_CUT):
             kept = text.removesuffix(_CUT)
-            begun = (size for size in range(len(form) - 1, _LEAST_OF_ONE - 1, -1) if kept.endswith(form[:size]))
-            text = kept[: len(kept) - next(begun, 0)] + _CUT
+            text = kept[: len(kept) - _begun(kept, form)] + _CUT
     return text
+
+
+def _begun(text: str, form: str) -> int:
+    """How many characters at the end of a text begin a form and are not all of it. Looked is only where it may begin: forms may be long."""
+    end = text[max(0, len(text) - len(form) + 1) :]
+    at = end.find(form[:_LEAST_OF_ONE])
+    while at >= 0 and not form.startswith(end[at:]):
+        at = end.find(form[:_LEAST_OF_ONE], at + 1)
+    return len(end) - at if at >= 0 else 0
 
 
 def hidden_within(value: Any, secrets: Sequence[str]) -> Any:  # noqa: ANN401 - any JSON value
