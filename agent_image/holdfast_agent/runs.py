@@ -156,7 +156,8 @@ class Runs:
         try:
             document, created = await self._store.create(documents.head_key(head.id), head.dump())
         except StoreError:
-            admission.drop(head.id)
+            if not ours:
+                admission.drop(head.id)
             raise
         stored = Head.load(document)
         if stored.terminal or not (created or ours):

@@ -10,11 +10,16 @@ from holdfast_agent.admission import Admission, BusyError
 from holdfast_agent.heads import Trouble
 from holdfast_agent.openruns import OpenRuns
 from holdfast_agent.runs import Runs
+from holdfast_agent.store import StoreError
 from tests.agent.houses import House, Memory, head_of
 
 
 async def _nobody(runs):
     return []
+
+
+async def _away(*_):
+    raise StoreError("away")
 
 
 async def test_a_run_more_than_there_may_be_is_refused_and_told_when_to_come_back():
@@ -108,6 +113,16 @@ async def test_a_process_that_begins_counts_the_runs_that_it_finds_at_work(monke
     await runs._admitted(head_of("more"), 2)
     index.add("waits")
     assert index.admission.working == 3
+
+
+async def test_a_run_that_is_asked_for_again_while_the_store_is_away_still_counts():
+    house = House()
+    await house.runs._admitted(head_of("r"), 2)
+    house.store.create = _away
+    for run in ("r", "other"):
+        with pytest.raises(StoreError):
+            await house.runs._admitted(head_of(run), 2)
+    assert [run in house.index.admission for run in ("r", "other")] == [True, False]
 
 
 async def test_what_ended_elsewhere_is_forgotten_also_without_a_limit(monkeypatch):
