@@ -66,7 +66,7 @@ class Intake:
         if event == DELETED:
             known = record.children.get(place)
             if known and known.uid == metadata["uid"]:
-                self._lost(key, kind, metadata["name"])
+                self._lost(key, place, metadata["resourceVersion"])
         elif record.is_news(place, metadata["resourceVersion"]) and record.saw(place, seen(kind, live)):
             self._news(key, place, metadata["resourceVersion"])
         if place == (DEPLOYMENT, key[1]) and event != DELETED:
@@ -89,7 +89,7 @@ class Intake:
         key = (metadata["namespace"], metadata.get("labels", {}).get(names.LABEL_AGENT, ""))
         record = self._memory.find(key)
         if record and (kind, metadata["name"]) in record.children:
-            self._lost(key, kind, metadata["name"])
+            self._lost(key, (kind, metadata["name"]), metadata["resourceVersion"])
 
     def _deployment(self, key: Key, live: Manifest) -> None:
         record = self._memory.record(key)
@@ -119,9 +119,9 @@ class Intake:
         if old is None or (old.ready, old.problem, old.uid) != (facts.ready, facts.problem, facts.uid):
             self.due(key)
 
-    def missing(self, key: Key, kind: Kind, name: str) -> None:
-        """A list shows that a child is gone whose deletion nobody told us."""
-        self._lost(key, kind, name)
+    def missing(self, key: Key, child: ChildId, version: str) -> None:
+        """A list of that version shows that a child is gone whose deletion nobody told us."""
+        self._lost(key, child, version)
 
     def _news(self, key: Key, place: ChildId, version: str) -> None:
         if not self._memory.record(key).awaits(place, version):
@@ -132,12 +132,12 @@ class Intake:
         if not self.quiet:
             self._enqueue(key, delay)
 
-    def _lost(self, key: Key, kind: Kind, name: str) -> None:
+    def _lost(self, key: Key, child: ChildId, version: str) -> None:
         record = self._memory.record(key)
-        record.children.pop((kind, name), None)
-        if (kind, name) == (DEPLOYMENT, key[1]):
+        record.lose(child, version)
+        if child == (DEPLOYMENT, key[1]):
             record.deployment = None
-        self.due(key, VANISHING_SECONDS if kind.group == DAPR_GROUP else 0.0)
+        self.due(key, VANISHING_SECONDS if child[0].group == DAPR_GROUP else 0.0)
 
 
 def owner(live: Manifest) -> Key | None:

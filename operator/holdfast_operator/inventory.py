@@ -225,7 +225,7 @@ class Inventory:
             for child, found in list(record.children.items()):
                 # One that was made after the list was read is in no list yet.
                 if child[0] == kind and (key[0], child[1]) not in seen and not newer(found.version, version):
-                    self._intake.missing(key, *child)
+                    self._intake.missing(key, child, version)
         if kind == COMPONENT:
             for namespace, name in self._dapr.components() - seen:
                 if scope in {None, namespace}:

@@ -55,6 +55,7 @@ class Record:
         scaled: number of pods that the Deployment was last given by itself, while nothing else could be carried out.
         writing: what is being written, and the latest version of it that an event has told meanwhile.
         overtaken: an event has told something later than the answer to the write that it met; see `writing`.
+        gone: children that were lost while they were being written, and the version they were lost at: an answer may be of an earlier one.
     """
 
     uid: str = ""
@@ -78,6 +79,7 @@ class Record:
     scaled: int | None = None
     writing: dict[ChildId, str] = field(default_factory=dict)
     overtaken: bool = False
+    gone: dict[ChildId, str] = field(default_factory=dict)
 
     def keep(self, manifest: Manifest) -> None:
         """Keep the manifest of an event until it is reconciled."""
@@ -115,6 +117,12 @@ class Record:
             return False
         self.children[child] = found
         return old is None or (old.digest, old.uid, old.superseded_at) != (found.digest, found.uid, found.superseded_at)
+
+    def lose(self, child: ChildId, version: str) -> None:
+        """Forget a child that is not there any more, or not ours, since that version."""
+        self.children.pop(child, None)
+        if child in self.writing:
+            self.gone[child] = version
 
     def awaits(self, child: ChildId, version: str) -> bool:
         """Whether a child is just being written: what an event tells of it is judged with the answer, of which it may be the echo."""

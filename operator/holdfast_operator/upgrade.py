@@ -12,11 +12,12 @@ from holdfast_operator.desired.pins import Pins
 from holdfast_operator.desired.rotation import ANNOTATION_SEEN
 from holdfast_operator.desired.standing import ANNOTATION_MARK, Mark, Standing, Writing, only_adds
 from holdfast_operator.desired.steps import Steps
-from holdfast_operator.facts import Seen, deployment_facts, seen
+from holdfast_operator.facts import Seen
 from holdfast_operator.kinds import COMPONENT, CONFIG_MAP, DEPLOYMENT, Key
 from holdfast_operator.memory import Record
 from holdfast_operator.ownership import owned
 from holdfast_operator.refusals import gather
+from holdfast_operator.writing import remember, write
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +107,9 @@ async def leave_alone(cluster: Cluster, key: Key, record: Record, writing: Writi
         ApiError: it was changed in the meantime, or there is no answer.
     """
     live = record.deployment
-    assert live is not None
+    if live is None:
+        # Deleted since it was decided on: it is made anew by the look that this has asked for.
+        return
     seen_now = writing.rotation.text()
     if not live.mark or (seen_now and seen_now != live.rotation[0]):
         # Both each time: what an apply does not repeat, it takes away.
@@ -122,12 +125,7 @@ async def _annotate(cluster: Cluster, key: Key, record: Record, annotations: Map
     known = record.children[(DEPLOYMENT, key[1])]
     head = {"namespace": key[0], "name": key[1], "uid": known.uid, "resourceVersion": known.version, "annotations": annotations}
     body = {"apiVersion": DEPLOYMENT.api_version, "kind": DEPLOYMENT.kind, "metadata": head}
-    live = await cluster.apply(DEPLOYMENT, body, manager=MARK_MANAGER)
-    found = seen(DEPLOYMENT, live)
-    record.saw((DEPLOYMENT, key[1]), found)
-    if record.children[(DEPLOYMENT, key[1])].version == found.version:
-        record.deployment = deployment_facts(live)
-    return found
+    return remember(record, DEPLOYMENT, key[1], await write(cluster, record, DEPLOYMENT, body, manager=MARK_MANAGER))
 
 
 def _comparable(template: Manifest, revision: str, instead: str) -> Manifest:

@@ -32,9 +32,12 @@ async def write(cluster: Cluster, record: Record, kind: Kind, manifest: Manifest
 
 def remember(record: Record, kind: Kind, name: str, live: Manifest) -> Seen:
     """Keep what an answer tells of a child."""
-    found = seen(kind, live)
-    record.saw((kind, name), found)
-    # An event may have told of a later state before this answer was read.
-    if kind == DEPLOYMENT and record.children[kind, name].version == found.version:
+    found, place = seen(kind, live), (kind, name)
+    gone = record.gone.pop(place, "")
+    # An event may have told of a later state before this answer was read; whoever told of a loss has made the Agent due.
+    if gone and newer(gone, found.version):
+        return found
+    record.saw(place, found)
+    if kind == DEPLOYMENT and record.children[place].version == found.version:
         record.deployment = deployment_facts(live)
     return found

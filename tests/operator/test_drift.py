@@ -85,7 +85,8 @@ async def test_a_fight_over_the_scale_slows_down_and_is_told_and_a_single_repair
     world.hear(kinds.SERVICE, namespace, "a")
     _, asked = await world.look(namespace, "a")
     assert asked == {READ: 1, ("PATCH", "services"): 1, ("POST", "events"): 1}
-    world.intake.missing((namespace, "a"), kinds.CONFIGURATION, "a")
+    version = api.get(kinds.CONFIGURATION, namespace, "a")["metadata"]["resourceVersion"]
+    world.intake.missing((namespace, "a"), (kinds.CONFIGURATION, "a"), version)
     api.delete(kinds.CONFIGURATION, namespace, "a")
     _, asked = await world.look(namespace, "a")
     assert asked == {READ: 1, ("GET", "configurations"): 1, ("PATCH", "configurations"): 1, ("POST", "events"): 1}

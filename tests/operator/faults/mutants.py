@@ -96,7 +96,7 @@ MUTANTS = (  # only what a cluster could see: what makes no difference while wat
     Mutant(
         "a lost child is not missed",
         "intake.py",
-        '                self._lost(key, kind, metadata["name"])\n        elif',
+        '                self._lost(key, place, metadata["resourceVersion"])\n        elif',
         "                pass\n        elif",
     ),
     Mutant(
