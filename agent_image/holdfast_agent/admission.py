@@ -9,12 +9,15 @@ its next step here on. What is counted is this process's view: its mistakes are 
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from itertools import islice
 from typing import Final
 
 from holdfast_agent.heads import Head
 
 _LOOK_SECONDS: Final = 1.0
 _SETTLED_SECONDS: Final = 1.0
+_RESTING_AT_ONCE: Final = 200
+"""Any number of runs may wait: of more than these, the next ones are looked at the next time."""
 _LISTED_SECONDS: Final = 60.0
 """After which a run that has not ended is in the index of open runs: its entry is written a second after its first step."""
 
@@ -41,7 +44,8 @@ class Admission:
 
     def __init__(self) -> None:
         self._working: dict[str, float] = {}
-        self._resting: set[str] = set()
+        # Those that wait, in the order in which they are looked at again; the values tell nothing.
+        self._resting: dict[str, None] = {}
         # Runs that have steps here and were not taken here: those not asked about yet, and those that began later than this process.
         self._unsure: set[str] = set()
         self._others: set[str] = set()
@@ -58,8 +62,9 @@ class Admission:
 
     def add(self, run: str) -> None:
         """The run was just taken here."""
-        for known in (self._resting, self._unsure, self._others):
-            known.discard(run)
+        self._resting.pop(run, None)
+        self._unsure.discard(run)
+        self._others.discard(run)
         self._working[run] = time.monotonic()
 
     def goes_on(self, run: str) -> None:
@@ -73,19 +78,21 @@ class Admission:
         """The run waits."""
         self._unsure.discard(run)
         if self._working.pop(run, None) is not None:
-            self._resting.add(run)
+            self._resting[run] = None
 
     def drop(self, run: str) -> None:
         """The run has ended."""
         self._working.pop(run, None)
-        for known in (self._resting, self._unsure, self._others):
-            known.discard(run)
+        self._resting.pop(run, None)
+        self._unsure.discard(run)
+        self._others.discard(run)
 
     def keep(self, runs: Iterable[str]) -> None:
         """These are all the runs that may not have ended, as far as is written down: others that were taken long ago have."""
         there, now = set(runs), time.monotonic()
-        for known in (self._resting, self._unsure, self._others):
-            known.intersection_update(there)
+        self._unsure &= there
+        self._others &= there
+        self._resting = {run: None for run in self._resting if run in there}
         self._working = {run: since for run, since in self._working.items() if run in there or since + _LISTED_SECONDS > now}
 
     async def admit(self, run: str, most: int | None, heads: Heads) -> None:
@@ -103,14 +110,26 @@ class Admission:
         if most is not None and self._unsure and self.working + len(self._unsure) >= most:
             await self._adopt(heads)
         now = time.monotonic()
-        if most is not None and self.working >= most and now >= self._looked + _LOOK_SECONDS:
+        if most is not None and self.working + len(self._resting) >= most and now >= self._looked + _LOOK_SECONDS:
             self._looked = now
-            for head in await heads([run for run, since in self._working.items() if since + _SETTLED_SECONDS < now]):
-                if head.at_rest:
-                    self.rest(head.id)
+            await self._look(heads, now)
         if most is not None and self.working >= most and run not in self._working:
             raise BusyError(most, _LOOK_SECONDS)
         self.add(run)
+
+    async def _look(self, heads: Heads, now: float) -> None:
+        """Find out what became elsewhere of the runs that count here: which have ended, which wait, and which wait no longer."""
+        working = [run for run, since in self._working.items() if since + _SETTLED_SECONDS < now]
+        resting = list(islice(self._resting, _RESTING_AT_ONCE))
+        for run in resting:
+            self._resting[run] = self._resting.pop(run)
+        for head in await heads(working + resting):
+            if head.terminal:
+                self.drop(head.id)
+            elif head.at_rest:
+                self.rest(head.id)
+            elif head.id in self._resting:
+                self.add(head.id)
 
     async def _adopt(self, heads: Heads) -> None:
         """Find out which runs with steps here began before this process. Each is asked about once."""
@@ -121,6 +140,6 @@ class Admission:
             if run not in older:
                 self._others.add(run)
             elif older[run].at_rest:
-                self._resting.add(run)
+                self._resting[run] = None
             else:
                 self._working[run] = time.monotonic()

@@ -115,6 +115,25 @@ async def test_a_process_that_begins_counts_the_runs_that_it_finds_at_work(monke
     assert index.admission.working == 3
 
 
+async def test_a_run_that_waited_and_goes_on_elsewhere_counts_again(monkeypatch):
+    monkeypatch.setattr(admission, "_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(admission, "_RESTING_AT_ONCE", 2)
+    waiting = Trouble(key="waits/1/0", attempt=1, message="", until=time.time() + 600)
+    house, runs = House(), ("waits", "ends", "goes-on", "goes-on-too")
+    door = house.index.admission
+    for run in runs:
+        await door.admit(run, None, _nobody)
+        await house.index.waits(run)
+    heads = (head_of("waits", trouble=waiting), head_of("ends", status="COMPLETED"), head_of("goes-on"), head_of("goes-on-too"))
+    house.store.documents |= {f"run/{head.id}": head.dump() for head in heads}
+    await house.runs._admitted(head_of("new"), 3)  # two are looked at each time
+    assert door.working == 1
+    with pytest.raises(BusyError):
+        await house.runs._admitted(head_of("more"), 3)
+    assert door.working == 3
+    assert [run in door for run in runs] == [True, False, True, True]
+
+
 async def test_a_run_that_is_asked_for_again_while_the_store_is_away_still_counts():
     house = House()
     await house.runs._admitted(head_of("r"), 2)
