@@ -263,10 +263,14 @@ class Runs:
             audit={name: head.audit[name] for name in ("count", "hash", "tail")} if head.plan and head.audit else None,
             trace=head.trace,
         )
-        self._index.admission.add(head.id)  # whoever took it may be gone
+        admission = self._index.admission
+        counted = head.id in admission
+        admission.add(head.id)  # whoever took it may be gone
         with scope.traced(self.observer.telemetry.root(head.trace, head.id)):
             if await self._engine.schedule(head.id, state.dump()):
                 _LOG.info("run scheduled", extra={"run": head.id})
+            elif not counted:  # it counts where it was scheduled
+                admission.drop(head.id)
 
     async def close(self, head: Head, error: dict[str, str]) -> Head:
         """Write down the end of a run whose workflow ended without doing so: terminated, or a defect.

@@ -1,12 +1,14 @@
 """How many runs a process takes at once."""
 
 import asyncio
+import contextlib
 import time
 
 import pytest
 
 from holdfast_agent import admission
 from holdfast_agent.admission import Admission, BusyError
+from holdfast_agent.engine import EngineError
 from holdfast_agent.heads import Trouble
 from holdfast_agent.openruns import OpenRuns
 from holdfast_agent.runs import Runs
@@ -132,6 +134,24 @@ async def test_a_run_that_waited_and_goes_on_elsewhere_counts_again(monkeypatch)
         await house.runs._admitted(head_of("more"), 3)
     assert door.working == 3
     assert [run in door for run in runs] == [True, False, True, True]
+
+
+@pytest.mark.parametrize("taken", [True, False, EngineError("away")], ids=["taken", "there-already", "it-may-come-to-life"])
+async def test_a_run_counts_where_it_is_scheduled(taken):
+    head, house = head_of("r"), House()
+    await house.index.admission.admit("ours", 2, _nobody)
+
+    async def schedule(run, payload):
+        assert run in house.index.admission, "its first step may come before the answer"
+        if isinstance(taken, Exception):
+            raise taken
+        return taken
+
+    house.dapr.schedule = schedule
+    for each in (head, head_of("ours")):
+        with contextlib.suppress(EngineError):
+            await house.runs.schedule(each)
+    assert [run in house.index.admission for run in ("r", "ours")] == [taken is not False, True]
 
 
 async def test_a_run_that_is_asked_for_again_while_the_store_is_away_still_counts():
