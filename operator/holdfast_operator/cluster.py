@@ -7,6 +7,7 @@ a connection had to be made for it. So a replica that has lost its Lease, even o
 """
 
 import asyncio
+import contextlib
 import json
 import random
 from collections.abc import AsyncIterator, Callable
@@ -26,7 +27,8 @@ Manifest = dict[str, Any]
 PAGE = 500
 TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=4)
 WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=70)
-"""A watch says something each minute, a bookmark if nothing else: one that does not is frozen."""
+"""A watch that says nothing for longer may be frozen. Most API servers send a bookmark each minute, but not where etcd tells seldom of its
+progress and nothing of the kind changes."""
 
 _APPLY = "application/apply-patch+yaml"
 _METADATA = "application/json;as={shape};g=meta.k8s.io;v=v1"
@@ -176,10 +178,10 @@ class Cluster:
             query["continue"] = more
 
     async def watch(self, kind: Kind, namespace: str | None, version: str, *, selector: str = "") -> AsyncIterator[tuple[str, Manifest]]:
-        """Events of a kind from a resourceVersion on, until the server ends the stream; of some kinds the metadata alone.
+        """Events of a kind from a resourceVersion on, until the stream ends or says nothing for too long; of some kinds the metadata alone.
 
         Raises:
-            ApiError: 410 when the version is too old to go on from; 0 when the stream breaks, or says nothing for longer than it may.
+            ApiError: 410 when the version is too old to go on from; 0 when the stream breaks, or does not begin.
         """
         query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version, "timeoutSeconds": str(_watch_seconds())}
         query |= {"labelSelector": selector} if selector else {}
@@ -192,12 +194,13 @@ class Cluster:
                     self._credentials.renew()
                 if answer.status >= 400:  # noqa: PLR2004 - HTTP
                     raise _error(answer, await answer.read())
-                async for line in _lines(answer.content):
-                    event = json.loads(line)
-                    if event["type"] == "ERROR":
-                        status = event["object"]
-                        raise ApiError(status.get("code", 500), status.get("reason", ""), status.get("message", ""))
-                    yield event["type"], event["object"]
+                with contextlib.suppress(aiohttp.SocketTimeoutError):
+                    async for line in _lines(answer.content):
+                        event = json.loads(line)
+                        if event["type"] == "ERROR":
+                            status = event["object"]
+                            raise ApiError(status.get("code", 500), status.get("reason", ""), status.get("message", ""))
+                        yield event["type"], event["object"]
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             # ValueError: half a line, where a stream was cut in the middle of an event.
             raise ApiError(_UNREACHABLE, "", str(error) or type(error).__name__) from None

@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
+import aiohttp
 import kopf
 import pytest
 from aiohttp import web
 
+from holdfast_operator import cluster as transport
 from holdfast_operator import kinds
 from holdfast_operator.cluster import ApiError, Cluster
 from holdfast_operator.credentials import Credentials
@@ -69,6 +71,22 @@ async def test_a_watch_that_ends_in_the_middle_of_an_event_is_an_error_to_try_ag
             pass
 
     assert caught.value.transient
+
+
+async def test_a_watch_that_began_and_says_nothing_ends_without_an_error(
+    through: Through, api: Api, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frozen, or of a kind of which nothing changes: it is opened anew where it was, and what is there is not listed for it."""
+    monkeypatch.setattr(transport, "WATCH_TIMEOUT", aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=2))
+    cluster = await through("freeze WATCH configmaps")
+    version = (await anext(cluster.pages(kinds.CONFIG_MAP, namespace))).version
+    api.create(kinds.CONFIG_MAP, namespace, {"metadata": {"name": "a"}})
+
+    async def heard() -> list[str]:
+        return [live["metadata"]["name"] async for event, live in cluster.watch(kinds.CONFIG_MAP, namespace, version) if event == "ADDED"]
+
+    assert await heard() == []
+    assert await heard() == ["a"]
 
 
 class Ending(Proxy):
