@@ -120,6 +120,7 @@ class Head:
             "event_id"?, "event_source"?}`; None: a request did, or a version that did not say.
         audit: `{"count", "hash", "mac"}`, the anchor of the chain.
         publish: `{"component", "topic"}`, where its end is told; None: nowhere. `published`: when that was done.
+        unknown: what a newer version wrote beside all that. It stays in the document whoever writes it, and is sealed with it.
     """
 
     id: str
@@ -157,6 +158,7 @@ class Head:
     audit: Document | None = None
     publish: dict[str, str] | None = None
     published: float | None = None
+    unknown: Document = field(default_factory=dict)
 
     @property
     def untold(self) -> bool:
@@ -208,6 +210,7 @@ class Head:
     def dump(self) -> Document:
         """As JSON-ready data, without what is not there."""
         written = {name: value for name, value in vars(self).items() if value is not None and value not in ((), {})}
+        written |= written.pop("unknown", {})
         written["usage"] = self.usage.dump()
         for name in written.keys() & {"trouble", "cancel"}:
             written[name] = asdict(written[name])
@@ -221,8 +224,9 @@ class Head:
 
     @classmethod
     def load(cls, document: Document) -> Self:
-        """From JSON-ready data; fields of a newer version are left out."""
+        """From JSON-ready data, also of a newer version."""
         read = known(cls, document)
+        read["unknown"] = {name: value for name, value in document.items() if name not in read and name != ERASING}
         read["usage"] = Usage.load(read.get("usage"))
         for name, kind in (("trouble", Trouble), ("cancel", Cancel)):
             if read.get(name):

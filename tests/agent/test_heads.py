@@ -1,8 +1,11 @@
 """What a head can go through, as pure changes."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
+from holdfast_agent.audit import Auditor
+from holdfast_agent.audit.chain import head_digest, record
 from holdfast_agent.documents import Approval, Cancel, Head, ModelTurn, Plan, ToolOutcome, Trouble, Usage, task_digest
+from holdfast_agent.heads import ERASING, change
 from holdfast_agent.loop import wake_event
 
 HEAD = Head(id="r", task="go", digest="d", revision="abc", created=0.0, deadline=60.0, max_iterations=50, longest_call=60.0)
@@ -15,6 +18,21 @@ def test_a_head_names_the_wait_that_is_due_first_and_keeps_the_others():
     waiting = HEAD.troubled(LONG).troubled(SHORT)
     assert waiting == HEAD.troubled(SHORT).troubled(LONG)
     assert (waiting.trouble, waiting.beside) == (SHORT, (LONG,))
+
+
+def test_what_a_newer_version_wrote_stays_in_a_head_and_is_sealed_with_it():
+    newer = HEAD.dump() | {"later": {"on": [1]}, "said": False}
+    changed = change(lambda head: head.troubled(LONG))(newer)
+    assert changed == newer | {"trouble": asdict(LONG)}
+    ended = change(lambda head: Auditor(key="k").sealed(head.completed("yes", Usage(), 1.0), {"count": 1, "hash": "h", "tail": []}))(
+        changed
+    )
+    assert {name: ended[name] for name in ("later", "said")} == {"later": {"on": [1]}, "said": False}
+    assert ended["audit"]["tail"] == [record("end", head_digest(ended))]
+
+
+def test_that_a_run_is_being_erased_is_not_kept_by_who_writes_its_head():
+    assert change(lambda head: head.troubled(LONG))(HEAD.dump() | {ERASING: {"by": "a", "at": 1.0}}) == HEAD.troubled(LONG).dump()
 
 
 def test_what_waits_on_is_not_touched_by_what_goes_on_beside_it():
@@ -115,7 +133,7 @@ def test_a_head_with_all_that_it_can_hold_survives_a_round_trip():
         dumped[part] |= future
     dumped["approvals"]["1/0"] |= future
     dumped["beside"][0] |= future
-    assert Head.load(dumped | future) == full
+    assert Head.load(dumped | future) == replace(full, unknown=future)
 
 
 def test_a_plain_head_and_a_plain_turn_hold_nothing_new():
