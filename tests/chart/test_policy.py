@@ -282,6 +282,19 @@ def test_a_host_that_could_never_match_is_refused_by_helm(refusal, hosts):
     assert "policy/allow/hosts" in refusal({"policy.allow.hosts": hosts}).replace(".", "/")
 
 
+@pytest.mark.parametrize("name", ["**", "*_PROXY", "(all*", "A B", "A=B", "1A", ""])
+def test_an_entry_that_is_no_beginning_of_a_variable_is_refused_by_helm(refusal, name):
+    assert "policy/allow/env" in refusal({"policy.allow.env": [name]}).replace(".", "/")
+
+
+@pytest.mark.parametrize("kind", ["env", "hosts", "python"])
+def test_variables_that_nobody_sees_are_compared_with_every_list_that_variables_could_get_around(render, kind):
+    policy, _ = render({"policy.allow": {kind: [], "env": []}}, "--show-only", "templates/policy.yaml")
+
+    (expression,) = [one["expression"] for one in policy["spec"]["variables"] if one["name"] == kind]
+    assert "variables.envSources" in expression
+
+
 def test_the_policy_holds_where_the_operator_looks_and_can_be_left_out(render):
     def binding(values):
         return [each for each in render(values) if each["kind"] == "ValidatingAdmissionPolicyBinding"]

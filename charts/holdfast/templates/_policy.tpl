@@ -20,6 +20,7 @@ hosts:
   value: '"that nobody sees"'
 # What makes clients go elsewhere.
 - {list: 'variables.envItems.filter(x, x.name.matches("(?i)(_proxy|^otel_.*endpoint)$"))', at: '"spec.env " + x.name', value: '(has(x.value) ? x.value : "")'}
+- {list: variables.envSources, at: '"spec.envFrom"', value: '"(names that nobody sees)"'}
 - list: '["otlp", "zipkin"].filter(x, has(variables.spec.observability) && has(variables.spec.observability.tracing) && x in variables.spec.observability.tracing)'
   at: '"spec.observability.tracing." + x'
   value: 'variables.spec.observability.tracing[x]'
@@ -59,7 +60,8 @@ volumes:
   value: x
 env:
 - {list: variables.envItems, at: '"spec.env"', value: x.name}
-- {list: variables.envSources, at: '"spec.envFrom"', value: '("all of a " + (has(x.secretRef) ? "Secret" : "ConfigMap"))'}
+# In brackets, which no entry may begin with, so that none that ends with * has them; a lone * has everything.
+- {list: variables.envSources, at: '"spec.envFrom"', value: '("(all of a " + (has(x.secretRef) ? "Secret" : "ConfigMap") + ")")'}
 python:
 - {list: 'variables.tools.filter(x, has(x.python))', at: '"spec.tools (" + x.name + ").python.configMapKeyRef"', value: x.python.configMapKeyRef.name}
 # The ways to bring in code by the back door. What a variable may do else is for the list of variables, which has to be there (see
@@ -67,6 +69,7 @@ python:
 - list: 'variables.envItems.filter(x, x.name.matches("^(PATH$|GCONV_PATH$|PYTHON|LD_|OPENSSL_|GLIBC_)"))'
   at: '"spec.env"'
   value: x.name
+- {list: variables.envSources, at: '"spec.envFrom"', value: '"(names that nobody sees)"'}
 - list: '(has(variables.spec.volumeMounts) ? variables.spec.volumeMounts : []).filter(x, !x.mountPath.matches("^/(data|mnt)(/[^./][^/]*)*$"))'
   at: '"spec.volumeMounts outside /data and /mnt"'
   value: x.mountPath
