@@ -1,6 +1,7 @@
 """`holdfast_agent serve team.yaml`: all Agents of the files side by side, which find each other."""
 
 import asyncio
+import json
 import re
 import signal
 
@@ -11,6 +12,7 @@ from holdfast_agent.local.beside import Beside
 from holdfast_agent.local.documents import read, read_all
 from holdfast_agent.local.faults import LocalError
 from holdfast_agent.local.manifests import plan
+from holdfast_agent.local.workspace import CONFIG, named_folder
 from holdfast_api.v1alpha1 import Agent
 from tests.agent.commands import Caller
 
@@ -106,3 +108,25 @@ def test_all_agents_of_the_files_are_read_or_the_one_that_is_named(tmp_path):
         read_all(files, name="c")
     with pytest.raises(LocalError, match="there are two Agents 'a': rename one of them"):
         read_all(_files(tmp_path, _agent("a"), _agent("a")))
+
+
+def test_an_agent_keeps_its_folder_however_it_is_served_the_next_time(tmp_path):
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    _served(alone, "writer")
+    for name in ("writer", "critic"):
+        _served(together / name, name)
+    for several in (False, True):
+        assert named_folder(alone, "writer", several=several) == alone
+        assert named_folder(together, "writer", several=several) == together / "writer"
+    assert named_folder(alone, "critic", several=True) == alone / "critic"
+    assert named_folder(tmp_path, "writer", several=False) == tmp_path
+    assert named_folder(tmp_path, "logs", several=True) == tmp_path / "logs"
+    with pytest.raises(LocalError, match="belongs to the Agent 'writer': choose another with --state-dir"):
+        named_folder(alone, "logs", several=True)
+    (alone / CONFIG).write_text("[")
+    assert named_folder(alone, "writer", several=True) == alone / "writer"
+
+
+def _served(folder, name):
+    folder.mkdir(parents=True)
+    (folder / CONFIG).write_text(json.dumps({"name": name}))

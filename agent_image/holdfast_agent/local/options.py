@@ -8,7 +8,7 @@ from pathlib import Path
 
 from holdfast_agent.local import manifests
 from holdfast_agent.local.documents import Documents, read, read_all
-from holdfast_agent.local.workspace import Workspace, default_folder
+from holdfast_agent.local.workspace import Workspace, default_folder, named_folder
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -47,14 +47,15 @@ def _redirected(options: argparse.Namespace, found: Documents) -> Documents:
 
 
 def workspace(options: argparse.Namespace, found: Documents, *, several: bool = False) -> Workspace:
-    """The agent's folder; of several, one in the folder that is named.
+    """The agent's folder, see `named_folder`.
 
     Raises:
         LocalError: it cannot be made.
     """
-    if several and options.state_dir:
-        return Workspace(options.state_dir / found.agent.metadata.name)
-    return Workspace(options.state_dir or default_folder(found.agent.metadata.name, os.environ, Path.home()))
+    agent = found.agent.metadata.name
+    if options.state_dir:
+        return Workspace(named_folder(options.state_dir, agent, several=several))
+    return Workspace(default_folder(agent, os.environ, Path.home()))
 
 
 def again(options: argparse.Namespace) -> str:

@@ -19,7 +19,7 @@ from holdfast_agent.local.manifests import Plan
 from holdfast_agent.local.ports import free_ports, is_free
 from holdfast_agent.local.process import Process
 from holdfast_agent.local.processes import DaprOptions, DaprProcesses
-from holdfast_agent.local.workspace import Workspace
+from holdfast_agent.local.workspace import CONFIG, Workspace
 from holdfast_api import names
 
 _READY_SECONDS = 90.0
@@ -126,7 +126,7 @@ async def running(
 def _agent(
     plan: Plan, documents: Documents, workspace: Workspace, environ: Mapping[str, str], own: Mapping[str, str], *, port: int, lock: int
 ) -> Process:
-    config = workspace.folder / "agent.json"
+    config = workspace.folder / CONFIG
     config.write_text(json.dumps(plan.resolved.config.document(), ensure_ascii=False))
     return Process(
         "the agent",

@@ -23,9 +23,12 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
 
 from holdfast_agent.local.faults import LocalError
 
+CONFIG: Final = "agent.json"
+_FOLDERS: Final = {"logs", "resources", "scheduler", "together"}
 _KEPT_RUNS = 100
 _SECRET_BYTES = 32
 _POLL_SECONDS = 0.1
@@ -45,6 +48,37 @@ class AskedRun:
 def default_folder(agent: str, environ: Mapping[str, str], home: Path) -> Path:
     """Where an agent's folder is unless the user says otherwise."""
     return Path(environ.get("XDG_STATE_HOME") or home / ".local" / "state") / "holdfast" / agent
+
+
+def named_folder(folder: Path, agent: str, *, several: bool) -> Path:
+    """Where an agent's folder is when the user names one: where its runs are already, however it was served then.
+
+    Args:
+        folder: what was named. Of an agent that is served alone it is the folder, of several it holds theirs.
+        agent: its name.
+        several: whether it is served beside others.
+
+    Raises:
+        LocalError: the agent's folder would be one that another agent has for itself.
+    """
+    within = folder / agent
+    for place in (folder, within):
+        if _held(place) == agent:
+            return place
+    if several and agent in _FOLDERS and (other := _held(folder)):
+        raise LocalError(
+            f"the folder {within} belongs to the Agent {other!r}: choose another with --state-dir, or rename the Agent {agent!r}"
+        )
+    return within if several else folder
+
+
+def _held(folder: Path) -> str | None:
+    """The name of the agent whose folder it is; None: nobody's, as far as can be read."""
+    try:
+        found = json.loads((folder / CONFIG).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found.get("name") if isinstance(found, dict) else None
 
 
 class Workspace:
