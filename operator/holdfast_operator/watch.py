@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 _PATIENCE = 5
 """Attempts in a row in which a watch told nothing, after which the version that it goes on from is doubted."""
 
+FORBIDDEN_SECONDS = 30.0
+"""Pause where a right is missing: somebody has to grant it, and each kind in each such namespace asks."""
+
 
 @dataclass(frozen=True)
 class Followed:
@@ -59,7 +62,7 @@ class Watch:
         """
         self._cluster, self._followed = cluster, followed
         self._take_list, self._tell, self._vanished = take_list, tell, vanished
-        self._version, self._heard, self._deaf = "", False, 0
+        self._version, self._heard, self._deaf, self._refused = "", False, 0, False
 
     async def run(self, version: str = "") -> None:
         """Follow.
@@ -74,18 +77,18 @@ class Watch:
                 self._version = self._version or await self._take_list()
                 await self._listen()
             except ApiError as error:
-                after = error.retry_after or 0.0
+                after = FORBIDDEN_SECONDS if forbidden(error) else error.retry_after or 0.0
                 self._doubt(error)
             if self._heard:
                 self._deaf, pauses = 0, iter(Backoffs())
             # After an orderly end, too: where something on the way ends every watch at once, that must be no storm.
-            await asyncio.sleep(max(next(pauses), after))
+            await asyncio.sleep(next(pauses) + after)
 
     async def _listen(self) -> None:
         followed = self._followed
         events = self._cluster.watch(followed.kind, followed.scope, self._version, selector=followed.selector)
         async for event, live in events:
-            self._heard, self._version = True, live["metadata"]["resourceVersion"]
+            self._heard, self._refused, self._version = True, False, live["metadata"]["resourceVersion"]
             if event != "BOOKMARK":
                 self._tell(event, live)
 
@@ -98,8 +101,10 @@ class Watch:
         if error.transient and self._deaf < _PATIENCE:
             logger.info("the watch of %s goes on: %s", plural, error)
             return
-        # A namespace that may not be read is told by `scopes`, once and not by each watch each time.
-        expected = error.status == HTTPStatus.GONE or (self._followed.scope and forbidden(error))
+        # A namespace that may not be listed is told by `scopes`. One that may be listed and not watched is told here, once.
+        unwatched = forbidden(error) and bool(self._version)
+        expected = error.status == HTTPStatus.GONE or (self._refused if unwatched else self._followed.scope and forbidden(error))
         level = logging.DEBUG if expected else logging.WARNING
         logger.log(level, "the watch of %s starts anew: %s", plural, error)
+        self._refused |= unwatched
         self._version, self._deaf = "", 0

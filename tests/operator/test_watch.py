@@ -8,7 +8,7 @@ import pytest
 
 from holdfast_operator import kinds, watch
 from holdfast_operator.cluster import ApiError
-from holdfast_operator.watch import Followed, Watch
+from holdfast_operator.watch import FORBIDDEN_SECONDS, Followed, Watch
 
 Event = tuple[str, dict[str, Any]]
 BROKEN, BUSY, OLD, FORBIDDEN = (
@@ -124,7 +124,39 @@ async def test_pauses_grow_while_it_is_deaf_and_heed_retry_after(pauses: list[fl
 
     assert pauses[0] < 1 < pauses[2] < 5
     assert pauses[3] < 1  # it has heard something
-    assert pauses[4] == 30.0
+    assert 30 < pauses[4] < 31  # not all watches at the same moment
+
+
+async def test_a_right_to_watch_that_is_missing_is_told_once_and_asked_for_seldom(
+    pauses: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", watch.logger.name)
+    server = Server([FORBIDDEN], [FORBIDDEN], [FORBIDDEN], [event("6")], [FORBIDDEN])
+
+    await follow(server)
+
+    # What can be listed is listed meanwhile, as often.
+    assert server.asked == ["5", "list-1", "list-2", "list-3", "6", "list-4"]
+    assert [pause > FORBIDDEN_SECONDS for pause in pauses[:5]] == [True, True, True, False, True]
+    assert [record.levelname for record in caplog.records] == ["WARNING", "DEBUG", "DEBUG", "WARNING"]
+
+
+async def test_a_namespace_that_may_not_be_listed_is_asked_for_seldom_and_told_by_nobody_here(
+    pauses: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    server, left = Server(), [FORBIDDEN, FORBIDDEN]
+    real = server.take_list
+
+    async def failing() -> str:
+        if left:
+            raise left.pop()
+        return await real()
+
+    server.take_list = failing  # type: ignore[method-assign]
+    await follow(server, "")
+
+    assert [pause > FORBIDDEN_SECONDS for pause in pauses] == [True, True]
+    assert not caplog.records
 
 
 async def test_a_kind_that_is_not_served_is_told(pauses: list[float]) -> None:
