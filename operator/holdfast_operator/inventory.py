@@ -128,16 +128,27 @@ class Inventory:
         """Take stock again and again.
 
         Once more soon after the start. And of Agents soon after Kopf has listed them: what was deleted before is in no event.
+        Between two of these, what could not be read is asked for again: Kopf does not say when it can.
         """
         wait, presence = SECOND_SECONDS, True
         while True:
             due = time.monotonic() + wait * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load, guards nothing
-            while await self._listed_before(due):
-                await self._tried(self.take_agents)
+            while (now := time.monotonic()) < due:
+                if await self._listed_before(min(due, now + SECOND_SECONDS)):
+                    await self._tried(self.take_agents)
+                await self.ask_again()
             if await self._tried(self.take, presence=presence) and await self._tried(self.take_agents):
                 wait, presence = every, False
             else:
                 wait = min(every, SECOND_SECONDS)
+
+    async def ask_again(self) -> None:
+        """Whether what could not be read can be read by now. A namespace that still cannot costs one request."""
+        for namespace, kinds in self._readable.refused():
+            with contextlib.suppress(ApiError):
+                for kind in kinds:
+                    with self._readable.reading(kind, namespace):
+                        await anext(self._cluster.pages(kind, namespace, metadata_only=True))
 
     async def _listed_before(self, due: float) -> bool:
         """Wait until that time; shortly after Kopf has listed Agents it is over, with True."""

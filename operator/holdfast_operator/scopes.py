@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 
 from holdfast_operator.cluster import ApiError
-from holdfast_operator.kinds import Kind
+from holdfast_operator.kinds import AGENT, Kind
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,10 @@ class Scopes:
         if namespace not in self._refused:
             logger.error("%s: %s", advice(namespace, {kind}), error)
         self._refused.setdefault(namespace, set()).add(kind)
+
+    def refused(self) -> list[tuple[str, list[Kind]]]:
+        """Namespaces with the kinds that cannot be read there; Agents, which no watch of ours asks for again, come first."""
+        return [(namespace, sorted(kinds, key=lambda kind: (kind != AGENT, kind.plural))) for namespace, kinds in self._refused.items()]
 
     def unreadable(self) -> dict[str, str]:
         """Namespaces that cannot be read -> what is missing there and what mends it."""
