@@ -131,7 +131,7 @@ class Operator:
             self._queue.run(),
             self._dapr.poll(start_anew),
             inventory.repeat(self._settings.resync_seconds),
-            *inventory.watches(vanished=start_anew),
+            *inventory.watches(start_anew=start_anew),
         )
 
     async def _take_stock(self, intake: Intake, inventory: Inventory) -> None:

@@ -125,6 +125,11 @@ def newer(version: str, than: str) -> bool:
     return not than or not version.isdecimal() or not than.isdecimal() or int(version) > int(than)
 
 
+def older(version: str, than: str) -> bool:
+    """Whether one resourceVersion surely comes before another one; not where either is unknown."""
+    return version.isdecimal() and than.isdecimal() and int(version) < int(than)
+
+
 def timestamp(text: str | None) -> float | None:
     """Unix time of an RFC 3339 text, None when it is none."""
     try:

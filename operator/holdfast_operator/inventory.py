@@ -169,21 +169,21 @@ class Inventory:
             return False
         return True
 
-    def watches(self, *, vanished: Callable[[], None]) -> list[Coroutine[None, None, None]]:
+    def watches(self, *, start_anew: Callable[[], None]) -> list[Coroutine[None, None, None]]:
         """Follow children, pods and what Agents name, in every namespace that is looked after, or in the cluster.
 
         Args:
-            vanished: called when a kind is not served any more.
+            start_anew: called when a kind is not served any more, or the cluster was put back to an earlier state.
         """
-        return [self._watch(followed, vanished).run(self._versions.get(followed, "")) for followed in self._followed()]
+        return [self._watch(followed, start_anew).run(self._versions.get(followed, "")) for followed in self._followed()]
 
-    def _watch(self, followed: Followed, vanished: Callable[[], None]) -> Watch:
+    def _watch(self, followed: Followed, start_anew: Callable[[], None]) -> Watch:
         return Watch(
             self._cluster,
             followed,
             take_list=partial(self._list, followed),
             tell=partial(self._hand_in, followed.kind),
-            vanished=vanished,
+            start_anew=start_anew,
         )
 
     async def _children(self, kind: Kind, scope: str | None, *, every: bool = False, presence: bool = False) -> str:

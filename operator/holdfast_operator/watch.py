@@ -12,6 +12,7 @@ from http import HTTPStatus
 
 from holdfast_operator.backoff import Backoffs
 from holdfast_operator.cluster import ApiError, Cluster, Manifest
+from holdfast_operator.facts import older
 from holdfast_operator.kinds import Kind
 from holdfast_operator.scopes import forbidden
 
@@ -49,7 +50,7 @@ class Watch:
         *,
         take_list: Callable[[], Awaitable[str]],
         tell: Callable[[str, Manifest], None],
-        vanished: Callable[[], None],
+        start_anew: Callable[[], None],
     ) -> None:
         """Prepare.
 
@@ -58,11 +59,12 @@ class Watch:
             followed: what.
             take_list: lists the objects, tells of them and of those that are gone, and gives the list's resourceVersion.
             tell: hears of each event but bookmarks: its type and the object, of which there is only the metadata for some kinds.
-            vanished: called when the kind is not served any more.
+            start_anew: called when the kind is not served any more, or the cluster was put back to an earlier state.
         """
         self._cluster, self._followed = cluster, followed
-        self._take_list, self._tell, self._vanished = take_list, tell, vanished
-        self._version, self._heard, self._deaf, self._refused = "", False, 0, False
+        self._take_list, self._tell, self._start_anew = take_list, tell, start_anew
+        self._version, self._reached = "", ""
+        self._heard, self._deaf, self._refused = False, 0, False
 
     async def run(self, version: str = "") -> None:
         """Follow.
@@ -74,7 +76,7 @@ class Watch:
         while True:
             self._heard, after = False, 0.0
             try:
-                self._version = self._version or await self._take_list()
+                self._version = self._version or await self._list()
                 await self._listen()
             except ApiError as error:
                 after = FORBIDDEN_SECONDS if forbidden(error) else error.retry_after or 0.0
@@ -83,6 +85,13 @@ class Watch:
                 self._deaf, pauses = 0, iter(Backoffs())
             # After an orderly end, too: where something on the way ends every watch at once, that must be no storm.
             await asyncio.sleep(next(pauses) + after)
+
+    async def _list(self) -> str:
+        version = await self._take_list()
+        if older(version, self._reached):
+            # An etcd that was restored: whatever it tells has an earlier version than what is remembered, and would be no news.
+            self._start_anew()
+        return version
 
     async def _listen(self) -> None:
         followed = self._followed
@@ -96,7 +105,7 @@ class Watch:
         """Whether to go on where the watch was: after a broken connection or a busy server yes, from what is too old no."""
         plural = self._followed.kind.plural
         if error.not_served:
-            self._vanished()
+            self._start_anew()
         self._deaf += not self._heard
         if error.transient and self._deaf < _PATIENCE:
             logger.info("the watch of %s goes on: %s", plural, error)
@@ -107,4 +116,4 @@ class Watch:
         level = logging.DEBUG if expected else logging.WARNING
         logger.log(level, "the watch of %s starts anew: %s", plural, error)
         self._refused |= unwatched
-        self._version, self._deaf = "", 0
+        self._reached, self._version, self._deaf = self._version or self._reached, "", 0

@@ -102,7 +102,7 @@ async def test_a_watch_that_is_ended_at_once_is_not_opened_in_a_storm(api: Api, 
     await proxy.start()
     cluster = Cluster(Credentials(lambda: kopf.ConnectionInfo(server=proxy.url, token=api.server.token)))
     inventory = Inventory(cluster=cluster, memory=world.memory, intake=world.intake, dapr=world.dapr, namespaces=(namespace,))
-    watch = inventory._watch(Followed(kinds.CONFIG_MAP, namespace), vanished=pytest.fail).run()
+    watch = inventory._watch(Followed(kinds.CONFIG_MAP, namespace), start_anew=pytest.fail).run()
     try:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(watch, 4 * RECONNECT_SECONDS)

@@ -111,7 +111,7 @@ async def test_an_object_that_cannot_be_read_ends_no_watch(world: World, namespa
     world.api.create(kinds.CONFIG_MAP, namespace, kept_for("9" * 5000))
     world.api.create(kinds.CONFIG_MAP, namespace, {"metadata": {"name": "next"}})
 
-    watch = asyncio.create_task(inventory._watch(Followed(kinds.CONFIG_MAP, namespace), vanished=pytest.fail).run(listed))
+    watch = asyncio.create_task(inventory._watch(Followed(kinds.CONFIG_MAP, namespace), start_anew=pytest.fail).run(listed))
     ended, _ = await asyncio.wait({watch, told := asyncio.create_task(heard.wait())}, timeout=60, return_when=asyncio.FIRST_COMPLETED)
     for task in (watch, told):
         task.cancel()

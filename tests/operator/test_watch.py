@@ -27,7 +27,7 @@ class Server:
     """Answers each watch by its script and then ends the test; notes what it was asked for."""
 
     def __init__(self, *script: list[Event | ApiError]) -> None:
-        self.script, self.asked, self.told, self.lists, self.vanished = list(script), list[str](), list[str](), 0, 0
+        self.script, self.asked, self.told, self.lists, self.starts = list(script), list[str](), list[str](), 0, 0
         self.ended = asyncio.Event()
 
     async def watch(self, kind: kinds.Kind, scope: str | None, version: str, *, selector: str) -> AsyncIterator[Event]:
@@ -48,8 +48,8 @@ class Server:
     def tell(self, kind: str, live: dict[str, Any]) -> None:
         self.told.append(live["metadata"]["name"])
 
-    def vanish(self) -> None:
-        self.vanished += 1
+    def start_anew(self) -> None:
+        self.starts += 1
 
 
 @pytest.fixture
@@ -67,7 +67,9 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 async def follow(server: Server, version: str = "5") -> None:
-    followed = Watch(server, Followed(kinds.SERVICE, "n", "mine"), take_list=server.take_list, tell=server.tell, vanished=server.vanish)  # type: ignore[arg-type]
+    followed = Watch(
+        server, Followed(kinds.SERVICE, "n", "mine"), take_list=server.take_list, tell=server.tell, start_anew=server.start_anew
+    )  # type: ignore[arg-type]
     running = asyncio.create_task(followed.run(version))
     await asyncio.wait_for(server.ended.wait(), 60)
     running.cancel()
@@ -164,4 +166,21 @@ async def test_a_kind_that_is_not_served_is_told(pauses: list[float]) -> None:
 
     await follow(server)
 
-    assert server.vanished == 1
+    assert server.starts == 1
+
+
+@pytest.mark.parametrize(("listed", "starts"), [("8", 1), ("9", 0), ("10", 0)], ids=["earlier", "same", "later"])
+async def test_a_list_of_an_earlier_state_than_was_seen_is_told(pauses: list[float], listed: str, starts: int) -> None:
+    """As after an etcd that was put back: all that it tells from now on would be older than what is remembered, and no news."""
+    server, answers = Server([event("9"), OLD]), [BROKEN, listed]
+
+    async def take_list() -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, ApiError):
+            raise answer
+        return answer
+
+    server.take_list = take_list  # type: ignore[method-assign]
+    await follow(server)
+
+    assert (server.asked, server.starts) == (["5", listed], starts)
