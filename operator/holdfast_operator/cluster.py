@@ -30,6 +30,9 @@ WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=70)
 """A watch that says nothing for longer may be frozen. Most API servers send a bookmark each minute, but not where etcd tells seldom of its
 progress and nothing of the kind changes."""
 
+LONGEST_WAIT = 60.0
+"""Seconds that we wait at most because an answer asks for it: a proxy that says a day would be believed for a day."""
+
 _APPLY = "application/apply-patch+yaml"
 _METADATA = "application/json;as={shape};g=meta.k8s.io;v=v1"
 _UNREACHABLE = 0
@@ -42,7 +45,7 @@ class ApiError(Exception):
         status: HTTP status; 0 when there was no answer.
         reason: the server's one word, for example `Conflict`.
         message: its sentence.
-        retry_after: seconds it asked to wait, if it did.
+        retry_after: seconds it asked to wait, if it did, and no more than `LONGEST_WAIT`.
     """
 
     def __init__(self, status: int, reason: str, message: str, *, retry_after: float | None = None) -> None:
@@ -314,7 +317,7 @@ def _parsed(content: bytes) -> Manifest:
 def _error(answer: aiohttp.ClientResponse, content: bytes) -> ApiError:
     """The server's own words: a Status, or plain text where nothing is served."""
     text = answer.headers.get("Retry-After", "")
-    after = float(text) if text.isdecimal() else None
+    after = min(float(text), LONGEST_WAIT) if text.isdecimal() else None
     try:
         status = json.loads(content)
     except ValueError:

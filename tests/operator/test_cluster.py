@@ -8,6 +8,7 @@ import aiohttp
 import kopf
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from holdfast_operator import cluster as transport
 from holdfast_operator import kinds
@@ -50,6 +51,22 @@ async def test_a_busy_server_in_plain_text_is_given_the_time_it_asks_for(through
 
     assert (caught.value.status, caught.value.retry_after) == (429, 1.0)
     assert await cluster.get(kinds.SERVICE, namespace, "a") is None
+
+
+@pytest.mark.parametrize(("said", "waited"), [("7", 7.0), ("86400", 60.0), ("9" * 400, 60.0)], ids=["seconds", "a-day", "for-ever"])
+async def test_a_server_that_asks_for_more_than_a_minute_is_asked_again_after_one(said: str, waited: float) -> None:
+    async def busy(_: web.Request) -> web.Response:
+        return web.Response(status=429, text="busy", headers={"Retry-After": said})
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", busy)
+    async with TestServer(app) as server:
+        cluster = Cluster(Credentials(lambda: kopf.ConnectionInfo(server=f"http://127.0.0.1:{server.port}")))
+        with pytest.raises(ApiError) as caught:
+            await cluster.get(kinds.SERVICE, "n", "a")
+        await cluster.close()
+
+    assert caught.value.retry_after == waited
 
 
 async def test_half_an_answer_is_an_error_to_try_again(through: Through, namespace: str) -> None:
