@@ -151,6 +151,13 @@ MUTANTS = (  # only what a cluster could see: what makes no difference while wat
         ("410 WATCH services", "410 WATCH deployments"),
     ),
     Mutant(
+        "a watch of children ends for good when it is too old",
+        "watch.py",
+        "                self._doubt(error)\n",
+        "                self._doubt(error)\n                if error.status == HTTPStatus.GONE:\n                    return\n",
+        ("410 WATCH services",),
+    ),
+    Mutant(
         "tokens are made after the Deployment's failure only",
         "children.py",
         "        if there and not missed and not record.tokens_doubted:",
