@@ -126,7 +126,7 @@ async def test_pauses_grow_while_it_is_deaf_and_heed_retry_after(pauses: list[fl
 
     assert pauses[0] < 1 < pauses[2] < 5
     assert pauses[3] < 1  # it has heard something
-    assert 30 < pauses[4] < 31  # not all watches at the same moment
+    assert 30 < pauses[4] < 32  # not all watches at the same moment
 
 
 async def test_a_right_to_watch_that_is_missing_is_told_once_and_asked_for_seldom(

@@ -146,7 +146,7 @@ MUTANTS = (  # only what a cluster could see: what makes no difference while wat
     Mutant(
         "a watch of children that is too old is asked for again and again",
         "watch.py",
-        '        self._version, self._deaf = "", 0\n',
+        '        self._reached, self._version, self._deaf = self._version or self._reached, "", 0\n',
         "        self._deaf = 0\n",
         ("410 WATCH services", "410 WATCH deployments"),
     ),
