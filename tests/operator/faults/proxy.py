@@ -37,6 +37,7 @@ class Call:
         changed: whether it changed anything.
         perhaps_old: a read that a cache may answer with what once was.
         at: when it came, in seconds of the monotonic clock.
+        over: whether it was answered, or given up by who asked.
     """
 
     verb: str
@@ -46,6 +47,7 @@ class Call:
     changed: bool = False
     perhaps_old: bool = False
     at: float = field(default_factory=time.monotonic)
+    over: bool = False
 
 
 class Proxy:
@@ -86,8 +88,8 @@ class Proxy:
         return [call for call in self.calls if call.verb in WRITES and call.changed]
 
     def last_write(self) -> float:
-        """When the last write was sent, whatever came of it."""
-        return max((call.at for call in self.calls if call.verb in WRITES), default=0.0)
+        """When the last write was sent, whatever came of it; now, while one is held: what follows from it is still to come."""
+        return max((call.at if call.over else time.monotonic() for call in self.calls if call.verb in WRITES), default=0.0)
 
     def _due(self, verb: str, target: str) -> tuple[int, str]:
         """Count a request or event; its number, and what the plan says to it."""
@@ -107,6 +109,12 @@ class Proxy:
         nth, action = self._due(verb, target)
         call = Call(verb, target, nth, perhaps_old="resourceVersion" in request.query)
         self.calls.append(call)
+        try:
+            return await self._answer(request, body, call, action)
+        finally:
+            call.over = True
+
+    async def _answer(self, request: web.Request, body: bytes, call: Call, action: str) -> web.StreamResponse:
         if action in INSTEAD:
             return self._instead(request, action)
         if action == "delay":
