@@ -61,7 +61,7 @@ class Generator:
         names = [field.name for field in known] + ["tsak", "__proto__", "\ud800"]
         document = {name: self.value() for name in names if self.random.random() < 0.5}
         if self.random.random() < 0.5:
-            right = {"task": "go", "id": "a", "session_id": "s", "approved": True, "reason": "so"}
+            right = {"task": "go", "id": "a", "session_id": "s", "approved": True, "reason": "so", "by": "ann"}
             document = {field.name: right[field.name] for field in known if field.required or self.random.random() < 0.5}
         text = json.dumps(document if self.random.random() < 0.9 else self.value()).encode()
         return self.mangled(text) if self.random.random() < 0.4 else text

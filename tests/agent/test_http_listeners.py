@@ -29,7 +29,7 @@ class House:
             raise StoreError("away")
         return self.head
 
-    async def read(self, head, first, last):
+    async def read(self, head, first, last, known=None):
         return Timeline()
 
 
