@@ -209,7 +209,11 @@ class Cluster:
             raise ApiError(_UNREACHABLE, "", str(error) or type(error).__name__) from None
 
     async def served(self, group: str, version: str) -> frozenset[str]:
-        """Plurals that the server has in a group's version; empty when it has no such group."""
+        """Plurals that the server has in a group's version and lets people make; empty when it has no such group.
+
+        A kind whose CRD is being deleted is none of them. Its objects can be patched still, and an apply even makes them anew, so that the
+        server's clean-up would never see the last one go.
+        """
         probe = Kind(group, version, "", "")
         try:
             answer = await self._request("GET", probe, probe.root)
@@ -217,7 +221,7 @@ class Cluster:
             if error.status == 404:  # noqa: PLR2004 - HTTP
                 return frozenset()
             raise
-        return frozenset(resource["name"] for resource in answer["resources"])
+        return frozenset(resource["name"] for resource in answer["resources"] if "create" in resource["verbs"])
 
     async def _request(
         self,

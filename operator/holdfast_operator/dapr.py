@@ -1,6 +1,7 @@
 """Is Dapr's API served, and which Components are there that are not ours?"""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 
@@ -12,6 +13,7 @@ from holdfast_operator.kinds import COMPONENT, CONFIGURATION, DAPR_GROUP, RESILI
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 3.0
+_CALM_SECONDS = 0.1
 _NEEDED = (COMPONENT, CONFIGURATION, RESILIENCY, SUBSCRIPTION)
 
 
@@ -24,6 +26,7 @@ class DaprApi:
         self._actor_stores: dict[tuple[str, str], set[str]] = {}
         """(namespace, app id that sees it, empty for all) -> names: a namespace may have thousands of Components, and each look asks."""
         self.installed = False
+        self._doubted = asyncio.Event()
 
     def advice(self) -> str:
         """What to do when Dapr is not installed."""
@@ -86,10 +89,18 @@ class DaprApi:
         before, self.installed = self.installed, all(kind.plural in served[kind.version] for kind in _NEEDED)
         return before != self.installed
 
+    def doubt(self) -> None:
+        """An object of Dapr's is gone, with its CRD perhaps: ask soon, before the object is made again."""
+        self._doubted.set()
+
     async def poll(self, changed: Callable[[], None]) -> None:
         """Ask again and again; call `changed` when Dapr came or went."""
         while True:
-            await asyncio.sleep(POLL_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._doubted.wait(), POLL_SECONDS)
+            # Many objects go at the same time.
+            await asyncio.sleep(_CALM_SECONDS)
+            self._doubted.clear()
             try:
                 if await self.check():
                     logger.warning("Dapr's API is %s", "served now" if self.installed else "not served any more")

@@ -137,7 +137,11 @@ class Intake:
         record.lose(child, version)
         if child == (DEPLOYMENT, key[1]):
             record.deployment = None
-        self.due(key, VANISHING_SECONDS if child[0].group == DAPR_GROUP else 0.0)
+        if child[0].group == DAPR_GROUP:
+            self._dapr.doubt()
+            self.due(key, VANISHING_SECONDS)
+        else:
+            self.due(key)
 
 
 def owner(live: Manifest) -> Key | None:

@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from holdfast_operator.reconcile import Reconciler
 from holdfast_operator.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
+_BUSY_TRIES = 30
 DEFAULTS = {
     "image": "holdfast-agent:test",
     "model": {"provider": "echo"},
@@ -60,8 +62,16 @@ class Api:
             headers["Impersonate-User"] = user
         data = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(self.server.url + path, data=data, headers=headers, method=method)
-        with self._opener.open(request, timeout=20) as answer:
-            return json.loads(answer.read())
+        for again in reversed(range(_BUSY_TRIES)):
+            try:
+                with self._opener.open(request, timeout=20) as answer:
+                    return json.loads(answer.read())
+            except urllib.error.HTTPError as error:
+                # A CRD's storage that starts is busy with that, also after the API server was killed.
+                if error.code != HTTPStatus.TOO_MANY_REQUESTS or method != "GET" or not again:
+                    raise
+                time.sleep(1)
+        raise AssertionError
 
     def get(self, kind: kinds.Kind, namespace: str, name: str) -> Manifest | None:
         try:
@@ -131,7 +141,7 @@ def _served(api: Api, path: str) -> bool:
     try:
         return bool(api.request("GET", path))
     except urllib.error.HTTPError as error:
-        if error.code in {404, 429, 503}:  # a CRD's storage answers 429 while it starts
+        if error.code in {404, 429, 503}:
             return False
         raise
 

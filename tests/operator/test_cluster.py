@@ -18,7 +18,7 @@ from holdfast_operator.inventory import Inventory
 from holdfast_operator.watch import Followed
 from tests.operator.faults.plan import Plan
 from tests.operator.faults.proxy import Proxy
-from tests.operator.live import Api, World
+from tests.operator.live import CRD, Api, World
 
 pytestmark = pytest.mark.apiserver
 RECONNECT_SECONDS = 0.5
@@ -67,6 +67,31 @@ async def test_a_server_that_asks_for_more_than_a_minute_is_asked_again_after_on
         await cluster.close()
 
     assert caught.value.retry_after == waited
+
+
+async def test_a_kind_whose_definition_is_being_deleted_is_not_served_though_its_objects_are(
+    api: Api, world: World, namespace: str
+) -> None:
+    group, thing = "held.holdfast.dev", kinds.Kind("held.holdfast.dev", "v1", "things", "Thing")
+    schema = {"openAPIV3Schema": {"type": "object"}}
+    naming = {"plural": thing.plural, "singular": "thing", "kind": thing.kind, "listKind": "ThingList"}
+    versions = [{"name": thing.version, "served": True, "storage": True, "schema": schema}]
+    definition = {"group": group, "scope": "Namespaced", "names": naming, "versions": versions}
+    api.create(CRD, None, {"metadata": {"name": f"things.{group}"}, "spec": definition})
+
+    async def until(*plurals: str) -> None:
+        async with asyncio.timeout(60):
+            while await world.cluster.served(group, thing.version) != {*plurals}:  # noqa: ASYNC110 - it happens on an API server
+                await asyncio.sleep(0.05)
+
+    await until(thing.plural)
+    api.create(thing, namespace, {"metadata": {"name": "a", "finalizers": ["holdfast.dev/held"]}})
+    try:
+        api.delete(CRD, None, f"things.{group}")
+        await until()
+        assert api.get(thing, namespace, "a")
+    finally:
+        api.patch(thing, namespace, "a", {"metadata": {"finalizers": None}})
 
 
 async def test_half_an_answer_is_an_error_to_try_again(through: Through, namespace: str) -> None:

@@ -1,5 +1,7 @@
 """Components that exist already: what is wrong with them for an Agent is told before its pods find out."""
 
+import asyncio
+
 import pytest
 
 from holdfast_api import conditions
@@ -102,6 +104,30 @@ async def test_dapr_without_one_of_the_kinds_that_agents_are_made_of_is_not_inst
         there.discard(missing)
     assert await dapr.check()
     assert not dapr.installed
+
+
+async def test_an_object_of_dapr_that_is_gone_makes_it_ask_for_daprs_api_at_once_and_not_for_each_object(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("holdfast_operator.dapr.POLL_SECONDS", 3600.0)
+    asked, told = [], asyncio.Event()
+
+    class Cluster:
+        async def served(self, group: str, version: str) -> frozenset[str]:
+            asked.append(version)
+            return frozenset({"components", "configurations", "resiliencies", "subscriptions"})
+
+    dapr = DaprApi(Cluster(), namespace="dapr-system")  # type: ignore[arg-type]
+    polling = asyncio.create_task(dapr.poll(told.set))
+    try:
+        for _ in range(100):
+            dapr.doubt()
+            await asyncio.sleep(0)
+        async with asyncio.timeout(30):
+            await told.wait()
+        assert asked == ["v1alpha1", "v2alpha1"]
+    finally:
+        polling.cancel()
 
 
 def test_components_that_fit_are_no_problem() -> None:
