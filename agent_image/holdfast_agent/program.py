@@ -145,7 +145,8 @@ class Program:
             except StoreError as error:
                 _LOG.warning("the revision cannot be stored yet: %s", error)
                 # Anybody may read it on /readyz: what the store says, names of hosts say, is for the log.
-                self._server.waiting_for = "the state store, which does not take the agent's revision yet: see the agent's log"
+                component = self._settings.config.memory_component
+                self._server.waiting_for = f"the state store {component!r}, which does not take the revision yet: see the agent's log"
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _ready(self) -> bool:
