@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import collections
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -113,9 +114,11 @@ def process(pid: int) -> tuple[float, float, float]:
 
 
 def _unseen(manifest: dict[str, Any]) -> dict[str, Any]:
-    """The same object by another label, so that the operator does not ask at every stock-taking whose it is."""
-    labels = {key.replace(LABEL_AGENT, "bench.holdfast.dev/agent"): value for key, value in manifest["metadata"]["labels"].items()}
-    return manifest | {"metadata": manifest["metadata"] | {"labels": labels}}
+    """The same object, somebody else's: the operator would ask at every stock-taking for an Agent that is not there."""
+    metadata = manifest["metadata"]
+    labels = {key.replace(LABEL_AGENT, "bench.holdfast.dev/agent"): value for key, value in metadata["labels"].items()}
+    owners = [owner | {"apiVersion": "bench.holdfast.dev/v1"} for owner in metadata["ownerReferences"]]
+    return manifest | {"metadata": metadata | {"labels": labels, "ownerReferences": owners}}
 
 
 async def raw_rate(cluster: Cluster, name: str, number: int = RAW) -> dict[str, float]:
@@ -314,7 +317,12 @@ def main() -> None:
     options.add_argument("--stages", default="10,1000", help="numbers of Agents, one after the other")
     options.add_argument("--idle", type=float, default=60.0, help="seconds to watch it do nothing")
     chosen = options.parse_args()
-    print(json.dumps(asyncio.run(measure([int(number) for number in chosen.stages.split(",")], chosen.idle)), indent=1))
+    stages = [int(number) for number in chosen.stages.split(",")]
+    if any(later <= sooner + PACED for sooner, later in itertools.pairwise([-PACED, *stages])):
+        options.error(
+            f"--stages {chosen.stages}: each must be more than {PACED} above the one before, since so many are made one at a time after it"
+        )
+    print(json.dumps(asyncio.run(measure(stages, chosen.idle)), indent=1))
 
 
 if __name__ == "__main__":
