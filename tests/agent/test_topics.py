@@ -67,7 +67,8 @@ async def test_every_form_of_event_is_one_run_and_what_can_be_none_is_refused(re
         await streams.publish("orders.new", b"\xff\xfe")
         await streams.publish("agent.topic", "no task")
         await streams.event("agent.topic", {"task": "too late"}, name="2", expiration="2026-01-01T00:00:00Z")
-    await here.agent.until(_ended(here.agent, 5), within=60)
+        # Two of one event at the same moment are one run, too, and which of them came first nobody can say.
+        await here.agent.until(_ended(here.agent, 5), within=60)
     await here.agent.until(lambda: _all_taken(streams, "agent.topic", "all", "orders.new"), within=60)
     runs = await _runs(here.agent)
     assert len(runs) == 5
