@@ -84,13 +84,19 @@ async def test_a_tick_that_several_processes_see_is_begun_by_one_of_them(clocks)
     assert (clocks.state()["begun"], clocks.state().get("owed")) == (1, None)
 
 
-async def test_a_tick_whose_process_died_after_the_decision_is_begun_by_another_one_a_moment_later(clocks):
+async def _after_a_death(clocks):
+    """One process decided about the tick of 06:00 and died of it; this is the other one, with its runs."""
     (dying, dead), (ticker, runs) = clocks.process(_trigger()), clocks.process(_trigger())
     await dying.look()
     await ticker.look()
     clocks.at("06:00")
     dead.failure = StoreError("away")
     await dying.look()
+    return ticker, runs
+
+
+async def test_a_tick_whose_process_died_after_the_decision_is_begun_by_another_one_a_moment_later(clocks):
+    ticker, runs = await _after_a_death(clocks)
     assert clocks.state()["owed"] == time.time()
     await ticker.look()
     assert runs.begun == []
@@ -335,12 +341,7 @@ async def test_a_run_that_somebody_else_began_under_the_id_of_a_tick_does_not_st
 
 @pytest.mark.parametrize("said", [{"epoch": 1700, "trigger": {"kind": "schedule", "name": "t"}}, {}], ids=["named", "of-an-older-version"])
 async def test_a_run_of_the_tick_itself_stands_for_it(clocks, said):
-    (dying, dead), (ticker, runs) = clocks.process(_trigger()), clocks.process(_trigger())
-    await dying.look()
-    await ticker.look()
-    clocks.at("06:00")
-    dead.failure = StoreError("away")
-    await dying.look()
+    ticker, runs = await _after_a_death(clocks)
     if said:
         said["trigger"]["tick"] = time.time()
     clocks.store.documents[head_key("t-20261121T0600Z")] = head_of("t-20261121T0600Z", **said).dump()
