@@ -97,10 +97,8 @@ class Teams:
             message = f"ConfigMap {name!r} exists and is not the operator's, so it is left alone: delete it, or give the team another name"
             raise Blocked(Findings(accepted=failed(conditions.CHILD_NAME_TAKEN, message, stalled=True)), again=_LOOK_AGAIN)
         if not agents:
-            if live:
-                await self._cluster.delete(
-                    CONFIG_MAP, namespace, name, uid=live["metadata"]["uid"], version=live["metadata"]["resourceVersion"]
-                )
+            if live and not await self._remove(live) and await self._read(namespace, team):
+                raise Retry(f"ConfigMap {name} was changed in the meantime")
             self._listed[namespace].pop(team, None)
             return None
         wanted = desired.team(namespace, team, agents)
@@ -118,6 +116,12 @@ class Teams:
         logger.info("%s: team %s has the members %s", namespace, team, ", ".join(agent["metadata"]["name"] for agent in agents))
         self._listed[namespace][team] = frozenset(agent["metadata"]["name"] for agent in agents)
         return written
+
+    async def _remove(self, live: Manifest) -> bool:
+        metadata = live["metadata"]
+        return await self._cluster.delete(
+            CONFIG_MAP, metadata["namespace"], metadata["name"], uid=metadata["uid"], version=metadata["resourceVersion"]
+        )
 
     async def _read(self, namespace: str, team: str) -> Manifest | None:
         live = await self._cluster.get(CONFIG_MAP, namespace, names.team_config_map(team))

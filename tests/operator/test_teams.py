@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from holdfast_operator import kinds
 from holdfast_operator.cluster import Page
 from holdfast_operator.desired import team as desired
 from holdfast_operator.memory import Memory
+from holdfast_operator.queue import Retry
 from holdfast_operator.teams import Teams
 from tests.operator.conftest import StartOperator
 from tests.operator.live import Api, World, eventually
@@ -167,6 +169,31 @@ async def test_a_team_is_kept_as_agents_come_change_and_go(world: World, namespa
     api.delete(kinds.AGENT, namespace, "flights")
     await world.look(namespace, "flights")
     assert members(api, namespace, "holdfast-team-other") is None
+
+
+@pytest.mark.apiserver
+async def test_a_list_that_somebody_changed_while_its_last_member_left_is_removed_at_the_next_look(
+    world: World, namespace: str, api: Api
+) -> None:
+    api.agent(namespace, "planner", {"team": "travel"})
+    world.hear(kinds.AGENT, namespace, "planner", "ADDED")
+    await world.look(namespace, "planner")
+    delete, meddled = world.cluster.delete, []
+
+    async def after_a_change(kind: kinds.Kind, *args: Any, **more: Any) -> bool:
+        if not meddled:
+            meddled.append(api.patch(kinds.CONFIG_MAP, namespace, CM, {"metadata": {"annotations": {"seen": "yes"}}}))
+        return await delete(kind, *args, **more)
+
+    world.cluster.delete = after_a_change
+    api.delete(kinds.AGENT, namespace, "planner")
+    with pytest.raises(Retry, match="was changed in the meantime"):
+        await world.look(namespace, "planner")
+    assert members(api, namespace) == ["planner"]
+
+    await world.look(namespace, "planner")
+
+    assert members(api, namespace) is None
 
 
 @pytest.mark.apiserver
