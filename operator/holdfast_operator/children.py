@@ -226,21 +226,29 @@ class Children:
             self._saw(kind, name, await write(self._cluster, self._record, kind, mark, manager=RETIREMENT_MANAGER))
         except ApiError as error:
             if error.status in {404, 409}:
-                self._forget(kind, name, found)
+                await self._read_anew(kind, name, found)
             raise refusal(kind, name, error) from None
 
     async def _delete(self, kind: Kind, name: str, found: Seen) -> None:
         try:
             removed = await self._cluster.delete(kind, self._namespace, name, uid=found.uid, version=found.version)
-            live = None if removed else await self._cluster.get(kind, self._namespace, name, metadata_only=True)
+            there = not removed and await self._read_anew(kind, name, found)
         except ApiError as error:
             raise refusal(kind, name, error) from None
-        if live and live["metadata"]["uid"] == found.uid:
-            # Not forgotten: no event might ever tell of it again.
+        if there:
             raise Retry(f"{kind.kind} {name} was changed in the meantime")
-        self._forget(kind, name, found)
         if removed:
+            self._forget(kind, name, found)
             logger.info("%s/%s: removed %s %s", self._namespace, self._agent.metadata.name, kind.kind, name)
+
+    async def _read_anew(self, kind: Kind, name: str, found: Seen) -> bool:
+        """Whether a child is still there. It is known as it is now, then: no event might ever tell of it again."""
+        live = await self._cluster.get(kind, self._namespace, name)
+        if live is None or live["metadata"]["uid"] != found.uid:
+            self._forget(kind, name, found)
+            return False
+        self._saw(kind, name, live)
+        return True
 
     def _forget(self, kind: Kind, name: str, found: Seen) -> None:
         """Forget a child as it was found. What an event has told since stays: nothing would tell it again."""

@@ -4,8 +4,11 @@ from typing import Any
 
 import pytest
 
+from holdfast_api import names
 from holdfast_operator import kinds
+from holdfast_operator.children import RETIREMENT_MANAGER
 from holdfast_operator.cluster import ApiError
+from holdfast_operator.facts import ANNOTATION_SUPERSEDED
 from holdfast_operator.queue import Retry
 from tests.operator.live import World
 
@@ -61,6 +64,37 @@ async def test_a_removal_that_is_refused_for_a_change_that_nobody_tells_of_is_tr
     await world.look(namespace, "a")
 
     assert api.get(kinds.DISRUPTION_BUDGET, namespace, "a") is None
+
+
+async def test_a_mark_of_what_is_superseded_that_is_refused_for_a_change_that_nobody_tells_of_is_set_again(
+    world: World, namespace: str
+) -> None:
+    api = world.api
+    api.agent(namespace, "a", {"goal": "one"})
+    world.hear(kinds.AGENT, namespace, "a", "ADDED")
+    await world.look(namespace, "a")
+    former = api.get(kinds.AGENT, namespace, "a")["status"]["revision"]
+    api.patch(kinds.AGENT, namespace, "a", {"spec": {"goal": "two"}})
+    world.hear(kinds.AGENT, namespace, "a")
+    await world.look(namespace, "a")
+    apply, changed = world.cluster.apply, []
+
+    async def after_a_change(kind: kinds.Kind, manifest: dict[str, Any], **more: Any) -> dict[str, Any]:
+        if not changed and more.get("manager") == RETIREMENT_MANAGER:
+            changed.append(api.patch(kind, namespace, manifest["metadata"]["name"], {"metadata": {"annotations": {"seen": "yes"}}}))
+        return await apply(kind, manifest, **more)
+
+    world.cluster.apply = after_a_change
+    api.roll_out(namespace, "a")
+    world.hear(kinds.DEPLOYMENT, namespace, "a")
+    with pytest.raises(Retry):
+        await world.look(namespace, "a")
+
+    await world.look(namespace, "a")
+
+    marked = [live for live in api.list(kinds.CONFIG_MAP, namespace) if ANNOTATION_SUPERSEDED in live["metadata"].get("annotations", {})]
+    assert len(changed) == 1
+    assert [live["metadata"]["name"] for live in marked] == [names.config_map("a", former)]
 
 
 async def test_an_event_that_comes_late_does_not_bring_an_earlier_spec_back(world: World, namespace: str) -> None:
