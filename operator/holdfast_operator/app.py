@@ -143,7 +143,8 @@ class Operator:
                     await self._dapr.check()
                     await inventory.take()
                     break
-                logger.error("the CRD agents.holdfast.dev is not installed: install the chart's CRD, or `kubectl apply -f crds/`")
+                fix = "install the chart's CRD, or `kubectl apply -f crds/agents.holdfast.dev.yaml`"
+                logger.error("the CRD agents.holdfast.dev is not installed: %s", fix)
             except ApiError as error:
                 logger.warning("taking stock failed: %s", error)
             await asyncio.sleep(PAUSE_SECONDS)

@@ -21,6 +21,7 @@ def fields(required, **properties):
     return {"type": "object", "required": required, "properties": properties, "additionalProperties": False}
 
 
+RETRIED = fields(["name"], name={"enum": ["RetryOnFailure"]}, retryInterval=DURATION)
 SPECS = {
     # Of each kind the fields that the examples use, as its CRD has them.
     "GitRepository": fields(
@@ -51,8 +52,8 @@ SPECS = {
             ["spec"],
             spec=fields(["chart", "sourceRef"], chart=TEXT, sourceRef=REFERENCE, reconcileStrategy={"enum": ["ChartVersion", "Revision"]}),
         ),
-        install=fields([], createNamespace={"type": "boolean"}),
-        upgrade=fields([], remediation=fields([], retries={"type": "integer"})),
+        install=fields(["strategy"], createNamespace={"type": "boolean"}, strategy=RETRIED),
+        upgrade=fields(["strategy"], strategy=RETRIED),
         values={"type": "object"},
     ),
     "Application": fields(

@@ -119,13 +119,14 @@ def test_redis_refuses_a_write_before_its_memory_limit_would_kill_it(render):
     assert container["resources"]["limits"]["memory"] == "512Mi"
 
 
-def test_a_changed_default_restarts_the_operator_and_an_upgrade_leaves_redis_alone(render, chart):
+def test_a_changed_default_restarts_the_operator_and_a_version_of_the_chart_restarts_nothing(render, chart):
     def annotations(values):
         return the(render(values), "Deployment", "holdfast")["spec"]["template"]["metadata"]["annotations"]
 
     assert annotations({})["checksum/defaults"] != annotations({"agents.image": "other:1"})["checksum/defaults"]
-    redis = the(render({"redis.enabled": True}), "StatefulSet", "holdfast-redis")["spec"]["template"]["metadata"]["labels"]
-    assert not {"helm.sh/chart", "app.kubernetes.io/version"} & set(redis)
+    objects = render({"redis.enabled": True})
+    for pods in (the(objects, "Deployment", "holdfast"), the(objects, "StatefulSet", "holdfast-redis")):
+        assert not {"helm.sh/chart", "app.kubernetes.io/version"} & set(pods["spec"]["template"]["metadata"]["labels"])
 
 
 def test_named_namespaces_get_roles_and_nothing_reaches_beyond_them(render):

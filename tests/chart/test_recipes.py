@@ -155,3 +155,11 @@ def test_the_notes_say_what_a_first_agent_lacks(cluster, chart):
     notes = cluster.succeeds(*install, "--set", "redis.enabled=true,agents.model.provider=echo")
     assert "There is no default store" not in notes
     assert "model:" not in notes
+
+
+def test_the_notes_say_what_the_charts_redis_is_for_where_another_store_is_named(cluster, chart):
+    install = ("helm", "upgrade", "--install", "holdfast", chart, "-n", "holdfast-system", "--create-namespace", "--set")
+    other = "redis.enabled=true,agents.state.component=ours"
+    assert "gives Agents their broker alone" in cluster.succeeds(*install, other)
+    assert "has no effect on Agents" in cluster.succeeds(*install, f"{other},agents.pubsub.component=events")
+    assert "agents.state" not in cluster.succeeds(*install, "redis.enabled=true")

@@ -31,6 +31,8 @@ pytestmark = pytest.mark.apiserver
         # As numbers they would lose digits: 2.0261121e+07, and 1 for 1.0.
         ({"image.tag": 20261121}, "at '/image/tag': got number, want string"),
         ({"redis.image.tag": 7}, "at '/redis/image/tag': got number, want string"),
+        # The API server takes no binding with both.
+        ({"policy.actions": ["Deny", "Warn"]}, "policy.actions: Deny and Warn exclude each other"),
         # A variable can load code, or lead a client elsewhere.
         ({"policy.allow.python": []}, "policy.allow.python needs policy.allow.env"),
         ({"policy.allow.hosts": ["gateway.internal"]}, "policy.allow.hosts needs policy.allow.env"),

@@ -85,6 +85,9 @@ seccompProfile: {type: RuntimeDefault}
 {{- if and .Values.policy.enabled .Values.policy.allow (semverCompare "<1.30.0-0" .Capabilities.KubeVersion.Version) -}}
 {{- fail "policy.allow needs Kubernetes 1.30 or newer, which has ValidatingAdmissionPolicies: leave the lists out, or upgrade the cluster" -}}
 {{- end -}}
+{{- if and .Values.policy.enabled (has "Deny" .Values.policy.actions) (has "Warn" .Values.policy.actions) -}}
+{{- fail "policy.actions: Deny and Warn exclude each other, since whoever is refused is told why anyway. Give [Deny], [Deny, Audit], [Warn], [Audit] or [Warn, Audit]" -}}
+{{- end -}}
 {{- range $kind := list "hosts" "python" -}}
 {{- $allow := $.Values.policy.allow | default dict -}}
 {{- if and $.Values.policy.enabled (kindIs "slice" (get $allow $kind)) (or (not (kindIs "slice" $allow.env)) (has "*" $allow.env)) -}}
