@@ -33,14 +33,15 @@ class Intake:
         """An Agent was seen."""
         metadata = live["metadata"]
         key = (metadata["namespace"], metadata["name"])
+        known = self._memory.find(key)
+        if known and known.knows(metadata["resourceVersion"]):
+            # No news; or of a former Agent of this name: Kopf keeps the order of one uid only, so its end may be told after its successor.
+            return
         if event == DELETED:
             self._memory.forget(key)
             self._forget(key)
             return
-        record = self._memory.record(key)
-        if record.uid and not newer(metadata["resourceVersion"], record.version):
-            return
-        record.keep(live)
+        self._memory.record(key).keep(live)
         self._news(key, (AGENT, key[1]), metadata["resourceVersion"])
 
     def child(self, kind: Kind, event: str | None, live: Manifest) -> None:

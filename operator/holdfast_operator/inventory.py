@@ -134,8 +134,8 @@ class Inventory:
         while True:
             due = time.monotonic() + wait * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load, guards nothing
             while (now := time.monotonic()) < due:
-                if await self._listed_before(min(due, now + SECOND_SECONDS)):
-                    await self._tried(self.take_agents)
+                if await self._listed_before(min(due, now + SECOND_SECONDS)) and not await self._tried(self.take_agents):
+                    due = min(due, time.monotonic() + SECOND_SECONDS)
                 await self.ask_again()
             if await self._tried(self.take, presence=presence) and await self._tried(self.take_agents):
                 wait, presence = every, False
@@ -242,6 +242,8 @@ class Inventory:
                 if scope in {None, namespace}:
                     # The list's version: a Component that was made after it was read is in no list yet either.
                     self._intake.component(namespace, name, None, version=version)
+                    for key in self._memory.needing(namespace, kind, name):
+                        self._intake.due(key)
 
     def _notice_unreadable(self, kind: Kind, scope: str | None, seen: set[tuple[str, str]], version: str) -> None:
         """Agents that have read an object which is in no list any more are looked at."""

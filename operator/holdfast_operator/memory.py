@@ -36,6 +36,7 @@ class Record:
     Attributes:
         uid: of the Agent; empty while only children of it were seen.
         version: resourceVersion up to which events of the Agent are no news: that of the last look, or the one our own status write made.
+        heard: the latest resourceVersion of the Agent that an event has told; a look may be behind it, or ahead.
         pending: text of the manifest to reconcile, until it is taken.
         children: children that were seen alive and are controlled by an Agent of this name.
         settled: for children that the server stores in other words than ours: (wanted digest, digest as stored).
@@ -60,6 +61,7 @@ class Record:
 
     uid: str = ""
     version: str = ""
+    heard: str = ""
     pending: str | None = None
     children: dict[ChildId, Seen] = field(default_factory=dict)
     settled: dict[ChildId, tuple[str, str]] = field(default_factory=dict)
@@ -81,8 +83,13 @@ class Record:
     overtaken: bool = False
     gone: dict[ChildId, str] = field(default_factory=dict)
 
+    def knows(self, version: str) -> bool:
+        """Whether that version of the Agent is no later than what an event has told, or a look has begun with or written."""
+        return not (newer(version, self.heard) and newer(version, self.version))
+
     def keep(self, manifest: Manifest) -> None:
         """Keep the manifest of an event until it is reconciled."""
+        self.heard = manifest["metadata"]["resourceVersion"]
         metadata = {key: value for key, value in manifest["metadata"].items() if key != "managedFields"}
         text = json.dumps({**manifest, "metadata": metadata}, separators=(",", ":"))
         self.pending = text if len(text) <= _MAX_KEPT else None
@@ -98,7 +105,7 @@ class Record:
         A look may read more than the events have told so far. One that is late would else have an older Agent carried out over a newer one.
         """
         self.version = version
-        if self.pending and not newer(json.loads(self.pending)["metadata"]["resourceVersion"], version):
+        if not newer(self.heard, version):
             self.pending = None
 
     def is_news(self, child: ChildId, version: str) -> bool:

@@ -71,3 +71,18 @@ async def test_what_events_tell_while_a_list_is_read_is_not_taken_back_by_it() -
     assert record.pods == {}
     intake.child(kinds.SERVICE, None, live("a", 6, owners=(OWNER,)))
     assert (kinds.SERVICE, "a") in record.children, "nothing is remembered once the lists have been read"
+
+
+async def test_an_agent_is_looked_at_when_a_list_shows_that_a_component_it_names_is_gone() -> None:
+    memory, due = Memory(), set()
+    dapr = DaprApi(None, namespace="dapr-system")  # type: ignore[arg-type] - nothing is asked of the cluster
+    intake = Intake(memory=memory, dapr=dapr, due=lambda key, _: due.add(key), forget=due.discard)
+    dapr.installed = True
+    memory.need(KEY, frozenset({(kinds.COMPONENT, "llm")}))
+    intake.child(kinds.COMPONENT, "ADDED", live("llm", 5))
+    due.clear()
+    stock = Inventory(cluster=Cluster({}, lambda _: None), memory=memory, intake=intake, dapr=dapr, namespaces=())  # type: ignore[arg-type]
+
+    await stock.take()
+
+    assert due == {KEY}

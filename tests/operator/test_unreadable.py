@@ -68,3 +68,25 @@ async def test_a_namespace_that_still_cannot_be_read_costs_one_request_and_a_rea
 
     assert "services" in scopes.unreadable()["closed"]
     assert "agents" not in scopes.unreadable()["closed"].partition("(")[2].partition(")")[0]
+
+
+async def test_agents_that_could_not_be_listed_after_kopf_had_listed_them_are_listed_soon_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inventory, "SECOND_SECONDS", 0.02)
+    monkeypatch.setattr(inventory, "_SETTLE", 0.0)
+    cluster = Cluster()
+    found, _ = stock(cluster)
+    await found.take()
+    listed = found.take_agents
+    running = asyncio.create_task(found.repeat(HOUR))
+    async with asyncio.timeout(60):
+        await until(lambda: (kinds.AGENT, "closed") in cluster.asked)  # the second look, after which an hour is waited for
+
+        async def refused() -> None:
+            found.take_agents = listed  # type: ignore[method-assign]
+            raise ApiError(503, "", "busy")
+
+        found.take_agents = refused  # type: ignore[method-assign]
+        cluster.asked.clear()
+        found.listed.set()
+        await until(lambda: (kinds.AGENT, "closed") in cluster.asked)
+    running.cancel()
