@@ -36,6 +36,9 @@ async def scale_only(cluster: Cluster, key: Key, record: Record, replicas: int) 
     except ApiError as error:
         raise Retry(str(error), after=error.retry_after) from None
     found = remember(record, DEPLOYMENT, key[1], live)
+    if record.left == known.digest:
+        # The number of pods has another owner now. That was us and nobody else, so pods that stand are left alone still.
+        record.left = found.digest
     logger.info("%s/%s: scaled to %d, the rest waits", *key, replicas)
     return found
 
