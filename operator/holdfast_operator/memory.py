@@ -46,6 +46,7 @@ class Record:
         read: resourceVersions of the ConfigMaps outside, as the last look found them.
         tokens: whether the token Secrets are known to exist.
         tokens_doubted: they were there before this new Agent, so they may be a former Agent's and about to go.
+        team: that it was in when it was last carried out; empty for none, None while it has not been.
         left: digest of the Deployment that another program wrote and that is left alone; empty while none is.
         replaced: pods without a sidecar that were deleted in a row.
         replace_after: Unix time before which no further one is deleted.
@@ -71,6 +72,7 @@ class Record:
     read: dict[ChildId, str] = field(default_factory=dict)
     tokens: bool = False
     tokens_doubted: bool = False
+    team: str | None = None
     left: str = ""
     replaced: int = 0
     replace_after: float = 0.0

@@ -1,7 +1,11 @@
 """Keeps the ConfigMap of each team as its members want it. An Agent without a team costs nothing here, and a settled team one read a look.
 
-A look at a member reads its team's ConfigMap. If its own entry is right, and nobody is listed who is known to have gone, that is all. Else
-all Agents of the namespace are read, because only they say who is in the team: an operator that has just started knows a part of them.
+A look at a member reads its team's ConfigMap. If its own entry is right, and nobody is listed who is known to have gone or to have another
+team, that is all. Else all Agents of the namespace are read, because only they say who is in the team: an operator that has just started
+knows a part of them.
+
+A member may have left while no operator worked. If a member is looked at before it, the list is known when its turn comes; if after it,
+its record says where it is by now.
 """
 
 import asyncio
@@ -47,6 +51,7 @@ class Teams:
         """
         namespace, name = key
         own = desired.team_of(manifest)
+        self._memory.record(key).team = own or ""
         for other in [team for team, listed in self._listed[namespace].items() if team != own and name in listed]:
             await self._rewrite(namespace, other)
         if own is None:
@@ -54,8 +59,12 @@ class Teams:
         self._memory.need(key, self._memory.record(key).references | {_place(own)})
         async with self._locks[namespace, own]:
             live = await self._read(namespace, own)
-            if live is None or not self._is_right(namespace, live, manifest):
+            if live is None or (_is_ours(live) and not self._is_right(namespace, live, manifest)):
                 live = await self._write(namespace, own)
+        if live and not _is_ours(live):
+            name = names.team_config_map(own)
+            message = f"ConfigMap {name!r} exists and is not the operator's, so it is left alone: delete it, or give the team another name"
+            raise Blocked(Findings(accepted=failed(conditions.CHILD_NAME_TAKEN, message, stalled=True)), again=_LOOK_AGAIN)
         if live:
             self._told(namespace, own, live)
 
@@ -75,27 +84,29 @@ class Teams:
             await self._rewrite(namespace, team)
 
     async def _rewrite(self, namespace: str, team: str) -> None:
+        """Of a team that somebody is not in any more, so a ConfigMap that is not ours is no trouble of theirs."""
         async with self._locks[namespace, team]:
-            if live := await self._write(namespace, team):
-                self._told(namespace, team, live)
+            live = await self._write(namespace, team)
+        if live and _is_ours(live):
+            self._told(namespace, team, live)
 
     def _is_right(self, namespace: str, live: Manifest, manifest: Mapping[str, Any]) -> bool:
         owners = {ref["name"]: ref["uid"] for ref in live["metadata"].get("ownerReferences", ()) if ref["kind"] == names.KIND}
         members, name = _members(live), manifest["metadata"]["name"]
-        if set(members) != set(owners) or not _is_ours(live):
+        if set(members) != set(owners):
             return False
         own = owners.get(name) == manifest["metadata"]["uid"] and members.get(name) == desired.member(manifest)
         if not own and not (name not in members and desired.leaves_out(name, members)):
             return False
-        return all((namespace, other) in self._memory for other in members)
+        found = [self._memory.find((namespace, other)) for other in members]
+        return all(record is not None and record.team in {None, desired.team_of(manifest)} for record in found)
 
     async def _write(self, namespace: str, team: str) -> Manifest | None:
-        """Make it as all Agents of the namespace want it; None when nobody does."""
+        """Make it as all Agents of the namespace want it; None when nobody does. What is not ours is left alone."""
         agents = [agent async for page in self._cluster.pages(AGENT, namespace) for agent in page.items if desired.team_of(agent) == team]
         live, name = await self._read(namespace, team), names.team_config_map(team)
         if live and not _is_ours(live):
-            message = f"ConfigMap {name!r} exists and is not the operator's, so it is left alone: delete it, or give the team another name"
-            raise Blocked(Findings(accepted=failed(conditions.CHILD_NAME_TAKEN, message, stalled=True)), again=_LOOK_AGAIN)
+            return live
         if not agents:
             if live and not await self._remove(live) and await self._read(namespace, team):
                 raise Retry(f"ConfigMap {name} was changed in the meantime")
@@ -125,7 +136,7 @@ class Teams:
 
     async def _read(self, namespace: str, team: str) -> Manifest | None:
         live = await self._cluster.get(CONFIG_MAP, namespace, names.team_config_map(team))
-        self._listed[namespace][team] = frozenset(_members(live)) if live else frozenset()
+        self._listed[namespace][team] = frozenset(_members(live)) if live and _is_ours(live) else frozenset()
         return live
 
     def _told(self, namespace: str, team: str, live: Manifest) -> None:

@@ -207,6 +207,82 @@ async def test_a_config_map_of_somebody_else_is_left_alone(world: World, namespa
 
 
 @pytest.mark.apiserver
+@pytest.mark.parametrize("order", [("flights", "planner"), ("planner", "flights")], ids=["the leaver first", "the leaver last"])
+@pytest.mark.parametrize("team", [None, "other"], ids=["into none", "into another"])
+async def test_who_left_while_no_operator_worked_is_taken_out(
+    world: World, namespace: str, api: Api, order: tuple[str, str], team: str | None
+) -> None:
+    for name in order:
+        api.agent(namespace, name, {"team": "travel"})
+        await world.look(namespace, name)
+    assert members(api, namespace) == ["flights", "planner"]
+    api.patch(kinds.AGENT, namespace, "flights", {"spec": {"team": team}})
+    world.restart()
+    await world.take_stock(namespace)
+
+    for name in (*order, "planner"):
+        await world.look(namespace, name)
+
+    assert members(api, namespace) == ["planner"]
+    assert members(api, namespace, "holdfast-team-other") == (["flights"] if team else None)
+    assert (await world.look(namespace, "planner"))[1] == {("GET", "configmaps"): 1, ("GET", "agents"): 1}
+
+
+@pytest.mark.apiserver
+async def test_a_settled_team_costs_a_new_operator_one_read_for_each_member(world: World, namespace: str, api: Api) -> None:
+    for name in ("flights", "planner"):
+        api.agent(namespace, name, {"team": "travel"})
+        await world.look(namespace, name)
+    world.restart()
+    await world.take_stock(namespace)
+
+    asked = [(await world.look(namespace, name))[1] for name in ("flights", "planner")]
+
+    # The one read of an Agent is its own, as of every Agent.
+    assert [(one["GET", "configmaps"], one["GET", "agents"]) for one in asked] == [(1, 1), (1, 1)]
+
+
+@pytest.mark.apiserver
+async def test_a_list_that_is_somebody_elses_by_now_stalls_nobody_who_left_it(world: World, namespace: str, api: Api) -> None:
+    for name in ("flights", "hotels", "planner"):
+        api.agent(namespace, name, {"team": "travel"})
+        await world.look(namespace, name)
+    api.patch(kinds.CONFIG_MAP, namespace, CM, {"metadata": {"labels": {names.LABEL_MANAGED_BY: None}}})
+    theirs = api.get(kinds.CONFIG_MAP, namespace, CM)
+
+    # Not read since by anybody.
+    api.patch(kinds.AGENT, namespace, "flights", {"spec": {"team": "other"}})
+    await world.look(namespace, "flights")
+    assert api.condition(namespace, "flights", conditions.ACCEPTED)["status"] == "True"
+    # Told of it, and as advised.
+    await world.look(namespace, "planner")
+    assert api.condition(namespace, "planner", conditions.ACCEPTED)["reason"] == conditions.CHILD_NAME_TAKEN
+    api.patch(kinds.AGENT, namespace, "planner", {"spec": {"team": "other"}})
+    await world.look(namespace, "planner")
+    assert api.condition(namespace, "planner", conditions.ACCEPTED)["status"] == "True"
+    assert members(api, namespace, "holdfast-team-other") == ["flights", "planner"]
+    # Gone.
+    api.delete(kinds.AGENT, namespace, "hotels")
+    assert (await world.look(namespace, "hotels"))[0] is None
+    assert not world.reconciler.teams.lists((namespace, "hotels"))
+
+    assert api.get(kinds.CONFIG_MAP, namespace, CM) == theirs
+
+
+@pytest.mark.apiserver
+async def test_a_deleted_agent_that_only_somebody_elses_list_names_is_forgotten(world: World, namespace: str, api: Api) -> None:
+    api.agent(namespace, "flights", {"team": "travel"})
+    await world.look(namespace, "flights")
+    api.patch(kinds.CONFIG_MAP, namespace, CM, {"metadata": {"labels": {names.LABEL_MANAGED_BY: None}}})
+    api.delete(kinds.AGENT, namespace, "flights")
+
+    assert (await world.look(namespace, "flights"))[0] is None
+
+    assert not world.reconciler.teams.lists((namespace, "flights"))
+    assert members(api, namespace) == ["flights"]
+
+
+@pytest.mark.apiserver
 @pytest.mark.timeout(240)
 def test_a_team_of_many_made_at_once_survives_a_restart_and_hears_of_a_deletion(
     start_operator: StartOperator, namespace: str, api: Api
