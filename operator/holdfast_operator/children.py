@@ -15,14 +15,14 @@ from holdfast_operator.desired.pins import Pins
 from holdfast_operator.desired.secrets import token_names, token_secret
 from holdfast_operator.desired.steps import Child, Steps
 from holdfast_operator.drift import AT_ONCE, Told, meddlers_of, pause, repaired, tell
-from holdfast_operator.facts import ANNOTATION_SUPERSEDED, Seen, timestamp
+from holdfast_operator.facts import ANNOTATION_SUPERSEDED, Seen, seen, timestamp
 from holdfast_operator.kinds import COMPONENT, CONFIG_MAP, DEPLOYMENT, DISRUPTION_BUDGET, NETWORK_POLICY, SECRET, SERVICE, Kind
 from holdfast_operator.memory import Record
 from holdfast_operator.observe import Findings, failed
 from holdfast_operator.ownership import controlled_by, other_managers
 from holdfast_operator.queue import Retry
 from holdfast_operator.refusals import LOOK_AGAIN, Blocked, gather, raise_first, refusal
-from holdfast_operator.writing import remember, write
+from holdfast_operator.writing import read, remember, write
 
 logger = logging.getLogger(__name__)
 
@@ -53,14 +53,12 @@ class Children:
             Blocked: a name is taken.
         """
         unknown = [child for step in steps for child in step if not self._known(child)]
-        found = await gather((child.kind, child.name, self._cluster.get(child.kind, self._namespace, child.name)) for child in unknown)
+        found = await gather((child.kind, child.name, self._meet(child)) for child in unknown)
         taken, former = [], []
         for child, live in zip(unknown, found, strict=True):
-            if live is None:
+            if live is None or controlled_by(live, self._uid):
                 continue
-            if controlled_by(live, self._uid):
-                self._saw(child.kind, child.name, live)
-            elif _is_former(live, self._agent):
+            if _is_former(live, self._agent):
                 former.append(f"{child.kind.kind} {child.name!r}")
             else:
                 taken.append(_taken(child, self._agent))
@@ -72,6 +70,13 @@ class Children:
         if former:
             message = f"{', '.join(former)}: of a deleted Agent of this name; made anew once the cluster has garbage-collected it"
             raise Blocked(Findings(accepted=failed(conditions.FORMER_CHILDREN, message)), again=LOOK_AGAIN)
+
+    async def _meet(self, child: Child) -> Manifest | None:
+        """Read a child. One of ours is remembered at once: it may go while its siblings are still being read."""
+        live = await read(self._cluster, self._record, child.kind, self._namespace, child.name)
+        if live and controlled_by(live, self._uid):
+            self._saw(child.kind, child.name, live)
+        return live
 
     async def _app_id_taken(self) -> list[str]:
         """Whether a Dapr app that is not this Agent has its app id: our Components, scoped by it, would disturb that app.
@@ -188,12 +193,12 @@ class Children:
             if known is None and (others := other_managers(live)):
                 await self._give_back(child, others)
             if known and known.superseded_at is not None:
-                unmarked = _mark(child.kind, self._namespace, child.name)
+                unmarked = _mark(child.kind, self._namespace, child.name, precondition=seen(child.kind, live))
                 live = await write(self._cluster, self._record, child.kind, unmarked, manager=RETIREMENT_MANAGER)
         except ApiError as error:
-            if error.status in {404, 409} and not error.not_served:
+            if known and error.status in {404, 409} and not error.not_served:
                 # Somebody was faster, or it is gone: what we know of it is out of date.
-                self._record.children.pop(place, None)
+                await self._read_anew(child.kind, child.name, known)
             raise refusal(child.kind, child.name, error) from None
         found = self._saw(child.kind, child.name, live)
         if found.digest != child.wanted:
@@ -243,7 +248,7 @@ class Children:
 
     async def _read_anew(self, kind: Kind, name: str, found: Seen) -> bool:
         """Whether a child is still there. It is known as it is now, then: no event might ever tell of it again."""
-        live = await self._cluster.get(kind, self._namespace, name)
+        live = await read(self._cluster, self._record, kind, self._namespace, name)
         if live is None or live["metadata"]["uid"] != found.uid:
             self._forget(kind, name, found)
             return False
@@ -254,6 +259,8 @@ class Children:
         """Forget a child as it was found. What an event has told since stays: nothing would tell it again."""
         if self._record.children.get((kind, name)) is found:
             del self._record.children[kind, name]
+            if kind == DEPLOYMENT:
+                self._record.deployment = None
 
     def _saw(self, kind: Kind, name: str, live: Manifest) -> Seen:
         return remember(self._record, kind, name, live)

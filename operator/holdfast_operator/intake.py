@@ -4,6 +4,7 @@ Echoes of our own writes are recognised by their resourceVersion and cost next t
 """
 
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any
 
 from holdfast_api import names
@@ -66,7 +67,8 @@ class Intake:
         record, place = self._memory.record(key), (kind, metadata["name"])
         if event == DELETED:
             known = record.children.get(place)
-            if known and known.uid == metadata["uid"]:
+            # Of one that is just being read the answer may be from before.
+            if known.uid == metadata["uid"] if known else place in record.awaited:
                 self._lost(key, place, metadata["resourceVersion"])
         elif record.is_news(place, metadata["resourceVersion"]) and record.saw(place, seen(kind, live)):
             self._news(key, place, metadata["resourceVersion"])
@@ -85,12 +87,17 @@ class Intake:
                     self.due(key)
 
     def _disowned(self, kind: Kind, live: Manifest) -> None:
-        """Somebody has taken our reference off a child: it counts as lost, and the next look finds it and says so."""
+        """Somebody has taken our reference off a child: it counts as lost, and the next look finds it and says so.
+
+        The label may be gone as well, so the Agent is found by the child's name, which is the Agent's or begins with it and a dash.
+        """
         metadata = live["metadata"]
-        key = (metadata["namespace"], metadata.get("labels", {}).get(names.LABEL_AGENT, ""))
-        record = self._memory.find(key)
-        if record and (kind, metadata["name"]) in record.children:
-            self._lost(key, (kind, metadata["name"]), metadata["resourceVersion"])
+        place, version = (kind, metadata["name"]), metadata["resourceVersion"]
+        for agent in accumulate(metadata["name"].split("-"), "{}-{}".format):
+            key = (metadata["namespace"], agent)
+            record = self._memory.find(key)
+            if record and (place in record.children or place in record.awaited) and record.is_news(place, version):
+                self._lost(key, place, version)
 
     def _deployment(self, key: Key, live: Manifest) -> None:
         record = self._memory.record(key)

@@ -19,7 +19,7 @@ from holdfast_api import names
 from holdfast_operator.cluster import ApiError, Cluster, Page
 from holdfast_operator.dapr import DaprApi
 from holdfast_operator.facts import newer
-from holdfast_operator.intake import Intake, Manifest
+from holdfast_operator.intake import Intake, Manifest, owner
 from holdfast_operator.kinds import AGENT, CHILDREN, COMPONENT, CONFIG_MAP, DAPR_GROUP, POD, SECRET, Key, Kind
 from holdfast_operator.memory import Memory
 from holdfast_operator.scopes import Scopes, forbidden
@@ -200,14 +200,16 @@ class Inventory:
         """
         # Components are listed whole: which ones exist is asked for by Agents that name one.
         selector = "" if every or kind == COMPONENT else SELECTOR
-        seen, version = set(), ""
+        seen, owned, version = set[Key](), set[Key](), ""
         async for page in self._pages(kind, scope, selector=selector, metadata_only=presence or kind.metadata_only):
             version = version or page.version
             for live in page.items:
                 seen.add((live["metadata"]["namespace"], live["metadata"]["name"]))
+                if owner(live):
+                    owned.add((live["metadata"]["namespace"], live["metadata"]["name"]))
                 if not presence:
                     self._hand_in(kind, None, live)
-        self._notice_missing(kind, scope, seen, version)
+        self._notice_missing(kind, scope, seen, owned, version)
         if every:
             self._notice_unreadable(kind, scope, seen, version)
         return version
@@ -228,14 +230,14 @@ class Inventory:
             metadata = live.get("metadata", {})
             logger.exception("%s %s/%s cannot be read", kind.kind, metadata.get("namespace"), metadata.get("name"))
 
-    def _notice_missing(self, kind: Kind, scope: str | None, seen: set[tuple[str, str]], version: str) -> None:
+    def _notice_missing(self, kind: Kind, scope: str | None, seen: set[Key], owned: set[Key], version: str) -> None:
         for key in self._memory:
             record = self._memory.find(key)
             if record is None or scope not in {None, key[0]}:
                 continue
             for child, found in list(record.children.items()):
                 # One that was made after the list was read is in no list yet.
-                if child[0] == kind and (key[0], child[1]) not in seen and not newer(found.version, version):
+                if child[0] == kind and (key[0], child[1]) not in owned and not newer(found.version, version):
                     self._intake.missing(key, child, version)
         if kind == COMPONENT:
             for namespace, name in self._dapr.components() - seen:

@@ -55,9 +55,9 @@ class Record:
         undone: those of them that were refused, or not reached.
         repairs: children that were repaired lately.
         scaled: number of pods that the Deployment was last given by itself, while nothing else could be carried out.
-        writing: what is being written, and the latest version of it that an event has told meanwhile.
-        overtaken: an event has told something later than the answer to the write that it met; see `writing`.
-        gone: children that were lost while they were being written, and the version they were lost at: an answer may be of an earlier one.
+        awaited: what is being written or read, and the latest version of it that an event has told meanwhile.
+        overtaken: an event has told something later than the answer that it met; see `awaited`.
+        gone: children that were lost while an answer was awaited, and the version they were lost at: the answer may be of an earlier one.
     """
 
     uid: str = ""
@@ -81,7 +81,7 @@ class Record:
     undone: tuple[ChildId, ...] = ()
     repairs: dict[ChildId, Repair] = field(default_factory=dict)
     scaled: int | None = None
-    writing: dict[ChildId, str] = field(default_factory=dict)
+    awaited: dict[ChildId, str] = field(default_factory=dict)
     overtaken: bool = False
     gone: dict[ChildId, str] = field(default_factory=dict)
 
@@ -130,15 +130,15 @@ class Record:
     def lose(self, child: ChildId, version: str) -> None:
         """Forget a child that is not there any more, or not ours, since that version."""
         self.children.pop(child, None)
-        if child in self.writing:
+        if child in self.awaited:
             self.gone[child] = version
 
     def awaits(self, child: ChildId, version: str) -> bool:
-        """Whether a child is just being written: what an event tells of it is judged with the answer, of which it may be the echo."""
-        if child not in self.writing:
+        """Whether a child is just being written or read: what an event tells of it is judged with the answer, which may tell the same."""
+        if child not in self.awaited:
             return False
-        if newer(version, self.writing[child]):
-            self.writing[child] = version
+        if newer(version, self.awaited[child]):
+            self.awaited[child] = version
         return True
 
     def is_as_wanted(self, child: ChildId, wanted: str) -> bool:
