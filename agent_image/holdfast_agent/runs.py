@@ -25,7 +25,7 @@ from holdfast_agent.openruns import OpenRuns
 from holdfast_agent.outbox import Outbox
 from holdfast_agent.revisions import Revisions
 from holdfast_agent.sessions import Sessions
-from holdfast_agent.store import Store, StoreError
+from holdfast_agent.store import Store
 from holdfast_agent.timelines import Timelines
 from holdfast_api.config import AgentConfig
 
@@ -155,7 +155,7 @@ class Runs:
             return stored, False
         try:
             document, created = await self._store.create(documents.head_key(head.id), head.dump())
-        except StoreError:
+        except BaseException:  # not stored, as far as is known: whoever schedules it after all counts it again
             if not ours:
                 admission.drop(head.id)
             raise
@@ -310,7 +310,7 @@ class Runs:
             StoreError: the store does not answer.
         """
         if head.session is not None and head.left_session:
-            await Sessions(self._store).withdraw(head.session, head.id)
+            await Sessions(self._store).withdraw(head.session, head.id, accepted=head.created)
 
     async def end_by_force(self, head: Head) -> Head:
         """End a run whose head says so (`cancel.forced`) where it stands. What is in flight is not stopped, and nothing is undone.

@@ -7,6 +7,8 @@
 A run reads its snapshot once, and appends itself once, at its good end and before its head says so. Runs of one session that go on side by
 side do not see each other; what counts is the order in which they end. A deleted session leaves a tombstone, so that runs which were
 accepted before the deletion do not bring it back.
+
+The id of a run that was erased may be another run's later. Which of the two an exchange is of is told by its time.
 """
 
 import hashlib
@@ -25,6 +27,11 @@ TEXT_BYTES: Final = 64 * 1024
 REMEMBERED: Final = 256
 _SHARDS_AT_ONCE: Final = 16
 _PLACE_PARTS: Final = 2
+_SKEW_SECONDS: Final = 600.0
+"""By how much clocks may differ. The id of a run is free again 900 s after its end at the earliest (`sweeper.expiry`), so an exchange that
+is older than this when a run is accepted is a former run's."""
+_FOLDED: Final = "~"
+"""Between a run and its end, in whole seconds; ids of runs have none."""
 
 Document = dict[str, Any]
 
@@ -58,6 +65,15 @@ class Exchange:
     answer: str
     at: float
 
+    @property
+    def folded(self) -> str:
+        """What is remembered of it when it is no entry any more."""
+        return f"{self.run}{_FOLDED}{int(self.at)}"
+
+    def is_of(self, run: str, accepted: float) -> bool:
+        """Whether it is of that run, and not of a former one of the same id."""
+        return self.run == run and self.at >= accepted - _SKEW_SECONDS
+
     def bounded(self) -> Self:
         """The same, with texts that a session can hold."""
         return replace(self, task=_cut(self.task), answer=_cut(self.answer))
@@ -71,7 +87,8 @@ class Session:
         summary: what stands for everything before the entries.
         entries: in the order in which their runs ended.
         deleted: when it was last deleted. Runs accepted up to then do not append.
-        folded: runs that were entries once, the newest last, so that none of them comes twice.
+        folded: runs that were entries once, the newest last, so that none of them comes twice: `Exchange.folded`, or, of a version that did
+            not say when they ended, their ids.
         used: when a run was last appended.
     """
 
@@ -127,7 +144,8 @@ class Session:
             entry: the run's.
             accepted: when the run was accepted, in seconds since the epoch.
         """
-        known = entry.run in self.folded or any(one.run == entry.run for one in self.entries)
+        folded = any(_is_of(one, entry.run, accepted) for one in self.folded)
+        known = folded or any(one.is_of(entry.run, accepted) for one in self.entries)
         if known or (self.deleted is not None and accepted <= self.deleted):
             return self
         longer = replace(self, entries=(*self.entries, entry.bounded()), used=max(entry.at, self.used or 0.0))
@@ -135,10 +153,11 @@ class Session:
             longer = longer._without_first(1)  # noqa: SLF001 - its own
         return longer
 
-    def withdrawn(self, run: str) -> Self:
+    def withdrawn(self, run: str, *, accepted: float) -> Self:
         """Without that run, which was canceled after it had been appended. It does not come again."""
-        left = tuple(entry for entry in self.entries if entry.run != run)
-        return self if left == self.entries else replace(self, entries=left, folded=(*self.folded, run)[-REMEMBERED:])
+        taken = [entry for entry in self.entries if entry.is_of(run, accepted)]
+        left = tuple(entry for entry in self.entries if entry not in taken)
+        return replace(self, entries=left, folded=_remember(self.folded, taken)) if taken else self
 
     def tombstone(self, at: float) -> Self:
         """Deleted at that time."""
@@ -205,15 +224,20 @@ class Sessions:
             await self._mark(session)
         return stands
 
-    async def withdraw(self, session: str, run: str) -> Session:
+    async def withdraw(self, session: str, run: str, *, accepted: float) -> Session:
         """Take a run out again that was canceled after it had been appended. Returns what stands.
 
         One that a summary speaks for already cannot be taken out of it.
 
+        Args:
+            session: its id.
+            run: the run's.
+            accepted: when the run was accepted, in seconds since the epoch.
+
         Raises:
             StoreError: it is not sure that it is stored.
         """
-        return await self._change(session, lambda now: now.withdrawn(run))
+        return await self._change(session, lambda now: now.withdrawn(run, accepted=accepted))
 
     async def compacted(self, session: str, oldest: tuple[Exchange, ...], summary: str) -> Session:
         """Put a summary in place of entries, unless somebody was faster. Returns what stands.
@@ -305,7 +329,13 @@ def _place(cursor: str | None) -> tuple[int, str]:
 
 
 def _remember(folded: tuple[str, ...], entries: Iterable[Exchange]) -> tuple[str, ...]:
-    return (*folded, *(entry.run for entry in entries))[-REMEMBERED:]
+    return (*folded, *(entry.folded for entry in entries))[-REMEMBERED:]
+
+
+def _is_of(folded: str, run: str, accepted: float) -> bool:
+    """As `Exchange.is_of`, of what is remembered."""
+    name, mark, at = folded.partition(_FOLDED)
+    return name == run and (not mark or int(at) >= accepted - _SKEW_SECONDS)
 
 
 def _cut(text: str) -> str:

@@ -1,6 +1,7 @@
 """Sessions: each run is in it once, in the order of the ends, within bounds, and not after a deletion."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -112,10 +113,64 @@ def test_a_run_that_was_accepted_before_the_deletion_does_not_append():
 async def test_a_run_that_was_canceled_after_all_is_taken_out_and_stays_out(sessions):
     for number in range(3):
         await sessions.append("s", exchange(number), accepted=0.0)
-    stands = await sessions.withdraw("s", "run-1")
+    stands = await sessions.withdraw("s", "run-1", accepted=0.0)
     assert [entry.run for entry in stands.entries] == ["run-0", "run-2"]
     assert await sessions.append("s", exchange(1), accepted=0.0) == stands
-    assert await sessions.withdraw("s", "run-1") == stands
+    assert await sessions.withdraw("s", "run-1", accepted=0.0) == stands
+
+
+FORMER, LATER = (Exchange(run="d", task=f"t {at:g}", answer="a", at=at) for at in (1000.0, 200_000.0))
+OTHERS = [Exchange(run=f"o-{at:g}", task="t", answer="a", at=at) for at in (1001.0, 1002.0, 1003.0)]
+
+
+def former():
+    """A session with a run whose id was free again 900 s after its end at the earliest, and with others."""
+    whole = Session().appended(FORMER, accepted=990.0)
+    for other in OTHERS:
+        whole = whole.appended(other, accepted=990.0)
+    return whole
+
+
+SHORTENED = {
+    "as it was": lambda whole: whole,
+    "summarised": lambda whole: whole.summarised(whole.entries[:2], "before"),
+    "truncated": lambda whole: whole.truncated(4),
+    "read back": lambda whole: Session.load(json.loads(json.dumps(whole.truncated(4).dump()))),
+}
+
+
+@pytest.mark.parametrize("shorten", SHORTENED.values(), ids=SHORTENED)
+def test_a_run_whose_id_was_another_ones_before_is_appended_once(shorten):
+    shorter = shorten(former())
+    longer = shorter.appended(LATER, accepted=199_990.0)
+    assert longer.entries == (*shorter.entries, LATER)
+    assert longer.appended(LATER, accepted=199_990.0) == longer
+    assert shorter.appended(FORMER, accepted=990.0) == shorter
+
+
+@pytest.mark.parametrize("shorten", SHORTENED.values(), ids=SHORTENED)
+def test_a_run_that_is_taken_out_leaves_the_one_that_had_its_id_before(shorten):
+    shorter = shorten(former())
+    assert shorter.withdrawn("d", accepted=199_990.0) == shorter
+    taken = shorter.appended(LATER, accepted=199_990.0).withdrawn("d", accepted=199_990.0)
+    assert taken.entries == shorter.entries
+    assert taken.appended(LATER, accepted=199_990.0) == taken
+    third = Exchange(run="d", task="t", answer="a", at=400_000.0)
+    assert taken.appended(third, accepted=399_990.0).entries == (*shorter.entries, third)
+
+
+@pytest.mark.parametrize("ahead", [-250.0, 250.0])
+def test_clocks_that_differ_by_minutes_change_nothing(ahead):
+    later = Exchange(run="d", task="t", answer="a", at=2000.0)  # as soon as the id is free, by a clock that is right
+    longer = Session().appended(FORMER, accepted=990.0).appended(later, accepted=FORMER.at + 900 + ahead)
+    assert longer.entries == (FORMER, later)
+    assert longer.appended(later, accepted=FORMER.at + 900 + ahead) == longer
+
+
+def test_a_run_that_an_older_version_remembers_by_its_id_alone_does_not_come_again():
+    remembered = Session.load({"summary": "before", "folded": ["d"], "used": 1000.0})
+    assert remembered.appended(LATER, accepted=199_990.0) == remembered
+    assert remembered.appended(OTHERS[0], accepted=990.0).entries == (OTHERS[0],)
 
 
 async def test_runs_that_end_at_once_are_all_kept(sessions):

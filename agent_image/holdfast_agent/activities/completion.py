@@ -47,7 +47,7 @@ async def complete(
         audit=chain.link(call.get("audit"), [*result.get("skipped", ()), result]),
     )
     if stands.status != "COMPLETED" and run.session is not None:
-        await steps.patiently(lambda: Sessions(steps.store).withdraw(run.session or "", run.id))
+        await steps.patiently(lambda: Sessions(steps.store).withdraw(run.session or "", run.id, accepted=run.created))
     if not stands.terminal:
         return result | {"control": CANCEL}
     if stands.status == "COMPLETED":

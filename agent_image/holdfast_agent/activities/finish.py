@@ -26,7 +26,7 @@ async def finish(steps: Steps, key: str, call: Input) -> Output:
     ended = await end(steps, call["run"], lambda head: head.failed(call["error"], usage, now), audit=call.get("audit"))
     if ended.session is not None and ended.left_session:
         session = ended.session
-        await steps.patiently(lambda: Sessions(steps.store).withdraw(session, ended.id))
+        await steps.patiently(lambda: Sessions(steps.store).withdraw(session, ended.id, accepted=ended.created))
     if ended.status == "CANCELED":
         _LOG.info("run canceled", extra={"run": call["run"]})
     else:
