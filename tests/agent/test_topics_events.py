@@ -145,6 +145,26 @@ class Stored:
         return await self.intake.take(route, _delivered(data)), [found for found, _ in self.dapr.scheduled] == [run]
 
 
+@pytest.mark.parametrize("route", [OWN, ORDERS], ids=["own", "trigger"])
+@pytest.mark.parametrize("name", ["id", "source"])
+async def test_an_event_that_says_what_is_no_text_is_refused_and_does_not_come_again(name, route, caplog):
+    body = _delivered(EVENT | {"data": {"task": "go"}, name: "\ud800"})
+    assert await Stored().intake.take(route, body) == "DROP"
+    assert f"{name!r} of the CloudEvent holds half of a surrogate pair" in caplog.text
+
+
+@pytest.mark.parametrize("error", [RecursionError("too deep"), UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")])
+async def test_an_event_that_nobody_can_read_or_store_is_refused_and_does_not_come_again(error, caplog):
+    stored = Stored()
+
+    def ask(*_):
+        raise error
+
+    stored.intake._ask = ask
+    assert await stored.intake.take(OWN, _delivered(EVENT)) == "DROP"
+    assert "cannot be read or stored" in caplog.text
+
+
 async def test_a_run_that_somebody_else_began_under_the_id_of_an_event_does_not_stand_for_it(caplog):
     stored, data = Stored(), EVENT | {"data": {"order": 7}}
     begun = []

@@ -111,6 +111,9 @@ def _cloud_event(document: dict[str, Any]) -> Event:
     missing = next((name for name in ("id", "source") if name not in said), None)
     if missing:
         raise MalformedError(f"the CloudEvent has no {missing!r}: without it nobody can tell whether it has come before")
+    unsayable = next((name for name, value in said.items() if not _sayable(value)), None)
+    if unsayable:
+        raise MalformedError(f"{unsayable!r} of the CloudEvent holds half of a surrogate pair: send well-formed Unicode")
     data = document.get("data")
     if "data_base64" in document:
         data = _inner(_decoded(document["data_base64"])).data
@@ -122,6 +125,15 @@ def _cloud_event(document: dict[str, Any]) -> Event:
         trace=trace if isinstance(trace, str) else None,
         expires=_moment(document.get("expiration")),
     )
+
+
+def _sayable(text: str) -> bool:
+    """Whether a store can take it. JSON in ASCII can hold what is no text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _moment(value: object) -> float | None:

@@ -99,6 +99,8 @@ class Intake:
             return await self._begin(route, event, self._ask(event, route))
         except MalformedError as error:
             return await self.refuse(route, body, str(error))
+        except (UnicodeEncodeError, RecursionError) as error:  # as it would be at every delivery
+            return await self.refuse(route, body, f"the event cannot be read or stored: {error}")
         except (BusyError, StoreError) as error:
             _LOG.warning("an event cannot be taken now, it will come again: %s", error, extra={"route": route.name})
             return self._status(route, "postponed", "RETRY")
