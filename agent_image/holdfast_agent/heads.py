@@ -214,6 +214,8 @@ class Head:
         written["usage"] = self.usage.dump()
         for name in written.keys() & {"trouble", "cancel"}:
             written[name] = asdict(written[name])
+        if self.callers:
+            written["callers"] = list(self.callers)  # as it is read back, to tell a lost reply from a lost write
         if self.beside:
             written["beside"] = [asdict(trouble) for trouble in self.beside]
         if self.plan:

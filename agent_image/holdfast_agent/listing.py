@@ -118,7 +118,9 @@ class Listing:
                 for day, runs in _by_day(await self._with_times(waiting)).items():
                     await self._write(day, runs)
             except StoreError:
-                self._waiting = {run: at for run, at in waiting.items() if run not in self._listed} | self._waiting
+                # What is listed with another time is a former run of that id.
+                left = {run: at for run, at in waiting.items() if run not in self._listed or at not in (None, self._listed[run])}
+                self._waiting = left | self._waiting
                 raise
 
     async def close(self) -> None:

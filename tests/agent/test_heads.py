@@ -1,5 +1,6 @@
 """What a head can go through, as pure changes."""
 
+import json
 from dataclasses import asdict, replace
 
 from holdfast_agent.audit import Auditor
@@ -124,10 +125,12 @@ def test_a_head_with_all_that_it_can_hold_survives_a_round_trip():
         evaluation={"accepted": True, "rounds": 2},
         rerun_of="q",
         trace="00-a-b-01",
+        callers=("first", "second"),
         audit={"count": 1, "hash": "h", "mac": "m"},
     )
     dumped = full.dump()
     assert Head.load(dumped) == full
+    assert json.loads(json.dumps(dumped)) == dumped, "what is read back tells a lost reply from a lost write"
     future = {"from_the_future": 1}
     for part in ("trouble", "cancel", "plan"):
         dumped[part] |= future

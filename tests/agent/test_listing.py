@@ -156,6 +156,19 @@ async def test_what_the_store_does_not_take_is_written_later(store):
     assert len(await everything(listing)) == 3
 
 
+async def test_a_run_whose_id_is_listed_for_a_former_one_is_listed_though_the_store_failed_first(store):
+    listing = Listing(store)
+    listing.add("run-0", MORNING)
+    await listing.flush()
+    listing.add("run-0", MORNING + DAY)
+    store.broken = {ROOT}
+    with pytest.raises(StoreError):
+        await listing.flush()
+    store.broken = set()
+    listing.add("run-0")
+    assert (await listing.page(None, 1))[0] == [(MORNING + DAY, "run-0")]
+
+
 @pytest.mark.parametrize("dies_after", range(8))
 async def test_a_process_that_dies_at_any_write_leaves_no_page_that_nobody_finds(store, dies_after):
     listing = Listing(store)
