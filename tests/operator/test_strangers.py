@@ -61,6 +61,62 @@ async def test_what_appears_between_look_and_apply_keeps_its_values(world: World
     assert "ownerReferences" not in live["metadata"]
 
 
+def replaced(api: Api, kind: kinds.Kind, namespace: str, name: str) -> None:
+    """Put in its place what `kubectl replace` of somebody's own manifest does, with neither our reference nor our label."""
+    live = api.get(kind, namespace, name)
+    assert live is not None
+    head = {"name": name, "resourceVersion": live["metadata"]["resourceVersion"]}
+    content = {key: value for key, value in live.items() if key not in {"metadata", "status"}}
+    api.request("PUT", kind.path(namespace, name), {**content, "metadata": head})
+
+
+async def refused_as_taken(world: World, namespace: str) -> str:
+    await world.look(namespace, "a")
+    accepted = world.api.condition(namespace, "a", conditions.ACCEPTED)
+    assert (accepted["status"], accepted["reason"]) == ("False", conditions.CHILD_NAME_TAKEN)
+    message: str = accepted["message"]
+    return message
+
+
+@pytest.mark.parametrize("told", ["by-an-event", "by-a-list", "by-a-list-of-what-is-there"])
+@pytest.mark.parametrize("kind", [kinds.COMPONENT, kinds.CONFIG_MAP], ids=lambda kind: kind.kind)
+async def test_a_child_that_somebody_replaces_by_an_object_of_their_own_is_theirs(
+    world: World, namespace: str, api: Api, kind: kinds.Kind, told: str
+) -> None:
+    await made(world, namespace)
+    revision = api.get(kinds.AGENT, namespace, "a")["status"]["revision"]
+    name = "a-state" if kind == kinds.COMPONENT else names.config_map("a", revision)
+    replaced(api, kind, namespace, name)
+
+    if told == "by-an-event":
+        world.hear(kind, namespace, name)
+    else:
+        await world.take_stock(namespace, presence=told == "by-a-list-of-what-is-there")
+
+    assert world.due == {(namespace, "a")}
+    assert repr(name) in await refused_as_taken(world, namespace)
+    assert "labels" not in api.get(kind, namespace, name)["metadata"]
+
+
+async def test_a_component_that_was_given_back_is_not_counted_as_ours(world: World, namespace: str, api: Api) -> None:
+    apply, made_by_them = world.cluster.apply, []
+
+    async def heard(kind: kinds.Kind, manifest: dict, **more: Any) -> dict:
+        ours = (kind, manifest["metadata"]["name"]) == (kinds.COMPONENT, "a-state")
+        if ours and not made_by_them:
+            made_by_them.append(api.create(kind, namespace, {"metadata": {"name": "a-state"}, "spec": manifest["spec"]}))
+        live = await apply(kind, manifest, **more)
+        if ours:
+            world.intake.child(kind, "MODIFIED", live)
+        return live
+
+    world.cluster.apply = heard
+    with pytest.raises(Retry, match="was made by"):
+        await made(world, namespace)
+
+    assert "'a-state'" in await refused_as_taken(world, namespace)
+
+
 async def test_what_another_controller_makes_for_the_agent_is_never_removed(world: World, namespace: str, api: Api) -> None:
     await made(world, namespace)
     owner = api.get(kinds.SERVICE, namespace, "a")["metadata"]["ownerReferences"]
