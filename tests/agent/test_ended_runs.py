@@ -82,7 +82,13 @@ async def in_session(store, head):
     """A run whose process died between its session and its head."""
     await store.create(head_key("r"), head.dump())
     await Sessions(store).append("s", Exchange("other", "t", "a", 1.0), accepted=head.created)
-    await Sessions(store).append("s", Exchange("r", "t", "a", 2.0), accepted=head.created)
+    await Sessions(store).append("s", Exchange("r", "t", "a", head.created), accepted=head.created)
+
+
+async def with_a_former_run(store, head):
+    """A run that has the id of one that is in the session, and was erased since."""
+    await store.create(head_key("r"), head.dump())
+    await Sessions(store).append("s", Exchange("r", "t", "a", 2.0), accepted=1.0)
 
 
 async def members(store):
@@ -119,6 +125,18 @@ async def test_a_run_that_is_ended_by_force_leaves_its_session(house):
     await in_session(house.store, head_of("r", session="s"))
     assert (await house.controls.force_cancel("r")).status == "CANCELED"
     assert await members(house.store) == ["other"]
+
+
+async def test_the_session_keeps_the_run_that_had_the_id_of_one_that_failed(steps, store):
+    await with_a_former_run(store, head_of("r", session="s"))
+    await finished(steps)
+    assert await members(store) == ["r"]
+
+
+async def test_the_session_keeps_the_run_that_had_the_id_of_one_that_is_ended_by_force(house):
+    await with_a_former_run(house.store, head_of("r", session="s"))
+    await house.controls.force_cancel("r")
+    assert await members(house.store) == ["r"]
 
 
 async def test_a_run_that_was_closed_and_could_not_leave_its_session_is_taken_out_by_the_janitor(house):
