@@ -108,9 +108,12 @@ class Loop:
         return self.model if plan.routes and answered >= plan.models else min(answered, plan.models - 1)
 
     def skipping(self, answer: Result) -> Self:
-        """The same run with one more turn, none of whose calls was carried out."""
+        """The same run with one more turn, none of whose calls was carried out.
+
+        The next model call writes that down; nothing can be summed up before, so the conversation is not held to be too long until then.
+        """
         state = self.after(answer)
-        return replace(state, usage=replace(state.usage, tool_calls=self.usage.tool_calls))
+        return replace(state, context=0, usage=replace(state.usage, tool_calls=self.usage.tool_calls))
 
     def noting(self, answer: Result) -> Self:
         """The same run with the calls on record that a step found not to be carried out before it failed."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from holdfast_api.config import LimitsConfig, RetriesConfig
+from holdfast_api.config import LimitsConfig, ModelConfig, RetriesConfig
 
 pytestmark = pytest.mark.dapr
 
@@ -62,6 +62,19 @@ async def test_a_run_that_meets_a_limit_can_be_made_to_answer(stage):
     view = await here.agent.ask("go")
     assert (view["status"], view["result"], view["exceeded"]) == ("COMPLETED", "as far as I got", "maxToolCalls")
     assert (await here.ledger())["summary"]["tool"]["requests"] == 1
+
+
+async def test_a_run_that_meets_a_limit_in_a_long_turn_can_be_made_to_answer_too(stage):
+    rules = [
+        {"system": "sum up the work on a task", "turns": [{"answer": "Paris was searched.", "repeat": 9}]},
+        {"messages": "limit", "turns": [{"answer": "as far as I got"}]},
+        {"turns": [{"toolCalls": [SEARCH, SEARCH], "usage": {"input": 3000, "output": 10}}]},
+    ]
+    model = ModelConfig(component="llm", label="openai/scripted", timeout_seconds=30, context_tokens=2000)
+    limits = LimitsConfig(max_tool_calls=1, on_exceeded="answer")
+    here = await stage(ENDLESS | {"rules": rules}, "search", limits=limits, model=model)
+    view = await here.agent.ask("go")
+    assert (view["status"], view.get("result"), view.get("exceeded")) == ("COMPLETED", "as far as I got", "maxToolCalls"), view
 
 
 async def test_more_runs_than_may_be_at_work_are_refused_until_one_ends_or_waits(stage):

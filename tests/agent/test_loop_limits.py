@@ -34,6 +34,12 @@ def test_calls_beyond_the_limit_are_not_begun_at_all():
     assert "limits.maxToolCalls is 2 and the model asked for call number 3" in _failure(driver)["message"]
 
 
+def test_a_turn_whose_calls_are_beyond_the_limit_is_on_record_as_such_before_anything_is_summed_up():
+    driver = drive(new(compact_tokens=1000, max_tool_calls=1, on_exceeded="answer")).answer(said(1, "a", "a", tokens=2000))
+    assert driver.names == ["model", "model"]
+    assert driver.called("model")[-1]["closing"] == "maxToolCalls"
+
+
 def test_as_many_calls_as_the_limit_says_are_carried_out():
     driver = drive(new(max_tool_calls=2)).answer(said(1, "a", "b")).answer({"key": "r/1/0"}, {"key": "r/1/1"})
     assert driver.answer(said(2)).output
