@@ -172,6 +172,8 @@ class Pursuit:
         message: what its last attempt said.
         kept: what an attempt said that holds whatever the later ones say: `undo` (it may have had its effect) and `skipped`.
         cause: by which its newest attempt failed; empty if it did not.
+        elsewhere: whether an attempt said that another agent may have the call. It is to be told when the run ends, whatever came after.
+            The answers that older versions recorded do not say so.
         given_up: whether the run ends by another step, so that nothing is to be begun for this one any more.
         insists: whether it is asked again past the end of the run while unheard. Steps of the first shape are not.
     """
@@ -184,6 +186,7 @@ class Pursuit:
     message: str = ""
     kept: Result = field(default_factory=dict)
     cause: str = ""
+    elsewhere: bool = False
     given_up: bool = False
     insists: bool = True
     failed: Counter[str] = field(default_factory=Counter)
@@ -209,6 +212,7 @@ class Pursuit:
         verdict = judge(self.step, self.failed, answer)
         if isinstance(answer, dict) and answer.get("key") == self.step.key:
             self.kept |= {name: answer[name] for name in ("undo", "skipped") if answer.get(name)}
+            self.elsewhere = self.elsewhere or bool(answer.get("elsewhere"))
         if self.choice and (another := self._another(self.choice, verdict)):
             switched = another.current != self.choice.current
             self.choice = another
@@ -232,9 +236,11 @@ class Pursuit:
             self.result = timed_out(self.step.key, self.message) | self.kept
 
     def drop(self) -> None:
-        """It is not needed any more, because the run ends."""
+        """It is not needed any more, because the run ends. Another agent is told at once, however far off the next look at it was."""
+        if self.elsewhere and not self.given_up:
+            self.due = 0.0
         self.given_up = True
-        if self.result is None and not self.unheard:
+        if self.result is None and not self.unheard and not self.elsewhere:
             self.result = {"key": self.step.key, "dropped": True} | self.kept
 
     @property

@@ -16,7 +16,8 @@ of a run without a plan (`Loop.plan`) are as the first version asked for them, t
 
 `digest` in any of them is that of the document which was stored, for the audit. In place of all this an answer may be an `error`
 (`failures.envelope`), `waiting: {until, kind}` (ask again then, or when woken; no attempt is counted), `control: "cancel" | "suspend"`
-(the head says so, and nothing was done), or `early` (woken before the time of its next attempt, it found nothing to heed).
+(the head says so, and nothing was done), or `early` (woken before the time of its next attempt, it found nothing to heed). Beside these,
+`elsewhere`: another agent may have the call, and is to be told when the run ends.
 
 No calls of the model mean that the run has ended well and its head says so, unless `open` is there: `invalid` (the answer does not fit
 the schema; the next turn is asked for it again) or `candidate` (to be evaluated). `skipped` are key and digest of calls of the turn before

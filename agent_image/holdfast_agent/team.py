@@ -6,6 +6,7 @@ is in it and lets this agent call is told to the model; `spec.access.callers` of
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from holdfast_api.config import AgentConfig
 _LOG = logging.getLogger(__name__)
 _LISTED: Final = 64
 _MARK = tuple[int, int, int]
+_NAME: Final = re.compile(names.AGENT_NAME)
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,11 @@ class Team:
         """Those who let this agent call."""
         return tuple(member for member in self.others if self._agent in member.callers)
 
-    def address(self, arguments: Mapping[str, Any]) -> str | Failure:
-        """The member that a call means."""
+    def address(self, arguments: Mapping[str, Any], *, begun: bool) -> str | Failure:
+        """The member that a call means. Who has left the list since is still followed if the call was `begun` there."""
         name, others = str(arguments["name"]), self.others
+        if begun and _NAME.fullmatch(name):
+            return name
         if name not in {member.name for member in others}:
             have = ", ".join(member.name for member in self.reachable) or "nobody that may be asked"
             return Failure("permanent", f"there is no member {name[:60]!r} in the team {self.name!r}; there is: {have}", reach="unsent")

@@ -72,6 +72,27 @@ def test_one_call_ends_by_the_deadline_while_another_is_waited_for():
     assert driver.answer({"key": "r/1/0"}).names[-1] == "finish"
 
 
+@pytest.mark.parametrize("first", [waiting("r/1/0", 600, "agent"), error("r/1/0", after=60.0), {"key": "r/1/0", "control": "suspend"}])
+def test_another_agent_that_may_have_a_call_is_told_at_once_when_another_step_ends_the_run(first):
+    driver = drive(new()).answer(said(1, "ask", "b"))
+    driver.answer(waiting("r/1/0", 1, "agent") | {"elsewhere": True}, error("r/1/1", after=1.0)).fire()
+    driver.answer(first, error("r/1/1", "fatal"))
+    assert len(driver.ctx.timers) == 1
+    assert driver.called("tool")[-1] | {"call": 0, "ends": True} == driver.called("tool")[-1]
+    assert "early" not in driver.called("tool")[-1]
+    # What the other one undoes is waited for as ever.
+    driver.answer(waiting("r/1/0", 5, "unknown") | {"elsewhere": True})
+    assert driver.names[-1] == "tool"
+    driver.fire().answer({"key": "r/1/0", "dropped": True})
+    assert driver.names[-1] == "finish"
+
+
+def test_a_run_that_waits_by_an_answer_of_an_older_version_goes_on_with_the_same_wait():
+    driver = drive(new()).answer(said(1, "ask", "b")).answer(waiting("r/1/0", 600, "agent"), error("r/1/1", "fatal"))
+    assert [timer.total_seconds() for timer, _ in driver.ctx.timers] == [600]
+    assert driver.fire().called("tool")[-1]["ends"]
+
+
 @pytest.mark.parametrize("last", ["late", "control", "fatal"])
 def test_calls_that_were_found_skipped_stay_on_record_however_the_step_ends(last):
     driver = _closing().answer(error("r/2/model", after=2.0) | {"skipped": SKIPPED})

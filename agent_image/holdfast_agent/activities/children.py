@@ -38,6 +38,9 @@ _HEED_SECONDS: Final = 1.0
 _SETTLE_SECONDS: Final = 60.0
 """How long a run that ends waits for those that it called off; what they undo beyond that, they undo alone."""
 _RECALL_LOOK: Final = 5.0
+_ARRIVAL_SECONDS: Final = 20.0
+"""How long a request that was lost on the way may still arrive: somewhat longer than it is waited for."""
+_GIVEN_UP: Final = "whoever asked for this waits no longer"
 
 
 async def carried(steps: Steps, toolbox: Toolbox, order: Order) -> Delivery | Output:
@@ -47,6 +50,7 @@ async def carried(steps: Steps, toolbox: Toolbox, order: Order) -> Delivery | Ou
 
 async def _pursued(steps: Steps, toolbox: Toolbox, order: Order) -> Delivery | Output:
     intent = await steps.intents.find(order.key)
+    before = intent is not None and not intent.refused
     if intent is None:
         kept = await held_back(steps, order)
         if kept is not None:
@@ -72,7 +76,20 @@ async def _pursued(steps: Steps, toolbox: Toolbox, order: Order) -> Delivery | O
         await steps.intents.mark(order.key, taken=True)
     if isinstance(result, Pending) or (intent.taken and result.kind == "transient"):
         return await _wait(steps, order, intent, result)
-    return await weighed(steps, order, result)
+    answer = await weighed(steps, order, result, before=before and result.reach == "unsent")
+    lost = isinstance(answer, Delivery) and answer.outcome == "unknown" and not intent.taken
+    # It may have been begun all the same. What undoes a call is left to go on.
+    known = await _told(toolbox, order, _GIVEN_UP) if lost and "ending" not in order.call else None
+    return Delivery(known.content, "completed") if isinstance(known, ToolResult) else answer
+
+
+async def _told(toolbox: Toolbox, order: Order, reason: str) -> ToolResult | Failure | Pending | None:
+    """Tell the other agent to stop; see `AgentTool.call_off`."""
+    tool = toolbox.agent(order.tool.name)
+    if tool is None:
+        return None
+    with sent(Errand(order.callers, _RECALL_LOOK, _RECALL_LOOK)):
+        return await tool.call_off(order.arguments, key=order.outgoing, reason=reason)
 
 
 async def _wait(steps: Steps, order: Order, intent: Intent, known: Pending | Failure) -> Output:
@@ -92,17 +109,16 @@ async def _wait(steps: Steps, order: Order, intent: Intent, known: Pending | Fai
 
 async def _overdue(steps: Steps, toolbox: Toolbox, order: Order, intent: Intent) -> Delivery | Output:
     """The call has taken all its time. What it began ends by its own time limit; it is told so, and may have ended just so."""
-    tool = toolbox.agent(order.tool.name)
     took = intent.deadline - intent.started
-    if tool and intent.taken:
-        with sent(Errand(order.callers, _RECALL_LOOK, _RECALL_LOOK)):
-            known = await tool.call_off(order.arguments, key=order.outgoing, reason="whoever asked for this waits no longer")
-        if isinstance(known, ToolResult):
-            return Delivery(known.content, "completed")
-    failure = Failure("permanent", f"no answer of the agent within {took:.0f} s; it was told to stop", reach="lost")
     if intent.refused:
         failure = Failure("permanent", f"not called: the agent had no place for one more run for {took:.0f} s", reach="unsent")
-    return await weighed(steps, order, failure)
+        return await weighed(steps, order, failure)
+    known = await _told(toolbox, order, _GIVEN_UP)
+    if isinstance(known, ToolResult):
+        return Delivery(known.content, "completed")
+    heard = isinstance(known, Pending) or (isinstance(known, Failure) and known.kind != "transient")
+    told = "it was told to stop" if heard else "it could not be told to stop"
+    return await weighed(steps, order, Failure("permanent", f"no answer of the agent within {took:.0f} s; {told}", reach="lost"))
 
 
 async def called_off(steps: Steps, toolbox: Toolbox, order: Order, head: Head) -> Delivery | Output | None:
@@ -111,27 +127,27 @@ async def called_off(steps: Steps, toolbox: Toolbox, order: Order, head: Head) -
     Returns:
         What the call came to; or the wait for that; or None: there is nothing of it to be waited for.
     """
-    tool, intent = toolbox.agent(order.tool.name), await steps.intents.find(order.key)
-    if tool is None or intent is None:
+    intent = await steps.intents.find(order.key)
+    if intent is None:
         return None
     since = intent.off if intent.off is not None else time.time()
     if intent.off is None:
         await steps.intents.mark(order.key, off=since)
     reason = f"the run {head.id} of the agent that asked for this {'was canceled' if head.cancel else 'has ended'}"
-    with sent(Errand(order.callers, _RECALL_LOOK, _RECALL_LOOK)):
-        known = await tool.call_off(order.arguments, key=order.outgoing, reason=reason)
+    known, now = await _told(toolbox, order, reason), time.time()
     if isinstance(known, ToolResult):
         return Delivery(known.content, "completed")
     if isinstance(known, Failure) and known.kind != "transient":
         return Delivery.error(known.message)
-    if known is None:
+    if known is None and (intent.taken or intent.refused or now >= since + _ARRIVAL_SECONDS):
         return None
-    now = time.time()
-    if now >= since + _SETTLE_SECONDS:
+    if known and now >= since + _SETTLE_SECONDS:
         extra = {"run": head.id, "step": order.key}
         _LOG.warning("not waited for any longer: an agent that was called off", extra=extra | {"reached": isinstance(known, Pending)})
         return Delivery.error(f"the run has ended; what the agent has done of this is not known: {known.message}", "unknown")
-    wait = Trouble(order.key, order.call["attempt"], "another agent was told to stop", until=now + _PAUSES[0], kind="unknown")
+    # Who knows of no run may still be about to begin it.
+    until = now + _PAUSES[0] if known else since + _ARRIVAL_SECONDS
+    wait = Trouble(order.key, order.call["attempt"], "another agent was told to stop", until=until, kind="unknown")
     return (await wait_for(steps, order.key, order.call, wait))[1]
 
 

@@ -117,7 +117,9 @@ class _Job:
         return await self.steps.intents.find(self.key) if self.tool and guarded(self.tool) else None
 
     async def may_have_happened(self) -> Output:
-        """What the workflow is told beside an answer that is no outcome: that there may be something to undo, if there never is one."""
+        """What the workflow is told beside an answer that is no outcome: that there may be something to undo or to call off."""
+        if self.tool and self.tool.agent:
+            return {"elsewhere": True} if await self.steps.intents.find(self.key) else {}
         return {"undo": True} if self.tool and self.tool.compensate and await self.intent() else {}
 
     def ended(self, head: Head, now: float) -> Output | None:

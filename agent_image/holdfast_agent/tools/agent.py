@@ -8,10 +8,10 @@ erased the run by then must not begin it again.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from holdfast_agent import lineage, scope
 from holdfast_agent.outcome import Failure
@@ -67,8 +67,12 @@ def sent(errand: Errand) -> Iterator[None]:
         _ERRAND.reset(token)
 
 
-Address = Callable[[Mapping[str, Any]], str | Failure]
-"""From the arguments of a call to the app id that is meant."""
+class Address(Protocol):
+    """From the arguments of a call to the app id that is meant."""
+
+    def __call__(self, arguments: Mapping[str, Any], *, begun: bool) -> str | Failure:
+        """Also of one that no call may begin at any more, if this one was `begun` there."""
+        ...
 
 
 class AgentTool:
@@ -95,7 +99,8 @@ class AgentTool:
 
     async def call(self, arguments: Mapping[str, Any], *, key: str) -> ToolResult | Failure | Pending:
         """Begin the run, or find it, and wait for its end as long as the errand says."""
-        target, errand = self._target(arguments), _ERRAND.get(None) or Errand()
+        errand = _ERRAND.get(None) or Errand()
+        target = self._target(arguments, begun=errand.taken)
         if isinstance(target, Failure):
             return target
         if errand.taken:
@@ -122,7 +127,7 @@ class AgentTool:
             What it came to, also if it ended before; `Pending`: it will be canceled, and what it did is being undone; None: there is no
             such run; a transient failure: nobody knows.
         """
-        target = self._target(arguments)
+        target = self._target(arguments, begun=True)
         if isinstance(target, Failure):
             return None
         run, errand = lineage.child_run(self._agent, key), _ERRAND.get(None) or Errand()
@@ -151,10 +156,10 @@ class AgentTool:
             return Failure("permanent", f"{public}: its spec.retention is shorter than nobody looked", reach="lost", public=public)
         return _came_to(target, found)
 
-    def _target(self, arguments: Mapping[str, Any]) -> str | Failure:
+    def _target(self, arguments: Mapping[str, Any], *, begun: bool = False) -> str | Failure:
         if wrong := problem(self._check, arguments):
             return Failure("permanent", f"invalid arguments: {wrong}", reach="unsent")
-        return self._address(arguments)
+        return self._address(arguments, begun=begun)
 
 
 def _waiting(seconds: float) -> str:

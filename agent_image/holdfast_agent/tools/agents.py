@@ -71,7 +71,7 @@ def _fixed(tool: ToolConfig) -> Address:
     if not _NAME.fullmatch(target):
         raise ToolboxError(f"tool {tool.name!r}: agent.name is {target!r}, which is no name of an Agent: use that of one in this namespace")
 
-    def address(_: Mapping[str, Any]) -> str | Failure:
+    def address(arguments: Mapping[str, Any], *, begun: bool) -> str | Failure:  # noqa: ARG001 - it is the same agent always
         return target
 
     return address
