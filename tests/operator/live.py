@@ -196,6 +196,13 @@ class World:
         else:
             self.intake.child(kind, event, live)
 
+    def end(self, namespace: str, name: str) -> None:
+        """Delete an Agent, and deliver the event of that, which has a version of its own."""
+        live = self.api.get(kinds.AGENT, namespace, name)
+        self.api.delete(kinds.AGENT, namespace, name)
+        version = self.api.request("GET", kinds.AGENT.path(namespace))["metadata"]["resourceVersion"]
+        self.intake.agent("DELETED", {**live, "metadata": live["metadata"] | {"resourceVersion": version}})
+
     async def look(self, namespace: str, name: str) -> tuple[float | None, Counter[tuple[str, str]]]:
         """Look at an Agent once: when to look again, and what was asked of the API server."""
         self.requests.clear()

@@ -1,7 +1,6 @@
 """What one look costs and leaves behind, on a real API server."""
 
 import base64
-import copy
 from collections import Counter
 
 import pytest
@@ -297,11 +296,10 @@ async def test_children_carry_the_agent_as_their_controller(world: World, namesp
             assert [(ref["uid"], ref["controller"]) for ref in live["metadata"]["ownerReferences"]] == [(uid, True)]
 
 
-async def test_a_deleted_agent_is_forgotten(world: World, namespace: str, api: Api) -> None:
+async def test_a_deleted_agent_is_forgotten(world: World, namespace: str) -> None:
     await made(world, namespace)
-    gone = copy.deepcopy(api.get(kinds.AGENT, namespace, "a"))
-    api.delete(kinds.AGENT, namespace, "a")
-    world.intake.agent("DELETED", gone)
+
+    world.end(namespace, "a")
 
     assert (namespace, "a") not in world.memory
     assert (await world.look(namespace, "a"))[1] == {("GET", "agents"): 1}

@@ -60,10 +60,8 @@ async def test_a_name_that_is_taken_is_left_alone_and_used_once_it_is_free(
 
 async def test_children_of_a_former_agent_of_the_same_name_are_waited_for(world: World, namespace: str, api: Api) -> None:
     await made(world, namespace)
-    former = api.get(kinds.AGENT, namespace, "a")
     children = [(kind, live) for kind in kinds.CHILDREN for live in api.list(kind, namespace) if live["metadata"].get("ownerReferences")]
-    api.delete(kinds.AGENT, namespace, "a")
-    world.intake.agent("DELETED", former)
+    world.end(namespace, "a")
 
     await made(world, namespace)
     accepted = api.condition(namespace, "a", conditions.ACCEPTED)

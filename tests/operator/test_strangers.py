@@ -144,9 +144,7 @@ async def test_what_another_controller_makes_for_the_agent_is_never_removed(worl
 
 async def test_tokens_of_a_former_agent_that_go_late_are_made_anew(world: World, namespace: str, api: Api) -> None:
     await made(world, namespace)
-    former = api.get(kinds.AGENT, namespace, "a")
-    api.delete(kinds.AGENT, namespace, "a")
-    world.intake.agent("DELETED", former)
+    world.end(namespace, "a")
     for kind in kinds.CHILDREN:  # the garbage collector, which is not here, has got this far
         for live in api.list(kind, namespace):
             if live["metadata"].get("ownerReferences"):
