@@ -79,8 +79,8 @@ class Proxy:
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
 
     async def stop(self) -> None:
-        await asyncio.gather(*self._sending, return_exceptions=True)
         await self._runner.cleanup()
+        await asyncio.gather(*self._sending, return_exceptions=True)
         await self._session.close()
 
     def writes(self) -> list[Call]:
