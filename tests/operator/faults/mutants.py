@@ -50,8 +50,8 @@ MUTANTS = (  # only what a cluster could see: what makes no difference while wat
     Mutant(
         "a swallowed 409",
         "children.py",
-        "                self._record.children.pop(place, None)\n            raise refusal(child.kind, child.name, error) from None",
-        "                return\n            raise refusal(child.kind, child.name, error) from None",
+        "            if known and error.status in {404, 409} and not error.not_served:\n",
+        "            if error.status in {404, 409}:\n                return\n            if known:\n",
         ("409 PATCH services/a", "409 PATCH deployments/a"),
     ),
     Mutant(
