@@ -55,6 +55,13 @@ MUTANTS = (  # only what a cluster could see: what makes no difference while wat
         ("409 PATCH services/a", "409 PATCH deployments/a"),
     ),
     Mutant(
+        "a child forgotten at a 409",
+        "children.py",
+        "                await self._read_anew(kind, name, found)\n            raise",
+        "                self._forget(kind, name, found)\n            raise",
+        ("409 PATCH components/a-llm-6cf5987e 2",),
+    ),
+    Mutant(
         "delete, then create",
         "children.py",
         "            live = await write(self._cluster, self._record, child.kind, manifest, force=known is not None)",
