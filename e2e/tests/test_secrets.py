@@ -11,7 +11,7 @@ from e2e import canaries, holdfast
 from e2e.cluster.places import places
 from e2e.holdfast import Images
 from e2e.tests.prober import probing
-from e2e.tests.support import Caller, Namespace
+from e2e.tests.support import Caller, Namespace, eventually
 from e2e.tests.voyage import NAVIGATOR, TASK, Voyage
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
@@ -51,6 +51,10 @@ def test_a_token_is_replaced_while_callers_go_on_and_no_request_is_refused_or_lo
 def test_no_secret_is_in_etcd_outside_secrets_nor_in_redis_logs_events_and_metrics(
     sea: Voyage, caller: Callable[[Namespace, str], Caller]
 ) -> None:
+    def pods() -> int:
+        return len(sea.namespace.get("pods", "-l", f"holdfast.dev/agent={NAVIGATOR}")["items"])
+
+    eventually(lambda: pods() == 1, within=120, what="the pods that roll-outs have replaced are gone: a run's log would go with them")
     agent = caller(sea.namespace, NAVIGATOR)
     task = f"{TASK} ({secrets.token_hex(8)})"
     ended = agent.ended(agent.start(task))
