@@ -204,9 +204,10 @@ class Inventory:
         async for page in self._pages(kind, scope, selector=selector, metadata_only=presence or kind.metadata_only):
             version = version or page.version
             for live in page.items:
-                seen.add((live["metadata"]["namespace"], live["metadata"]["name"]))
+                place = (live["metadata"]["namespace"], live["metadata"]["name"])
+                seen.add(place)
                 if owner(live):
-                    owned.add((live["metadata"]["namespace"], live["metadata"]["name"]))
+                    owned.add(place)
                 if not presence:
                     self._hand_in(kind, None, live)
         self._notice_missing(kind, scope, seen, owned, version)
