@@ -87,7 +87,7 @@ class Api:
     def create(self, kind: kinds.Kind, namespace: str | None, manifest: Manifest) -> Manifest:
         return self.request("POST", kind.path(namespace), {"apiVersion": kind.api_version, "kind": kind.kind, **manifest})
 
-    def patch(self, kind: kinds.Kind, namespace: str, name: str, patch: Manifest, *, status: bool = False) -> Manifest:
+    def patch(self, kind: kinds.Kind, namespace: str | None, name: str, patch: Manifest, *, status: bool = False) -> Manifest:
         path = kind.path(namespace, name) + ("/status" if status else "")
         return self.request("PATCH", path, patch, content="application/merge-patch+json")
 
