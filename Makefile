@@ -6,7 +6,7 @@ CLUSTER ?= kind
 export CLUSTER
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-faults test-hostile test-sequences test-unit test-apiserver test-dapr test-cluster test-lifecycle cluster holdfast cluster-down format lint types generate lock histories soak bench bench-agent clean
+.PHONY: help setup demo test test-faults test-hostile test-sequences test-unit test-apiserver test-dapr test-cluster test-lifecycle test-kills cluster holdfast cluster-down format lint types generate lock histories soak bench bench-agent clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / {split($$1, name, " "); printf "  make %-15s %s\n", name[1], $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ test-hostile: setup ## hostile Agents against API server, operator and policy (m
 	@$(PYTHON) -m e2e.cluster tools kubernetes
 	@$(PYTHON) -m e2e.cluster tools dapr
 	@HOSTILE_DRAWN=$(or $(DRAWN),1200) HOSTILE_SEED=$(or $(SEED),1) $(BIN)/pytest -q -rP tests/operator/hostile tests/chart/test_policy.py
+
+test-kills: setup ## everything in a cluster killed at random under runs that never pause (minutes): KILLS=24 SEED=1
+	@$(BIN)/python -m e2e.suite kills
 
 test-unit test-apiserver test-dapr test-cluster test-lifecycle: test-%: setup ## test-STAGE: one stage of the tests
 	@$(BIN)/python -m e2e.suite $*

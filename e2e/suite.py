@@ -6,6 +6,7 @@
     dapr        real Dapr processes, Redis, PostgreSQL and SQLite
     cluster     a real cluster with Dapr and Holdfast in it
     lifecycle   a cluster of its own, every part of which is killed; only when asked for
+    kills       many random kills in a cluster under runs that never pause (KILLS=24 SEED=1); only when asked for
 
 A stage first sets up what it needs (programs are built into the cache once). A failing stage does not hide the later ones. The cluster is
 ended again when this run has started it, unless KEEP=1.
@@ -30,7 +31,7 @@ from e2e.cluster.places import places
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
 FEW = 4
-NEEDS_SOMETHING = "apiserver or dapr or cluster or lifecycle"
+NEEDS_SOMETHING = "apiserver or dapr or cluster or lifecycle or kills"
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Stage:
         paths: where its tests are.
         workers: processes to run the tests in, each with servers of its own; they mostly wait, so more than there are cores.
         again: whether few failures are asked once more.
+        live: whether what its tests print is shown while they run: minutes are long without a word.
         bare: whether it is kept from the programs in the cache, so that what needs one fails here as it would on a fresh machine.
     """
 
@@ -53,6 +55,7 @@ class Stage:
     paths: tuple[str, ...] = ("tests",)
     workers: int = 0
     again: bool = False
+    live: bool = False
     bare: bool = False
 
 
@@ -90,6 +93,7 @@ STAGES = {
     ),
     "cluster": Stage(prepare=(_cluster("up"),), select="cluster", paths=("e2e",), again=True),
     "lifecycle": Stage(prepare=(_cluster("tools", "cluster"),), select="lifecycle"),
+    "kills": Stage(prepare=(_cluster("up"),), select="kills", paths=("e2e",), live=True),
 }
 EVERY_TIME = ("checks", "unit", "apiserver", "dapr", "cluster")
 
@@ -101,7 +105,7 @@ def main(names: list[str]) -> int:
         print(f"no stage {', '.join(unknown)}; there are: {', '.join(STAGES)}")
         return 2
     chosen = names or list(EVERY_TIME)
-    started_cluster = "cluster" in chosen and os.environ.get("CLUSTER") != "current" and not places().kubeconfig.exists()
+    started_cluster = {"cluster", "kills"} & set(chosen) and os.environ.get("CLUSTER") != "current" and not places().kubeconfig.exists()
     outcomes = {}
     try:
         for name in chosen:
@@ -185,7 +189,8 @@ def _report(name: str, stage: Stage, *options: str) -> Report | None:
     path = places().state / "reports" / f"{name}.xml"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-    command = (PYTHON, "-m", "pytest", "-q", "--durations=5", f"--junitxml={path}", *options, "-m", stage.select, *stage.paths)
+    shown = ("--capture=no",) if stage.live else ()
+    command = (PYTHON, "-m", "pytest", "-q", "--durations=5", f"--junitxml={path}", *shown, *options, "-m", stage.select, *stage.paths)
     environ = os.environ | ({"HOLDFAST_CACHE": str(path.parent / "no-cache")} if stage.bare else {})
     code = subprocess.run(command, cwd=ROOT, check=False, env=environ).returncode
     return Report.read(code, path) if path.exists() else None

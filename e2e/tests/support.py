@@ -16,6 +16,8 @@ Manifest = dict[str, Any]
 T = TypeVar("T")
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
 TERMINAL = ("COMPLETED", "FAILED", "CANCELED")
+# Quietly signals PID 1 of the container it joins: SIGQUIT ends a Go program at once, without any of its goodbyes.
+CRASH = "import os, signal; os.kill(1, signal.SIGQUIT)"
 
 
 def eventually(probe: Callable[[], T | None], *, within: float, what: str, every: float = 0.3) -> T:
@@ -41,6 +43,11 @@ def agent(name: str, **spec: object) -> Manifest:
         "metadata": {"name": name},
         "spec": {"model": {"provider": "echo"}} | spec,
     }
+
+
+def trip() -> str:
+    """A task for the trip planner, in words that no other run has: the scripted model tells runs apart by them."""
+    return f"Plan a weekend in Zagreb ({secrets.token_hex(3)})"
 
 
 @dataclass(frozen=True)
@@ -114,13 +121,26 @@ def new_namespace(prefix: str, *labels: str) -> Iterator[Namespace]:
         kubectl("delete", "namespace", name, "--wait=false")
 
 
+def crash_sidecar(namespace: Namespace, pod: str, image: str) -> None:
+    """End daprd of a pod from a container beside it, which shares its processes and its user."""
+
+    def restarts() -> int:
+        statuses = namespace.get("pod", pod)["status"].get("initContainerStatuses", [])
+        return sum(int(status["restartCount"]) for status in statuses if status["name"] == "daprd")
+
+    before = restarts()
+    command = ["debug", pod, f"--image={image}", "--target=daprd", "--profile=restricted", "--quiet", "--attach=false"]
+    namespace.run(*command, "--", "python3", "-c", CRASH)
+    eventually(lambda: restarts() > before, within=30, what="daprd has crashed")
+
+
 class Caller(caller.Caller):
     """Begins runs and waits for their end."""
 
-    def start(self, task: str, **more: str) -> str:
+    def start(self, task: str, *, within: float = 60, **more: str) -> str:
         """Begin a run; sent again until it is taken, which is safe because the id is ours. Returns the id."""
         run = f"e2e-{secrets.token_hex(4)}"
-        answer = eventually(lambda: self.attempt("/run", {"task": task, "id": run} | more), within=60, what="the agent takes a run")
+        answer = eventually(lambda: self.attempt("/run", {"task": task, "id": run} | more), within=within, what="the agent takes a run")
         assert answer["instance_id"] == run
         return run
 

@@ -3,24 +3,16 @@
 The trip planner looks for flights (a Python tool), then holds a seat (an HTTP tool that takes twelve seconds), then answers.
 """
 
-import secrets
 import time
 
 import pytest
 
 from e2e import holdfast
 from e2e.holdfast import kubectl
-from e2e.tests.support import Caller, Ledger, Namespace, eventually
+from e2e.tests.support import Caller, Ledger, Namespace, crash_sidecar, eventually, trip
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 PLANNER, SLOW_TOOL = "trip-planner", "hold_seat"
-# Quietly signals PID 1 of the container it joins: SIGQUIT ends a Go program at once, without any of its goodbyes.
-CRASH = "import os, signal; os.kill(1, signal.SIGQUIT)"
-
-
-def task() -> str:
-    """The same trip, in words that no other run has: the scripted model tells runs apart by them."""
-    return f"Plan a weekend in Zagreb ({secrets.token_hex(3)})"
 
 
 def in_the_middle(planner: Caller, ledger: Ledger, text: str) -> str:
@@ -45,7 +37,7 @@ def pod_of(namespace: Namespace, agent: str) -> str:
 
 
 def test_a_run_answers_over_http_with_the_token_of_its_secret(planner: Caller, ledger: Ledger, travel: Namespace) -> None:
-    text = task()
+    text = trip()
     run = planner.start(text)
 
     assert_answered(planner, ledger, run, text)
@@ -53,7 +45,7 @@ def test_a_run_answers_over_http_with_the_token_of_its_secret(planner: Caller, l
 
 
 def test_a_pod_that_is_deleted_finishes_its_tool_before_it_goes(planner: Caller, ledger: Ledger, travel: Namespace) -> None:
-    text = task()
+    text = trip()
     run = in_the_middle(planner, ledger, text)
     travel.run("delete", "pod", pod_of(travel, PLANNER), "--wait=false")
 
@@ -64,7 +56,7 @@ def test_a_pod_that_is_deleted_finishes_its_tool_before_it_goes(planner: Caller,
 def test_a_pod_that_is_killed_is_replaced_and_the_tool_is_asked_again_under_its_key(
     planner: Caller, ledger: Ledger, travel: Namespace
 ) -> None:
-    text = task()
+    text = trip()
     run = in_the_middle(planner, ledger, text)
     killed = time.monotonic()
     travel.run("delete", "pod", pod_of(travel, PLANNER), "--grace-period=0", "--force", "--wait=false")
@@ -78,7 +70,7 @@ def test_a_pod_that_is_killed_is_replaced_and_the_tool_is_asked_again_under_its_
 def test_a_sidecar_that_crashes_comes_back_and_the_run_goes_on(
     planner: Caller, ledger: Ledger, travel: Namespace, images: holdfast.Images
 ) -> None:
-    text = task()
+    text = trip()
     run = in_the_middle(planner, ledger, text)
     pod = pod_of(travel, PLANNER)
     crash_sidecar(travel, pod, images.agent)
@@ -88,21 +80,8 @@ def test_a_sidecar_that_crashes_comes_back_and_the_run_goes_on(
     assert pod_of(travel, PLANNER) == pod
 
 
-def crash_sidecar(namespace: Namespace, pod: str, image: str) -> None:
-    """End daprd of a pod from a container beside it, which shares its processes and its user."""
-
-    def restarts() -> int:
-        statuses = namespace.get("pod", pod)["status"].get("initContainerStatuses", [])
-        return sum(int(status["restartCount"]) for status in statuses if status["name"] == "daprd")
-
-    before = restarts()
-    command = ["debug", pod, f"--image={image}", "--target=daprd", "--profile=restricted", "--quiet", "--attach=false"]
-    namespace.run(*command, "--", "python3", "-c", CRASH)
-    eventually(lambda: restarts() > before, within=30, what="daprd has crashed")
-
-
 def test_the_operator_may_die_at_any_moment_of_a_run(planner: Caller, ledger: Ledger, travel: Namespace) -> None:
-    text = task()
+    text = trip()
     run = in_the_middle(planner, ledger, text)
     kubectl(
         *("delete", "pod", "-n", holdfast.NAMESPACE, "-l", "app.kubernetes.io/component=operator"),
@@ -116,7 +95,7 @@ def test_the_operator_may_die_at_any_moment_of_a_run(planner: Caller, ledger: Le
 
 
 def test_the_store_may_be_killed_and_loses_nothing(planner: Caller, ledger: Ledger, travel: Namespace) -> None:
-    text = task()
+    text = trip()
     run = in_the_middle(planner, ledger, text)
     kubectl("delete", "pod", "-n", holdfast.NAMESPACE, "holdfast-redis-0", "--grace-period=0", "--force", "--wait=false")
 
