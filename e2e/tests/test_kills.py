@@ -19,8 +19,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from e2e import holdfast
+from e2e.cluster import cluster, shell
 from e2e.cluster.daprinstall import NAMESPACE as DAPR
 from e2e.cluster.faults import Fault
+from e2e.cluster.places import places
 from e2e.holdfast import kubectl
 from e2e.tests.support import TERMINAL, Caller, Ledger, Manifest, Namespace, crash_sidecar, eventually, trip
 from e2e.tests.verdict import GONE, Kill, Trip, problems
@@ -29,9 +31,14 @@ pytestmark = [pytest.mark.kills, pytest.mark.timeout(7200)]
 PLANNER = "trip-planner"
 AT_ONCE = 3
 LEAST, MOST = 5.0, 25.0
+CONTROL_PLANE = ("kube-apiserver", "etcd")
+"""Killed once each: the kubelet starts them again after ever longer pauses, minutes at the third time, and nothing else starts then."""
 PATIENCE = 300.0
 """Seconds that a run may take: kills come on top of each other, and a scheduler's successor waits 25 s for its lease."""
 AT_NOW = ("--grace-period=0", "--force", "--wait=false")
+
+
+Ways = dict[str, tuple[Callable[[], None], bool]]
 
 
 @dataclass(frozen=True)
@@ -41,13 +48,13 @@ class Killer:
     travel: Namespace
     image: str
 
-    def ways(self) -> dict[str, tuple[Callable[[], None], bool]]:
+    def ways(self) -> Ways:
         """By name: how it is done, and whether it cuts off what is under way."""
 
         def dies(namespace: str, label: str) -> Callable[[], None]:
             return lambda: _delete(namespace, label)
 
-        return {
+        found: Ways = {
             "pod asked to end": (lambda: self._pod("--wait=false"), False),
             "pod": (lambda: self._pod(*AT_NOW), True),
             "sidecar": (lambda: crash_sidecar(self.travel, self._name(), self.image), True),
@@ -58,7 +65,11 @@ class Killer:
             "placement": (dies(DAPR, "app=dapr-placement-server"), True),
             "sentry": (dies(DAPR, "app=dapr-sentry"), False),
             "injector": (dies(DAPR, "app=dapr-sidecar-injector"), False),
+            "Dapr's operator": (dies(DAPR, "app=dapr-operator"), False),
         }
+        if not cluster.is_current():
+            found |= {program: (_on_node(program), False) for program in CONTROL_PLANE}
+        return found
 
     def kill(self, what: str) -> Kill | None:
         """Do it; None when there was nothing to be killed just then."""
@@ -84,8 +95,20 @@ class Killer:
 
 
 def _delete(namespace: str, label: str) -> None:
-    names = kubectl("get", "pods", "-n", namespace, "-l", label, "-o", "name").split()
+    """The one that has been there for the longest time, so that each of several has its turn."""
+    names = kubectl("get", "pods", "-n", namespace, "-l", label, "-o", "name", "--sort-by=.metadata.creationTimestamp").split()
     kubectl("delete", "-n", namespace, names[0], *AT_NOW)
+
+
+def _on_node(program: str) -> Callable[[], None]:
+    """Kill a program of the control plane, which is out of reach for kubectl; the kubelet starts it again."""
+
+    def kill() -> None:
+        argv = ["docker", "exec", f"{places().name}-control-plane", "pkill", "-KILL", "-x", program]
+        if shell.answer(argv, env=holdfast.environment())[0]:
+            raise Fault(f"no {program} runs")
+
+    return kill
 
 
 @dataclass
@@ -126,6 +149,8 @@ def test_whatever_dies_in_the_cluster_every_run_answers_and_nothing_finished_is_
         for number in range(wanted):
             time.sleep(drawn.uniform(LEAST, MOST))
             what = drawn.choice(ways)
+            if what in CONTROL_PLANE:
+                ways.remove(what)
             done = killer.kill(what)
             kills += [done] if done else []
             ended = sum(bool(one.took) for one in callers.trips)
