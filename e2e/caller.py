@@ -14,6 +14,8 @@ from e2e.cluster.faults import Fault
 View = dict[str, Any]
 T = TypeVar("T")
 APP_PORT, MODEL_PORT = 8001, 8080
+PLANNER, MODEL, SLOW_TOOL = "trip-planner", "scripted-model", "hold_seat"
+"""The example that demo and tests use: an agent, its scripted model, and the one of its tools that takes twelve seconds."""
 UNAVAILABLE = 503
 
 
@@ -73,6 +75,6 @@ class Caller:
 
 def ledger(namespace: str) -> list[View]:
     """All calls that the scripted model of that namespace and its tools got, read through the API server."""
-    path = f"/api/v1/namespaces/{namespace}/services/scripted-model:{MODEL_PORT}/proxy/ledger"
+    path = f"/api/v1/namespaces/{namespace}/services/{MODEL}:{MODEL_PORT}/proxy/ledger"
     found: list[View] = json.loads(holdfast.kubectl("get", "--raw", path))["calls"]
     return found

@@ -10,13 +10,12 @@ from contextlib import ExitStack
 import pytest
 
 from e2e import holdfast
+from e2e.caller import MODEL, PLANNER
 from e2e.cluster.faults import Fault
 from e2e.cluster.places import places
 from e2e.holdfast import ROOT, Images, kubectl
 from e2e.tests.support import RESTRICTED, Caller, Ledger, Namespace, new_namespace
 from e2e.tests.voyage import Voyage, voyage
-
-PLANNER, MODEL = "trip-planner", "scripted-model"
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from e2e.tests.verdict import GONE, SLOW_TOOL, TRAVEL, Kill, Trip, problems
+from e2e.caller import SLOW_TOOL
+from e2e.tests.verdict import GONE, TRAVEL, Kill, Trip, problems
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from e2e import holdfast
-from e2e.caller import Caller, ledger
+from e2e.caller import MODEL, PLANNER, SLOW_TOOL, Caller, ledger
 from e2e.cluster.faults import Fault
 from e2e.cluster.places import Places
 from e2e.cluster.progress import say, step
@@ -17,7 +17,6 @@ from e2e.holdfast import ROOT, kubectl
 from holdfast_agent.local.display import Timeline
 
 NAMESPACE = "holdfast-demo"
-AGENT, MODEL, SLOW_TOOL = "trip-planner", "scripted-model", "hold_seat"
 TASK = "Plan a weekend in Zagreb"
 RUN_SECONDS, KILL_SECONDS = 240, 90
 
@@ -27,7 +26,7 @@ def show(here: Places) -> list[str]:
     images = holdfast.provide(here)
     apply(images.agent)
     with ExitStack() as stack:
-        agent = Caller(stack, NAMESPACE, AGENT)
+        agent = Caller(stack, NAMESPACE, PLANNER)
         earlier = len(ledger(NAMESPACE))
         body = {"task": TASK, "id": f"demo-{secrets.token_hex(4)}"}
         say(f"\n  POST /run {json.dumps(body)}")
@@ -50,8 +49,8 @@ def apply(image: str) -> None:
         kubectl("apply", "-n", NAMESPACE, "-f", "-", stdin=manifest)
         kubectl("apply", "-n", NAMESPACE, "-f", str(ROOT / "examples/trip-planner.yaml"))
         kubectl("rollout", "status", "-n", NAMESPACE, f"deployment/{MODEL}", "--timeout=120s", timeout=130)
-    with step(f"wait until Agent {AGENT} is Ready"):
-        holdfast.wait_ready(NAMESPACE, AGENT, seconds=180)
+    with step(f"wait until Agent {PLANNER} is Ready"):
+        holdfast.wait_ready(NAMESPACE, PLANNER, seconds=180)
 
 
 def _namespaces() -> list[str]:
@@ -65,12 +64,14 @@ def _kill_in_the_middle(agent: Caller, run: str, timeline: Timeline, earlier: in
         _show_steps(agent, run, timeline)
         calls = ledger(NAMESPACE)
         if any(one["name"] == SLOW_TOOL and one["number"] > earlier and not one.get("finished") for one in calls):
-            pod = kubectl("get", "pods", "-n", NAMESPACE, "-l", f"holdfast.dev/agent={AGENT}", "-o", "name").split()[0]
+            pod = kubectl("get", "pods", "-n", NAMESPACE, "-l", f"holdfast.dev/agent={PLANNER}", "-o", "name").split()[0]
             say(f"\n  >>>  kubectl delete {pod} --grace-period=1      ({SLOW_TOOL} is at work)\n")
             kubectl("delete", "-n", NAMESPACE, pod, "--grace-period=1", "--wait=false")
             return int(calls[-1]["number"])
         time.sleep(0.3)
-    raise Fault(f"the run did not come to {SLOW_TOOL} in {KILL_SECONDS} s", fix=f"kubectl -n {NAMESPACE} logs deployment/{AGENT} -c agent")
+    raise Fault(
+        f"the run did not come to {SLOW_TOOL} in {KILL_SECONDS} s", fix=f"kubectl -n {NAMESPACE} logs deployment/{PLANNER} -c agent"
+    )
 
 
 def _watch(agent: Caller, run: str, timeline: Timeline) -> dict[str, Any]:
@@ -82,7 +83,7 @@ def _watch(agent: Caller, run: str, timeline: Timeline) -> dict[str, Any]:
             _show_steps(agent, run, timeline)
             return found
         time.sleep(0.3)
-    raise Fault(f"run {run} has not ended after {RUN_SECONDS} s", fix=f"kubectl -n {NAMESPACE} logs deployment/{AGENT} -c agent")
+    raise Fault(f"run {run} has not ended after {RUN_SECONDS} s", fix=f"kubectl -n {NAMESPACE} logs deployment/{PLANNER} -c agent")
 
 
 def _show_steps(agent: Caller, run: str, timeline: Timeline) -> None:
@@ -105,8 +106,8 @@ NEXT = f"""
 Go on by hand:
   eval "$(python3 -m e2e.cluster env)"                    # kubectl for this cluster
   kubectl -n {NAMESPACE} get agents
-  kubectl -n {NAMESPACE} port-forward service/{AGENT} 8001 &
-  TOKEN=$(kubectl -n {NAMESPACE} get secret {AGENT}-app-token -o jsonpath='{{.data.token}}' | base64 -d)
+  kubectl -n {NAMESPACE} port-forward service/{PLANNER} 8001 &
+  TOKEN=$(kubectl -n {NAMESPACE} get secret {PLANNER}-app-token -o jsonpath='{{.data.token}}' | base64 -d)
   curl -X POST 'localhost:8001/run?wait=60s' -H "Authorization: Bearer $TOKEN" -d '{{"task": "{TASK}"}}'
   make cluster-down                                       # end all of it
 """

@@ -13,13 +13,13 @@ from typing import Any
 
 import yaml
 
-from e2e.caller import request
+from e2e.caller import MODEL, SLOW_TOOL, request
 from e2e.cluster import shell, tools
 from e2e.cluster.faults import Fault
 from e2e.cluster.places import Places
 from e2e.cluster.progress import say, step
 from e2e.demo import proof
-from e2e.demo.cluster import MODEL, SLOW_TOOL, TASK
+from e2e.demo.cluster import TASK
 from e2e.holdfast import ROOT
 
 CLAIM = "everything was killed in the middle, the same command gave the answer, nothing that had finished was done again"

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from e2e.caller import PLANNER, SLOW_TOOL
 from e2e.holdfast import ROOT
 from e2e.tests import metrics_api
 from e2e.tests.support import Caller, Ledger, Manifest, Namespace, eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(420)]
-PLANNER, SLOW_TOOL = "trip-planner", "hold_seat"
 RUNNING = re.compile(r'^holdfast_runs_active\{state="running"\} (\S+)$', re.MULTILINE)
 # A run of the example takes a quarter of a minute: begun so often, some are always at work.
 PAUSE = 4.0

@@ -8,11 +8,11 @@ import time
 import pytest
 
 from e2e import holdfast
+from e2e.caller import PLANNER, SLOW_TOOL
 from e2e.holdfast import kubectl
 from e2e.tests.support import Caller, Ledger, Namespace, crash_sidecar, eventually, trip
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
-PLANNER, SLOW_TOOL = "trip-planner", "hold_seat"
 
 
 def in_the_middle(planner: Caller, ledger: Ledger, text: str) -> str:

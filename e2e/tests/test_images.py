@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from e2e import canaries, holdfast
+from e2e.caller import PLANNER
 from e2e.cluster import dockerfile, shell
 from e2e.cluster.places import places
 from e2e.holdfast import Images, kubectl
@@ -32,7 +33,7 @@ def look(namespace: str, pod: str, container: str) -> dict[str, object]:
 
 
 def test_the_agents_image_has_no_kubernetes_and_nothing_to_install_or_run_by_hand(travel: Namespace) -> None:
-    travel.ready("trip-planner")
+    travel.ready(PLANNER)
 
     assert look(travel.name, "deployment/trip-planner", "agent") == {
         "user": 65532,

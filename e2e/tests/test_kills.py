@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from e2e import holdfast
+from e2e.caller import PLANNER
 from e2e.cluster import cluster, shell
 from e2e.cluster.daprinstall import NAMESPACE as DAPR
 from e2e.cluster.faults import Fault
@@ -28,7 +29,6 @@ from e2e.tests.support import TERMINAL, Caller, Ledger, Manifest, Namespace, cra
 from e2e.tests.verdict import GONE, Kill, Trip, problems
 
 pytestmark = [pytest.mark.kills, pytest.mark.timeout(7200)]
-PLANNER = "trip-planner"
 AT_ONCE = 3
 LEAST, MOST = 5.0, 25.0
 CONTROL_PLANE = ("kube-apiserver", "etcd")
@@ -36,8 +36,6 @@ CONTROL_PLANE = ("kube-apiserver", "etcd")
 PATIENCE = 300.0
 """Seconds that a run may take: kills come on top of each other, and a scheduler's successor waits 25 s for its lease."""
 AT_NOW = ("--grace-period=0", "--force", "--wait=false")
-
-
 Ways = dict[str, tuple[Callable[[], None], bool]]
 
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from e2e.caller import SLOW_TOOL
 from e2e.tests.support import Manifest
 
-SLOW_TOOL = "hold_seat"
 QUESTIONS = 3
 GONE = 5.0
 """Seconds after the API server took a kill until the process is gone: the kubelet hears of it by a watch and asks the runtime."""

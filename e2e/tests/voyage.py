@@ -8,11 +8,12 @@ from pathlib import Path
 
 import yaml
 
+from e2e.caller import MODEL
 from e2e.holdfast import ROOT, Images
 from e2e.tests.mcp_server import McpServer, serving
 from e2e.tests.support import RESTRICTED, Manifest, Namespace, new_namespace
 
-NAVIGATOR, MODEL = "navigator", "scripted-model"
+NAVIGATOR = "navigator"
 TASK = "How far is it by road from Split to Zadar?"
 KEPT_OUT = "slow"
 CALLS = [
