@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -318,10 +318,15 @@ def _parsed(content: bytes) -> Manifest:
     return parsed
 
 
+def asked_to_wait(headers: Mapping[str, str]) -> float | None:
+    """Seconds that an answer asks to wait, no more than `LONGEST_WAIT`; None when it does not, or names a date."""
+    text = headers.get("Retry-After", "")
+    return min(float(text), LONGEST_WAIT) if text.isdecimal() else None
+
+
 def _error(answer: aiohttp.ClientResponse, content: bytes) -> ApiError:
     """The server's own words: a Status, or plain text where nothing is served."""
-    text = answer.headers.get("Retry-After", "")
-    after = min(float(text), LONGEST_WAIT) if text.isdecimal() else None
+    after = asked_to_wait(answer.headers)
     try:
         status = json.loads(content)
     except ValueError:

@@ -1,9 +1,9 @@
 """The HTTP session that Kopf watches through: what would end Kopf as a whole is mended here, in place.
 
 Kopf gives up, and every watch with it, at an answer it does not expect: a 410 as the status of a watch, an error in a watch that is no
-410, half an event, half a list. All of these happen while an API server or its etcd is restarted, and all of them mean the same: ask
-again. So they are told to Kopf as what it knows: a connection that failed, or a 410 in the stream. Only a kind that is not served any
-more needs more than that (`vanished`).
+410, half an event, half a list, a 429 whose Retry-After is a date. All of these happen while an API server, its etcd or a proxy in front
+of it is busy or restarted, and all of them mean the same: ask again. So they are told to Kopf as what it knows: a connection that failed,
+or a 410 in the stream. Only a kind that is not served any more needs more than that (`vanished`).
 """
 
 import asyncio
@@ -18,15 +18,13 @@ import kopf
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from yarl import URL
 
+from holdfast_operator.cluster import asked_to_wait
 from holdfast_operator.credentials import Credentials
 
 logger = logging.getLogger(__name__)
 
 _PAUSE = (0.5, 1.5)
 _LIST_SECONDS = 30.0
-_TOLD_TO_KOPF = {HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS}
-"""Kopf asks again after these by itself, and heeds Retry-After."""
-
 _ERROR = b'"type":"ERROR"'
 _GONE = b'{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired","message":"the watch has failed"}}\n'
 
@@ -122,16 +120,15 @@ def connect(credentials: Credentials, *, listed: Callable[[], None], vanished: C
             logger.info("the %s of %s is too old and starts anew", "watch" if watching else "list", request.url.path)
             listed()
             return await _anew(request)
-        if answer.status in _TOLD_TO_KOPF or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return answer
+        if answer.status == HTTPStatus.FORBIDDEN or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return answer  # Kopf asks again after these by itself
         if answer.status == HTTPStatus.UNAUTHORIZED:
             credentials.renew()
         if answer.status == HTTPStatus.NOT_FOUND:
             if not objects:
                 return answer
             vanished()
-        words = (await answer.text(errors="replace"))[:300].strip()
-        raise aiohttp.ClientConnectionError(f"{answer.status} for {request.url.path}: {words}")
+        raise await _failed(answer)
 
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context()),
@@ -141,6 +138,17 @@ def connect(credentials: Credentials, *, listed: Callable[[], None], vanished: C
         trust_env=info.trust_env,
     )
     return kopf.AiohttpSession(server=info.server, default_namespace=info.default_namespace, aiohttp_session=session)
+
+
+async def _failed(answer: ClientResponse) -> aiohttp.ClientConnectionError:
+    """What Kopf is told of an answer that it would end at, or that asks it to wait.
+
+    It would wait as long as it is told, be it a day, and end itself at a date or at a number that is too large.
+    """
+    words = (await answer.text(errors="replace"))[:300].strip()
+    if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+        await asyncio.sleep(asked_to_wait(answer.headers) or 0.0)
+    return aiohttp.ClientConnectionError(f"{answer.status} for {answer.url.path}: {words}")
 
 
 async def _anew(request: ClientRequest) -> ClientResponse:

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from holdfast_operator import cluster
 from holdfast_operator.backoff import Backoffs
 from holdfast_operator.credentials import Credentials
 from holdfast_operator.session import connect
@@ -166,9 +167,7 @@ async def test_an_answer_that_kopf_does_not_expect_is_a_failed_connection(connec
     assert watched.told.vanished == 0
 
 
-@pytest.mark.parametrize(
-    ("status", "path"), [(403, AGENTS), (429, AGENTS), (503, AGENTS), (404, "/apis/dapr.io/v1alpha1"), (404, "/api/v1")]
-)
+@pytest.mark.parametrize(("status", "path"), [(403, AGENTS), (503, AGENTS), (404, "/apis/dapr.io/v1alpha1"), (404, "/api/v1")])
 async def test_what_kopf_waits_for_or_expects_is_left_to_it(connected: Connect, status: int, path: str) -> None:
     watched = await connected(_always(status))
 
@@ -176,6 +175,23 @@ async def test_what_kopf_waits_for_or_expects_is_left_to_it(connected: Connect, 
 
     assert answer.status == status
     assert watched.told.vanished == watched.told.listed == 0
+
+
+@pytest.mark.parametrize(
+    "said", ["", "0", "86400", "9" * 400, "Wed, 21 Oct 2026 07:28:00 GMT"], ids=["nothing", "at-once", "a-day", "for-ever", "a-date"]
+)
+async def test_whatever_a_busy_server_asks_for_it_is_a_failed_connection_after_a_minute_at_most(
+    connected: Connect, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    monkeypatch.setattr(cluster, "LONGEST_WAIT", 0.2)
+
+    async def serve(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=429, text="Too many requests", headers={"Retry-After": said} if said else {})
+
+    watched = await connected(serve)
+
+    with pytest.raises(aiohttp.ClientConnectionError, match=r"429 .* Too many requests"):
+        await asyncio.wait_for(watched.get(AGENTS), 10)
 
 
 async def test_a_kind_that_is_not_served_any_more_is_told(connected: Connect) -> None:
