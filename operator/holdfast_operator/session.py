@@ -1,9 +1,9 @@
 """The HTTP session that Kopf watches through: what would end Kopf as a whole is mended here, in place.
 
 Kopf gives up, and every watch with it, at an answer it does not expect: a 410 as the status of a watch, an error in a watch that is no
-410, half an event, half a list, a 429 whose Retry-After is a date. All of these happen while an API server, its etcd or a proxy in front
-of it is busy or restarted, and all of them mean the same: ask again. So they are told to Kopf as what it knows: a connection that failed,
-or a 410 in the stream. Only a kind that is not served any more needs more than that (`vanished`).
+410, half an event, half a list, an error that it cannot read. All of these happen while an API server, its etcd or a proxy in front of it
+is busy or restarted, and all of them mean the same: ask again. So they are told to Kopf as what it knows: a connection that failed, or a
+410 in the stream. Only a kind that is not served any more needs more than that (`vanished`).
 """
 
 import asyncio
@@ -120,8 +120,6 @@ def connect(credentials: Credentials, *, listed: Callable[[], None], vanished: C
             logger.info("the %s of %s is too old and starts anew", "watch" if watching else "list", request.url.path)
             listed()
             return await _anew(request)
-        if answer.status == HTTPStatus.FORBIDDEN or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return answer  # Kopf asks again after these by itself
         if answer.status == HTTPStatus.UNAUTHORIZED:
             credentials.renew()
         if answer.status == HTTPStatus.NOT_FOUND:
@@ -141,11 +139,15 @@ def connect(credentials: Credentials, *, listed: Callable[[], None], vanished: C
 
 
 async def _failed(answer: ClientResponse) -> aiohttp.ClientConnectionError:
-    """What Kopf is told of an answer that it would end at, or that asks it to wait.
+    """What Kopf is told of an answer that is an error, in its words as far as they came; a busy server is given its time before.
 
-    It would wait as long as it is told, be it a day, and end itself at a date or at a number that is too large.
+    Kopf would end itself at words that are cut off or in no known encoding, as a proxy's may be. It would wait as long as Retry-After
+    says, be it a day, and end itself at a date.
     """
-    words = (await answer.text(errors="replace"))[:300].strip()
+    try:
+        words = (await answer.text(errors="replace"))[:300].strip()
+    except aiohttp.ClientPayloadError:
+        words = "half an answer"
     if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
         await asyncio.sleep(asked_to_wait(answer.headers) or 0.0)
     return aiohttp.ClientConnectionError(f"{answer.status} for {answer.url.path}: {words}")

@@ -158,8 +158,10 @@ async def test_half_a_list_is_a_failed_connection_and_a_whole_one_is_told(connec
     assert watched.told.listed == 1
 
 
-@pytest.mark.parametrize(("status", "path"), [(400, AGENTS), (405, AGENTS), (410, AGENTS), (422, "/apis")])
-async def test_an_answer_that_kopf_does_not_expect_is_a_failed_connection(connected: Connect, status: int, path: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "path"), [(400, AGENTS), (403, AGENTS), (405, AGENTS), (410, AGENTS), (422, "/apis"), (500, AGENTS), (503, "/apis")]
+)
+async def test_an_error_is_a_failed_connection(connected: Connect, status: int, path: str) -> None:
     watched = await connected(_always(status))
 
     with pytest.raises(aiohttp.ClientConnectionError, match=str(status)):
@@ -167,14 +169,34 @@ async def test_an_answer_that_kopf_does_not_expect_is_a_failed_connection(connec
     assert watched.told.vanished == 0
 
 
-@pytest.mark.parametrize(("status", "path"), [(403, AGENTS), (503, AGENTS), (404, "/apis/dapr.io/v1alpha1"), (404, "/api/v1")])
-async def test_what_kopf_waits_for_or_expects_is_left_to_it(connected: Connect, status: int, path: str) -> None:
-    watched = await connected(_always(status))
+@pytest.mark.parametrize("path", ["/apis/dapr.io/v1alpha1", "/api/v1"])
+async def test_kinds_that_are_not_there_are_left_to_kopf(connected: Connect, path: str) -> None:
+    watched = await connected(_always(404))
 
     answer = await watched.get(path)
 
-    assert answer.status == status
+    assert answer.status == 404
     assert watched.told.vanished == watched.told.listed == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "length", "said"),
+    [(b"Bad Gateway", 500, "half an answer"), ("Passerelle erronée".encode("latin-1"), 18, "Passerelle")],
+    ids=["cut-off", "another-encoding"],
+)
+async def test_an_error_whose_words_cannot_be_read_is_a_failed_connection(connected: Connect, body: bytes, length: int, said: str) -> None:
+    async def serve(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse(status=502, headers={"Content-Type": "text/html", "Content-Length": str(length)})
+        await answer.prepare(request)
+        await answer.write(body)
+        assert request.transport
+        request.transport.close()
+        return answer
+
+    watched = await connected(serve)
+
+    with pytest.raises(aiohttp.ClientConnectionError, match=f"502 .* {said}"):
+        await watched.get(AGENTS)
 
 
 @pytest.mark.parametrize(
