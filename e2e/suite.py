@@ -105,7 +105,8 @@ def main(names: list[str]) -> int:
         print(f"no stage {', '.join(unknown)}; there are: {', '.join(STAGES)}")
         return 2
     chosen = names or list(EVERY_TIME)
-    started_cluster = {"cluster", "kills"} & set(chosen) and os.environ.get("CLUSTER") != "current" and not places().kubeconfig.exists()
+    begins_one = any(_cluster("up") in STAGES[name].prepare for name in chosen)
+    started_cluster = begins_one and os.environ.get("CLUSTER") != "current" and not places().kubeconfig.exists()
     outcomes = {}
     try:
         for name in chosen:

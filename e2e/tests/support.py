@@ -16,6 +16,8 @@ Manifest = dict[str, Any]
 T = TypeVar("T")
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
 TERMINAL = ("COMPLETED", "FAILED", "CANCELED")
+AT_ONCE = ("--grace-period=0", "--force", "--wait=false")
+"""How kubectl deletes a pod as a crash would end it."""
 # Quietly signals PID 1 of the container it joins: SIGQUIT ends a Go program at once, without any of its goodbyes.
 CRASH = "import os, signal; os.kill(1, signal.SIGQUIT)"
 
@@ -179,8 +181,18 @@ class Ledger:
 
     def model(self, task: str) -> list[Manifest]:
         """Calls of the model for a task."""
-        return [call for call in self.calls() if call["kind"] == "model" and call["detail"]["task"] == task]
+        return of_model(self.calls(), task)
 
     def tool(self, run: str, name: str) -> list[Manifest]:
-        """Calls of a tool in a run; the key starts with the run's id."""
-        return [call for call in self.calls() if (call["kind"], call["name"]) == ("tool", name) and call["key"].startswith(f"{run}/")]
+        """Calls of a tool in a run."""
+        return of_tool(self.calls(), run, name)
+
+
+def of_model(calls: list[Manifest], task: str) -> list[Manifest]:
+    """Those calls of a ledger that asked the model about a task."""
+    return [call for call in calls if call["kind"] == "model" and call["detail"]["task"] == task]
+
+
+def of_tool(calls: list[Manifest], run: str, name: str) -> list[Manifest]:
+    """Those calls of a ledger that asked a tool in a run; the key starts with the run's id."""
+    return [call for call in calls if (call["kind"], call["name"]) == ("tool", name) and call["key"].startswith(f"{run}/")]

@@ -10,7 +10,7 @@ import pytest
 from e2e import holdfast
 from e2e.caller import PLANNER, SLOW_TOOL
 from e2e.holdfast import kubectl
-from e2e.tests.support import Caller, Ledger, Namespace, crash_sidecar, eventually, trip
+from e2e.tests.support import AT_ONCE, Caller, Ledger, Namespace, crash_sidecar, eventually, trip
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -59,7 +59,7 @@ def test_a_pod_that_is_killed_is_replaced_and_the_tool_is_asked_again_under_its_
     text = trip()
     run = in_the_middle(planner, ledger, text)
     killed = time.monotonic()
-    travel.run("delete", "pod", pod_of(travel, PLANNER), "--grace-period=0", "--force", "--wait=false")
+    travel.run("delete", "pod", pod_of(travel, PLANNER), *AT_ONCE)
     eventually(lambda: len(ledger.tool(run, SLOW_TOOL)) > 1, within=90, what="the tool is asked again")
     print(f"measured: pod killed -> tool asked again {time.monotonic() - killed:.1f} s")
 
@@ -83,10 +83,7 @@ def test_a_sidecar_that_crashes_comes_back_and_the_run_goes_on(
 def test_the_operator_may_die_at_any_moment_of_a_run(planner: Caller, ledger: Ledger, travel: Namespace) -> None:
     text = trip()
     run = in_the_middle(planner, ledger, text)
-    kubectl(
-        *("delete", "pod", "-n", holdfast.NAMESPACE, "-l", "app.kubernetes.io/component=operator"),
-        *("--grace-period=0", "--force", "--wait=false"),
-    )
+    kubectl("delete", "pod", "-n", holdfast.NAMESPACE, "-l", "app.kubernetes.io/component=operator", *AT_ONCE)
 
     assert_answered(planner, ledger, run, text)
     assert len(ledger.tool(run, SLOW_TOOL)) == 1
@@ -97,7 +94,7 @@ def test_the_operator_may_die_at_any_moment_of_a_run(planner: Caller, ledger: Le
 def test_the_store_may_be_killed_and_loses_nothing(planner: Caller, ledger: Ledger, travel: Namespace) -> None:
     text = trip()
     run = in_the_middle(planner, ledger, text)
-    kubectl("delete", "pod", "-n", holdfast.NAMESPACE, "holdfast-redis-0", "--grace-period=0", "--force", "--wait=false")
+    kubectl("delete", "pod", "-n", holdfast.NAMESPACE, "holdfast-redis-0", *AT_ONCE)
 
     assert_answered(planner, ledger, run, text)
     assert len({call["key"] for call in ledger.tool(run, SLOW_TOOL)}) == 1

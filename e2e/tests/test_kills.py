@@ -25,17 +25,16 @@ from e2e.cluster.daprinstall import NAMESPACE as DAPR
 from e2e.cluster.faults import Fault
 from e2e.cluster.places import places
 from e2e.holdfast import kubectl
-from e2e.tests.support import TERMINAL, Caller, Ledger, Manifest, Namespace, crash_sidecar, eventually, trip
+from e2e.tests.support import AT_ONCE, TERMINAL, Caller, Ledger, Manifest, Namespace, crash_sidecar, eventually, trip
 from e2e.tests.verdict import GONE, Kill, Trip, problems
 
 pytestmark = [pytest.mark.kills, pytest.mark.timeout(7200)]
-AT_ONCE = 3
+CALLERS = 3
 LEAST, MOST = 5.0, 25.0
 CONTROL_PLANE = ("kube-apiserver", "etcd")
 """Killed once each: the kubelet starts them again after ever longer pauses, minutes at the third time, and nothing else starts then."""
 PATIENCE = 300.0
 """Seconds that a run may take: kills come on top of each other, and a scheduler's successor waits 25 s for its lease."""
-AT_NOW = ("--grace-period=0", "--force", "--wait=false")
 Ways = dict[str, tuple[Callable[[], None], bool]]
 
 
@@ -54,7 +53,7 @@ class Killer:
 
         found: Ways = {
             "pod asked to end": (lambda: self._pod("--wait=false"), False),
-            "pod": (lambda: self._pod(*AT_NOW), True),
+            "pod": (lambda: self._pod(*AT_ONCE), True),
             "sidecar": (lambda: crash_sidecar(self.travel, self._name(), self.image), True),
             "revision rolled out": (self._change, False),
             "Redis": (dies(holdfast.NAMESPACE, "app.kubernetes.io/component=redis"), True),
@@ -95,7 +94,7 @@ class Killer:
 def _delete(namespace: str, label: str) -> None:
     """The one that has been there for the longest time, so that each of several has its turn."""
     names = kubectl("get", "pods", "-n", namespace, "-l", label, "-o", "name", "--sort-by=.metadata.creationTimestamp").split()
-    kubectl("delete", "-n", namespace, names[0], *AT_NOW)
+    kubectl("delete", "-n", namespace, names[0], *AT_ONCE)
 
 
 def _on_node(program: str) -> Callable[[], None]:
@@ -139,7 +138,7 @@ def test_whatever_dies_in_the_cluster_every_run_answers_and_nothing_finished_is_
     wanted, seed = int(os.environ.get("KILLS", "24")), int(os.environ.get("SEED", "1"))
     killer, callers, kills = Killer(travel, images.agent), Callers(travel), list[Kill]()
     drawn, ways = random.Random(seed), list(killer.ways())
-    threads = [threading.Thread(target=callers.ask, daemon=True) for _ in range(AT_ONCE)]
+    threads = [threading.Thread(target=callers.ask, daemon=True) for _ in range(CALLERS)]
     began = time.monotonic()
     for thread in threads:
         thread.start()
@@ -163,7 +162,7 @@ def test_whatever_dies_in_the_cluster_every_run_answers_and_nothing_finished_is_
     print("measured:", summary(seed, callers.trips, calls, kills, seconds=time.monotonic() - began))
     assert [*callers.troubles, *problems(callers.trips, calls, kills)] == []
     assert kills
-    assert len(callers.trips) >= AT_ONCE
+    assert len(callers.trips) >= CALLERS
 
 
 def summary(seed: int, trips: list[Trip], calls: list[Manifest], kills: list[Kill], *, seconds: float) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from e2e.holdfast import ROOT
-from e2e.tests.support import Caller, Ledger, Namespace, eventually
+from e2e.tests.support import AT_ONCE, Caller, Ledger, Namespace, eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 DESK, BOOK, UNDO, SLOW_TOOL = "travel-desk", "book_seats", "cancel_booking", "send_invoice"
@@ -32,7 +32,7 @@ def desk(travel: Namespace, caller: Callable[[Namespace, str], Caller]) -> Calle
 def replace_pod(namespace: Namespace) -> None:
     """Kill the desk's only pod, and wait until another one is ready."""
     (pod,) = namespace.pods(DESK)
-    namespace.run("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force", "--wait=false")
+    namespace.run("delete", "pod", pod["metadata"]["name"], *AT_ONCE)
 
     def another() -> bool:
         found = [each for each in namespace.pods(DESK) if each["metadata"]["uid"] != pod["metadata"]["uid"]]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from e2e.caller import SLOW_TOOL
-from e2e.tests.support import Manifest
+from e2e.tests.support import Manifest, of_model, of_tool
 
 QUESTIONS = 3
 GONE = 5.0
@@ -53,8 +53,7 @@ def problems(trips: list[Trip], calls: list[Manifest], kills: list[Kill]) -> Ite
     for one in trips:
         if one.view.get("status") != "COMPLETED" or not one.view.get("result"):
             yield f"{one.run or one.task} ended as {one.view.get('status', 'lost')}: {one.view.get('error')}"
-        model = [call for call in calls if call["kind"] == "model" and call["detail"]["task"] == one.task]
-        tool = [call for call in calls if call["name"] == SLOW_TOOL and call["key"].startswith(f"{one.run}/")]
+        model, tool = of_model(calls, one.task), of_tool(calls, one.run, SLOW_TOOL)
         for what, those, wanted in (("questions to the model", model, QUESTIONS), (f"keys of {SLOW_TOOL}", tool, 1)):
             found = {call["key"] for call in those}
             if len(found) != wanted:
